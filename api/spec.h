@@ -1,0 +1,98 @@
+/*
+ * The API description, openapi.yaml (OpenAPI 3.1), as the router and the validator use it. Nothing about paths, methods, parameters, headers,
+ * media types and bodies is repeated in C: what the document says is what is checked.
+ *
+ * Understood of JSON Schema 2020-12: $ref (local, components only), type (one or a list), properties, required, additionalProperties (boolean or schema), propertyNames (pattern, maxLength),
+ * minProperties, maxProperties, enum, const, minimum, maximum, exclusiveMinimum, multipleOf, minLength, maxLength (code points), pattern (read as POSIX ERE; \d and friends are not used),
+ * items, minItems, maxItems, uniqueItems, oneOf, anyOf, allOf, not, default, title/description/examples/format/deprecated/readOnly/writeOnly (annotations). A keyword that is not known fails
+ * spec_load(), so that nothing in the document is silently not checked; names beginning with "x-" are free.
+ *
+ * Immutable after spec_load(): any thread may use it.
+ */
+#ifndef SMARTVM_API_SPEC_H
+#define SMARTVM_API_SPEC_H
+
+#include "core/error.h"
+
+#include <jansson.h>
+
+struct spec;
+
+enum { SPEC_POINTER_MAX = 256 };
+
+/* One wrong field. `in`: "body", "query", "path", "header". `pointer`: JSON pointer (RFC 6901) for the body, the parameter's name otherwise. */
+struct spec_fault {
+    const char *in; /* static */
+    char pointer[SPEC_POINTER_MAX];
+    char message[256]; /* "must be at most 32", "is not a known field" */
+};
+
+/* All faults of a request, at most LIMIT_JSON_ERRORS; `more` tells that there were others. */
+struct spec_faults {
+    struct spec_fault *items; /* owned */
+    size_t count;
+    bool more;
+};
+void spec_faults_add(struct spec_faults *faults, const char *in, const char *pointer, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void spec_faults_free(struct spec_faults *faults);
+
+/* Parses and compiles the document. Error INTERNAL, saying where. */
+int spec_load(const char *yaml, size_t len, struct spec **ret, struct error *err);
+void spec_free(struct spec *spec);
+const json_t *spec_document(const struct spec *spec); /* borrowed */
+
+struct spec_operation {
+    const char *id; /* operationId */
+    const char *method;
+    const char *path;         /* template, "/vms/{id}" */
+    const char *invalid_code; /* x-invalid-code of the operation: error code of a body that does not fit, or "INVALID_REQUEST" */
+    bool has_body;
+    bool body_required;
+    bool body_is_json;        /* application/json (also with a charset parameter of utf-8); else the media type below */
+    const char *body_media_type;
+    size_t max_body_bytes;    /* x-max-body-bytes, or LIMIT_BODY_BYTES */
+};
+
+size_t spec_operation_count(const struct spec *spec);
+const struct spec_operation *spec_operation_at(const struct spec *spec, size_t index);
+
+enum spec_route_result { SPEC_ROUTE_FOUND, SPEC_ROUTE_NO_PATH, SPEC_ROUTE_NO_METHOD };
+
+struct spec_name_value {
+    const char *name;
+    const char *value;
+};
+
+struct spec_route {
+    const struct spec_operation *operation;
+    struct spec_name_value path_parameters[4]; /* values borrowed from the segments given */
+    size_t path_parameter_count;
+    char allow[64]; /* for NO_METHOD: "GET, DELETE" */
+};
+
+/* `segments`: the path split on '/' and percent-decoded, without the empty first one. HEAD is answered as GET. */
+enum spec_route_result spec_find(const struct spec *spec, const char *method, const char *const *segments, size_t count,
+                                 struct spec_route *ret);
+
+/*
+ * Checks path, query and header parameters: missing required ones, wrong values, query parameters that the operation does not have, repeated ones.
+ * Integers, booleans and arrays (style form, explode true) are converted; *ret_values (new reference) is a JSON object {"limit": 50, "label": ["a=b"], "If-Match": "…"}
+ * by the names in the document, with defaults filled in. Path parameters that do not fit their schema give faults too. Returns whether there were no faults.
+ */
+bool spec_check_parameters(const struct spec *spec, const struct spec_route *route, const struct spec_name_value *query,
+                           size_t query_count, const struct spec_name_value *headers, size_t header_count, json_t **ret_values,
+                           struct spec_faults *faults);
+
+/* Checks a parsed JSON body of the operation. Returns whether there were no new faults. */
+bool spec_check_body(const struct spec *spec, const struct spec_operation *operation, const json_t *body,
+                     struct spec_faults *faults);
+
+/* Checks a value against components/schemas/<name> (configuration, manifests). `in` and the prefix of the pointers as for faults. */
+bool spec_check_component(const struct spec *spec, const char *name, const json_t *value, const char *in,
+                          struct spec_faults *faults);
+
+/* Fills in `default` values of components/schemas/<name>, recursively through properties, in place. */
+int spec_apply_defaults(const struct spec *spec, const char *name, json_t *value, struct error *err);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * The daemon's configuration, read once at start by server/config.c and never changed afterwards.
+ * Every key, its default and its limits stand in openapi.yaml under components/schemas/Config.
+ */
+#ifndef SMARTVM_CORE_CONFIG_H
+#define SMARTVM_CORE_CONFIG_H
+
+#include "core/log.h"
+#include "core/net_addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config_listen {
+    bool is_tcp;
+    char *path;       /* of the unix socket; NULL for TCP */
+    uint32_t address; /* IPv4, host byte order; always loopback */
+    uint16_t port;
+};
+
+struct config {
+    char *state_dir; /* database and images; absolute */
+    char *run_dir;   /* sockets and runtime directories of VMs; absolute, gone after a reboot */
+    char *user;      /* of the API process */
+    struct config_listen *listen;
+    size_t listen_count;
+    struct {
+        char *bridge;
+        struct ipv4_net subnet;
+        char *uplink; /* NULL: the interface of the default route, followed when it changes */
+        bool masquerade;
+        unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */
+    } network;
+    struct {
+        char **allowed_roots; /* absolute directories; host paths in requests must lie below one */
+        size_t allowed_root_count;
+        uint64_t max_file_bytes;
+    } images;
+    struct {
+        char *firecracker; /* absolute path, or a name to look up in PATH */
+        char *qemu;
+        unsigned start_timeout_s; /* until a VMM answers after it was spawned */
+        unsigned stop_timeout_s;  /* of a graceful stop, then it is forced */
+        unsigned api_timeout_s;   /* of one call to a VMM */
+        unsigned workers;         /* VMs that are worked on at the same time */
+        char *stage_dir;          /* parent of staged writable drives; "" = /dev/shm when it is a tmpfs, else run_dir */
+        uint64_t console_bytes;   /* kept of each console */
+    } vmm;
+    struct {
+        enum log_level level;
+    } log;
+};
+
+/*
+ * The word that marks everything this daemon makes on the host, so that daemons with different bridges can live side
+ * by side: "smartvm" on the default bridge svbr0, else "smartvm_<bridge>". It names the nftables tables and the
+ * cgroup, and begins the aliases of links ("<mark>:<vm id>").
+ */
+enum { CONFIG_MARK_MAX = 8 + INTERFACE_NAME_MAX };
+void config_mark(const struct config *config, char *buf); /* buf[CONFIG_MARK_MAX] */
+
+void config_free(struct config *config); /* harmless on NULL */
+
+#endif

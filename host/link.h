@@ -1,0 +1,83 @@
+/*
+ * Links of this host's network namespace: bridges and TAPs, by rtnetlink (libnl-3) and /dev/net/tun.
+ *
+ * Ownership on the host: a link is ours if, and only if, its alias (IFLA_IFALIAS) begins with "<mark>:". A link of the
+ * same name without that alias is never adopted, changed or deleted (CONFLICT-like refusal in the error of the caller).
+ * Every function may be called from any thread; each call opens, uses and closes its own netlink socket unless said
+ * otherwise. Errors: BRIDGE_SETUP_FAILED for bridges, TAP_CREATE_FAILED for TAPs, SYSTEM for the rest; the message
+ * names the operation and the link and ends with the kernel's own words (NLMSGERR_ATTR_MSG when there is one).
+ */
+#ifndef SMARTVM_HOST_LINK_H
+#define SMARTVM_HOST_LINK_H
+
+#include "core/net_addr.h"
+
+#include <stdint.h>
+
+enum { LINK_ALIAS_MAX = 256 }; /* IFALIASZ */
+
+struct link_info {
+    int index;
+    char name[INTERFACE_NAME_MAX];
+    char alias[LINK_ALIAS_MAX]; /* "" when there is none */
+    int master;                 /* index of the bridge, or 0 */
+    bool up;                    /* administratively (IFF_UP) */
+    bool is_bridge;
+    bool is_tap;
+    bool isolated; /* IFLA_BRPORT_ISOLATED, false when not a bridge port */
+    struct mac mac;
+};
+
+/* All links, one dump. *ret is owned by the caller (free). */
+int link_list(struct link_info **ret, size_t *ret_count, struct error *err);
+
+/* One link by name. *ret_found false when there is none. */
+int link_get(const char *name, struct link_info *ret, bool *ret_found, struct error *err);
+
+/*
+ * Makes the bridge, or makes an existing bridge of ours as it should be: alias, MAC, up, this one IPv4 address
+ * (others that we find on it are removed), STP off, forward delay 0. Idempotent. A foreign link of that name:
+ * BRIDGE_SETUP_FAILED, nothing changed; *ret_created tells whether it was made now. What was set up before a failure
+ * of a creation is taken back.
+ */
+int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
+                       bool *ret_created, struct error *err);
+
+/* Does the bridge have just this address? For observation. */
+int link_has_address(const char *name, uint32_t address, unsigned prefix, bool *ret, struct error *err);
+
+/*
+ * Makes a persistent TAP (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR) that is an isolated, up port of the bridge, with learning off
+ * where the kernel allows it (not required), multi-queue off, IPv6 off on it (no link-local address: addr_gen_mode none).
+ * The alias is set before the TAP is made persistent, so that a crash in between leaves nothing behind unmarked.
+ * Idempotent: a TAP of that name with that alias is made as it should be. A foreign link of that name: TAP_CREATE_FAILED.
+ * `owner` is the uid that may attach to it, or (uid_t)-1 for root only.
+ */
+int link_tap_ensure(const char *name, const char *alias, const char *bridge, uid_t owner, struct error *err);
+
+/*
+ * Deletes links by name, those only whose alias begins with "<mark>:"; links that are gone already are no failure.
+ * Deleting one TAP waits for an RCU grace period (about 18 ms), whatever the number, so the links are first moved to a
+ * group of their own and the group is deleted with one RTM_DELLINK; a group that holds anything foreign is not used
+ * (another group number is taken). Concurrent callers are combined: one becomes the leader and deletes for all.
+ */
+int link_delete(const char *mark, const char *const *names, size_t count, struct error *err);
+
+/* The interface of the IPv4 default route with the lowest metric in the main table, "" when there is none. */
+int link_default_route(char name[INTERFACE_NAME_MAX], struct error *err);
+
+/* IPv4 networks of routes in the main and local tables that overlap `net` and do not lead to `except_link`;
+ * *ret_found false when there is none, else `ret_text` says "10.0.0.0/8 via eth0" of the first. */
+int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_found, char ret_text[64],
+                       struct error *err);
+
+/*
+ * A socket that gets readable when a link, an IPv4 address or a route changes (RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE).
+ * link_monitor_drain() reads all that is there and reports each changed link's name once (new, changed or deleted) by the
+ * callback; `routes_changed` tells about routes and addresses. After ENOBUFS the callback gets NULL: "anything".
+ */
+int link_monitor_open(int *ret_fd, struct error *err);
+int link_monitor_drain(int fd, void (*changed)(const char *name, void *ctx), void *ctx, bool *ret_routes_changed,
+                       struct error *err);
+
+#endif
