@@ -1,0 +1,204 @@
+#include "db/db.h"
+
+#include "core/cleanup.h"
+#include "db/migrate.h"
+#include "db/statement.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { STATEMENTS_MAX = 64, BUSY_TIMEOUT_MS = 10000 };
+
+struct db {
+    sqlite3 *sqlite;
+    pthread_mutex_t lock;
+    struct {
+        const char *sql;
+        sqlite3_stmt *stmt;
+    } cache[STATEMENTS_MAX];
+    size_t cached;
+};
+
+void db_lock(struct db *db)
+{
+    (void)pthread_mutex_lock(&db->lock);
+}
+
+void db_unlock(struct db *db)
+{
+    (void)pthread_mutex_unlock(&db->lock);
+}
+
+static int db_fail(struct db *db, struct error *err, const char *what)
+{
+    return error_set(err, ERR_DATABASE, "%s: %s", what, sqlite3_errmsg(db->sqlite));
+}
+
+static int configure(struct db *db, enum db_role role, struct error *err)
+{
+    const char *pragmas = "PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
+                          "PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024;"
+                          "PRAGMA journal_size_limit=4194304;";
+    const char *synchronous = role == DB_API ? "PRAGMA synchronous=FULL;" : "PRAGMA synchronous=NORMAL;";
+    (void)sqlite3_busy_timeout(db->sqlite, BUSY_TIMEOUT_MS);
+    (void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (sqlite3_exec(db->sqlite, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(db->sqlite, synchronous, NULL, NULL, NULL) != SQLITE_OK) {
+        return db_fail(db, err, "the database could not be configured");
+    }
+    return 0;
+}
+
+int db_open(const char *path, enum db_role role, struct db **ret, struct error *err)
+{
+    struct db *db = calloc(1, sizeof *db);
+    if (db == NULL) {
+        return error_oom(err);
+    }
+    pthread_mutexattr_t attr;
+    (void)pthread_mutexattr_init(&attr);
+    (void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    (void)pthread_mutex_init(&db->lock, &attr);
+    (void)pthread_mutexattr_destroy(&attr);
+
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+                (role == DB_WORKER ? SQLITE_OPEN_CREATE : 0);
+    int rc = sqlite3_open_v2(path, &db->sqlite, flags, NULL);
+    int result = 0;
+    if (rc != SQLITE_OK) {
+        result = error_set(err, ERR_DATABASE, "%s: %s", path, sqlite3_errstr(rc));
+    } else {
+        result = configure(db, role, err);
+    }
+    if (result == 0) {
+        result = role == DB_WORKER ? migrate_up(db->sqlite, err) : migrate_check(db->sqlite, err);
+    }
+    if (result != 0) {
+        db_close(db);
+        return -1;
+    }
+    *ret = db;
+    return 0;
+}
+
+void db_close(struct db *db)
+{
+    if (db == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < db->cached; i++) {
+        (void)sqlite3_finalize(db->cache[i].stmt);
+    }
+    (void)sqlite3_close(db->sqlite);
+    (void)pthread_mutex_destroy(&db->lock);
+    free(db);
+}
+
+int db_begin(struct db *db, struct error *err)
+{
+    db_lock(db);
+    if (!sqlite3_get_autocommit(db->sqlite)) {
+        db_unlock(db);
+        return error_set(err, ERR_INTERNAL, "a transaction was begun inside another");
+    }
+    AUTO_STATEMENT *stmt = statement_get(db, "BEGIN IMMEDIATE", err);
+    if (stmt == NULL || statement_run(db, stmt, err) != 0) {
+        db_unlock(db);
+        return -1;
+    }
+    return 0;
+}
+
+int db_commit(struct db *db, struct error *err)
+{
+    AUTO_STATEMENT *stmt = statement_get(db, "COMMIT", err);
+    if (stmt == NULL || statement_run(db, stmt, err) != 0) {
+        db_rollback(db);
+        return -1;
+    }
+    db_unlock(db);
+    return 0;
+}
+
+void db_rollback(struct db *db)
+{
+    (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
+    db_unlock(db);
+}
+
+int db_check(struct db *db, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) FROM facts", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    return statement_step(db, stmt, err) == STATEMENT_ROW ? 0 : -1;
+}
+
+sqlite3_stmt *statement_get(struct db *db, const char *sql, struct error *err)
+{
+    for (size_t i = 0; i < db->cached; i++) {
+        if (db->cache[i].sql == sql) {
+            return db->cache[i].stmt;
+        }
+    }
+    sqlite3_stmt *stmt = NULL;
+    if (db->cached == STATEMENTS_MAX) {
+        (void)error_set(err, ERR_INTERNAL, "more than %d statements", STATEMENTS_MAX);
+        return NULL;
+    }
+    if (sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL) != SQLITE_OK) {
+        (void)db_fail(db, err, "a statement could not be prepared");
+        return NULL;
+    }
+    db->cache[db->cached].sql = sql;
+    db->cache[db->cached++].stmt = stmt;
+    return stmt;
+}
+
+enum statement_result statement_step(struct db *db, sqlite3_stmt *stmt, struct error *err)
+{
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        return STATEMENT_ROW;
+    }
+    if (rc == SQLITE_DONE) {
+        return STATEMENT_DONE;
+    }
+    (void)db_fail(db, err, "the database refused an operation");
+    return (rc & 0xff) == SQLITE_CONSTRAINT ? STATEMENT_CONSTRAINT : STATEMENT_FAILED;
+}
+
+int statement_run(struct db *db, sqlite3_stmt *stmt, struct error *err)
+{
+    return statement_step(db, stmt, err) == STATEMENT_DONE ? 0 : -1;
+}
+
+char *statement_text(sqlite3_stmt *stmt, int column, bool *failed)
+{
+    const unsigned char *text = sqlite3_column_text(stmt, column);
+    if (text == NULL) {
+        return NULL;
+    }
+    char *copy = strdup((const char *)text);
+    if (copy == NULL) {
+        *failed = true;
+    }
+    return copy;
+}
+
+void statement_bind_text(sqlite3_stmt *stmt, int slot, const char *text)
+{
+    (void)sqlite3_bind_text(stmt, slot, text, -1, SQLITE_STATIC);
+}
+
+int db_changes(struct db *db)
+{
+    return sqlite3_changes(db->sqlite);
+}
+
+int64_t db_last_rowid(struct db *db)
+{
+    return sqlite3_last_insert_rowid(db->sqlite);
+}

@@ -1,0 +1,19 @@
+/* Idempotency keys: the answer of a POST, stored in the transaction of its effect. */
+#ifndef SMARTVM_DB_IDEMPOTENCY_H
+#define SMARTVM_DB_IDEMPOTENCY_H
+
+#include "db/db.h"
+
+struct idempotency_row {
+    char *fingerprint; /* of method, path and body */
+    int status;
+    char *location; /* or NULL */
+    char *body;
+};
+void idempotency_row_free(struct idempotency_row *row);
+
+int idempotency_get(struct db *db, const char *key, struct idempotency_row *ret, bool *ret_found, struct error *err);
+/* Stores, or replaces the answer of, a key. The oldest keys beyond LIMIT_IDEMPOTENCY_KEYS go. */
+int idempotency_put(struct db *db, const char *key, const struct idempotency_row *row, struct error *err);
+
+#endif

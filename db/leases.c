@@ -1,0 +1,150 @@
+#include "db/leases.h"
+
+#include "core/clock.h"
+#include "core/cleanup.h"
+#include "db/statement.h"
+
+#include <stdio.h>
+
+static int pick_unused(struct db *db, uint32_t first, uint32_t last, bool *ret_found, uint32_t *ret, struct error *err)
+{
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT max(address) FROM leases WHERE address BETWEEN ? AND ?", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, first);
+    (void)sqlite3_bind_int64(stmt, 2, last);
+    if (statement_step(db, stmt, err) != STATEMENT_ROW) {
+        return -1;
+    }
+    int64_t next = sqlite3_column_type(stmt, 0) == SQLITE_NULL ? first : sqlite3_column_int64(stmt, 0) + 1;
+    *ret_found = next <= last;
+    *ret = (uint32_t)next;
+    return 0;
+}
+
+int leases_pick(struct db *db, uint32_t first, uint32_t last, int64_t quarantine_ms, uint32_t *ret, struct error *err)
+{
+    DB_LOCKED(db);
+    bool found = false;
+    if (first > last) {
+        return error_set(err, ERR_IP_EXHAUSTED, "the subnet has no address for guests");
+    }
+    if (pick_unused(db, first, last, &found, ret, err) != 0) {
+        return -1;
+    }
+    if (found) {
+        return 0;
+    }
+    /* A freeing time in the future means that the clock was set back: such an address is not held for that. */
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT address FROM leases WHERE vm_uid IS NULL AND address BETWEEN ?1 AND ?2"
+                                         " AND (freed_ms <= ?3 - ?4 OR freed_ms > ?3) ORDER BY freed_ms LIMIT 1",
+                                         err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, first);
+    (void)sqlite3_bind_int64(stmt, 2, last);
+    (void)sqlite3_bind_int64(stmt, 3, clock_wall_ms());
+    (void)sqlite3_bind_int64(stmt, 4, quarantine_ms);
+    enum statement_result result = statement_step(db, stmt, err);
+    if (result == STATEMENT_DONE) {
+        return error_set(err, ERR_IP_EXHAUSTED, "all %u addresses of the subnet are in use or in quarantine",
+                         last - first + 1);
+    }
+    if (result != STATEMENT_ROW) {
+        return -1;
+    }
+    *ret = (uint32_t)sqlite3_column_int64(stmt, 0);
+    return 0;
+}
+
+int leases_take(struct db *db, uint32_t address, int64_t vm_uid, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "INSERT INTO leases (address, vm_uid) VALUES (?1, ?2)"
+                                         " ON CONFLICT (address) DO UPDATE SET vm_uid = ?2 WHERE vm_uid IS NULL",
+                                         err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, address);
+    (void)sqlite3_bind_int64(stmt, 2, vm_uid);
+    if (statement_run(db, stmt, err) != 0) {
+        return -1;
+    }
+    if (db_changes(db) != 1) {
+        return error_set(err, ERR_INTERNAL, "an address was handed out twice");
+    }
+    return 0;
+}
+
+int leases_free(struct db *db, int64_t vm_uid, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "UPDATE leases SET vm_uid = NULL, freed_ms = ?2 WHERE vm_uid = ?1", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, vm_uid);
+    (void)sqlite3_bind_int64(stmt, 2, clock_wall_ms());
+    return statement_run(db, stmt, err);
+}
+
+int leases_count(struct db *db, int64_t quarantine_ms, int64_t *ret_used, int64_t *ret_quarantined, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT count(vm_uid), count(*) FILTER (WHERE vm_uid IS NULL AND"
+                                         " freed_ms > ?1 - ?2 AND freed_ms <= ?1) FROM leases",
+                                         err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
+    (void)sqlite3_bind_int64(stmt, 2, quarantine_ms);
+    if (statement_step(db, stmt, err) != STATEMENT_ROW) {
+        return -1;
+    }
+    *ret_used = sqlite3_column_int64(stmt, 0);
+    *ret_quarantined = sqlite3_column_int64(stmt, 1);
+    return 0;
+}
+
+int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **ret, size_t *ret_count,
+                struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT i.address, v.id, i.iface_id, i.mac FROM interfaces i"
+                                         " JOIN vms v ON v.uid = i.vm_uid WHERE i.address > ?1"
+                                         " ORDER BY i.address LIMIT ?2",
+                                         err);
+    AUTO_FREE struct lease_row *rows = calloc(limit > 0 ? limit : 1, sizeof *rows);
+    if (stmt == NULL || rows == NULL) {
+        return stmt == NULL ? -1 : error_oom(err);
+    }
+    (void)sqlite3_bind_int64(stmt, 1, after);
+    (void)sqlite3_bind_int64(stmt, 2, (int64_t)limit);
+    size_t count = 0;
+    for (;;) {
+        enum statement_result result = statement_step(db, stmt, err);
+        if (result == STATEMENT_DONE) {
+            break;
+        }
+        if (result != STATEMENT_ROW) {
+            return -1;
+        }
+        struct lease_row *row = &rows[count++];
+        row->address = (uint32_t)sqlite3_column_int64(stmt, 0);
+        (void)snprintf(row->vm, sizeof row->vm, "%s", (const char *)sqlite3_column_text(stmt, 1));
+        (void)snprintf(row->iface_id, sizeof row->iface_id, "%s", (const char *)sqlite3_column_text(stmt, 2));
+        (void)snprintf(row->mac, sizeof row->mac, "%s", (const char *)sqlite3_column_text(stmt, 3));
+    }
+    *ret = TAKE_PTR(rows);
+    *ret_count = count;
+    return 0;
+}

@@ -1,0 +1,15 @@
+/* Inside db/ only: the schema, as a list of migrations that is only ever appended to. */
+#ifndef SMARTVM_DB_MIGRATE_H
+#define SMARTVM_DB_MIGRATE_H
+
+#include "core/error.h"
+
+#include <sqlite3.h>
+
+/* Brings the database to the newest version, each migration in a transaction of its own. */
+int migrate_up(sqlite3 *sqlite, struct error *err);
+
+/* Refuses a database that is not of just this version. */
+int migrate_check(sqlite3 *sqlite, struct error *err);
+
+#endif
