@@ -1,0 +1,44 @@
+/* Inside worker/ only: what all reconcilers share. Made by worker.c before the threads start, immutable but where it says so. */
+#ifndef SMARTVM_WORKER_CONTEXT_H
+#define SMARTVM_WORKER_CONTEXT_H
+
+#include "core/config.h"
+#include "db/db.h"
+#include "host/process.h"
+#include "worker/host_facts.h"
+#include "worker/queue.h"
+
+#include <stdatomic.h>
+
+struct runtimes;
+struct console_hub;
+
+struct worker {
+    const struct config *config;
+    struct db *db;
+    char mark[CONFIG_MARK_MAX];
+    char tap_prefix[INTERFACE_NAME_MAX];
+    char boot_id[BOOT_ID_MAX];
+    char stage_root[300]; /* <stage_dir>/<mark>: a directory per VM below it */
+    char store_root[300]; /* <state_dir>/images */
+    uint32_t gateway;
+    struct queue *queue;        /* VMs and the network */
+    struct queue *image_queue;  /* imports, apart so that a large file holds up nothing else */
+    struct runtimes *runtimes;
+    struct console_hub *consoles;
+    struct host_facts facts;    /* has its own lock */
+    int epoll;                  /* of the main loop: pidfds are added by any thread */
+    int api_socket;
+    atomic_bool api_behind;     /* a notification could not be sent: tell the API to look at everything */
+    atomic_bool network_ready;  /* the network was reconciled once: VMs may start */
+    atomic_bool stopping;
+};
+
+/* Tags in the upper byte of epoll data; the rest is a VM's uid for EPOLL_TAG_VMM. */
+enum epoll_tag { EPOLL_TAG_VMM = 1, EPOLL_TAG_API_SOCKET, EPOLL_TAG_SIGNAL, EPOLL_TAG_API_PROCESS, EPOLL_TAG_LINKS, EPOLL_TAG_NFT };
+#define EPOLL_DATA(tag, value) ((uint64_t)(tag) << 56 | (uint64_t)(value))
+
+/* Tells the API process that something of this key changed, and whoever follows the events. Any thread. */
+void worker_notify(struct worker *worker, const char *key);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * What the worker remembers of each VM between two looks: a descriptor of its process, and when it was asked to shut down. All of it can be
+ * lost: it is found again on the host. The table has a lock; an entry belongs to the thread that works on the VM's key, but `pidfd` must be
+ * changed with runtime_set_process(), since the main loop reads it.
+ */
+#ifndef SMARTVM_WORKER_RUNTIME_H
+#define SMARTVM_WORKER_RUNTIME_H
+
+#include "host/process.h"
+#include "worker/context.h"
+
+struct runtime_timing {
+    const char *operation; /* static */
+    char target[40];
+    int64_t at_us, duration_us;
+};
+
+enum { RUNTIME_TIMINGS_MAX = 16 };
+
+struct runtime {
+    int64_t uid;
+    char id[64];
+    int pidfd; /* -1: no process known */
+    pid_t pid;
+    uint64_t start_time;
+    int64_t process_boot;
+    int exit_status; /* of the process that ended last: wait(2) status, -1 unknown */
+    bool observed;   /* the host was searched for its process once */
+    bool guest_elements;
+    bool kill_sent;
+    bool forced;
+    int64_t shutdown_sent_ms; /* -1: not sent */
+    int64_t failed_generation; /* the start of this generation failed */
+    int64_t start_us;         /* when the last start began */
+    struct runtime_timing *timings; /* of the last start; NULL before */
+    size_t timing_count;
+    struct runtime *next;
+};
+
+int runtimes_new(struct runtimes **ret, struct error *err);
+void runtimes_free(struct runtimes *runtimes);
+
+/* The entry of a VM, made when there is none. NULL when out of memory. */
+struct runtime *runtimes_get(struct runtimes *runtimes, int64_t uid, const char *id);
+void runtimes_remove(struct runtimes *runtimes, int64_t uid);
+bool runtimes_id(struct runtimes *runtimes, int64_t uid, char ret[64]);
+
+/* Takes over the pidfd and watches it: when the process ends, the VM's key is queued. */
+int runtime_set_process(struct worker *worker, struct runtime *runtime, const struct process *process, struct error *err);
+void runtime_clear_process(struct runtime *runtime);
+
+void runtime_add_timing(struct runtime *runtime, const char *operation, const char *target, int64_t begin_us,
+                        int64_t end_us);
+
+#endif

@@ -1,0 +1,178 @@
+#include "worker/vm_plan.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    const char *description;
+} op_table[VM_OP_COUNT_] = {
+    [VM_OP_MAKE_RUN_DIR] = {"make_run_dir", "make the runtime directory and the console"},
+    [VM_OP_STAGE_DRIVES] = {"stage_drives", "copy the writable drives"},
+    [VM_OP_ADD_GUEST] = {"add_guest", "let the addresses through the firewall"},
+    [VM_OP_CREATE_TAP] = {"create_tap", "create the TAP as an isolated port of the bridge"},
+    [VM_OP_PREPARE_VMM] = {"prepare_vmm", "write the configuration of the VMM"},
+    [VM_OP_SPAWN_VMM] = {"spawn_vmm", "start the VMM process"},
+    [VM_OP_AWAIT_VMM] = {"await_vmm", "wait until the VMM answers"},
+    [VM_OP_PAUSE_VMM] = {"pause_vmm", "pause the VMM"},
+    [VM_OP_RESUME_VMM] = {"resume_vmm", "resume the VMM"},
+    [VM_OP_SHUTDOWN_GUEST] = {"shutdown_guest", "ask the guest to shut down"},
+    [VM_OP_KILL_VMM] = {"kill_vmm", "kill the VMM process"},
+    [VM_OP_REMOVE_TAPS] = {"remove_taps", "remove the TAPs"},
+    [VM_OP_REMOVE_GUEST] = {"remove_guest", "remove the addresses from the firewall"},
+    [VM_OP_UNSTAGE_DRIVES] = {"unstage_drives", "remove the copies of the drives"},
+    [VM_OP_REMOVE_CGROUP] = {"remove_cgroup", "remove the cgroup"},
+    [VM_OP_REMOVE_RUN_DIR] = {"remove_run_dir", "remove the runtime directory"},
+    [VM_OP_GIVE_UP_RUNNING] = {"give_up_running", "note that the VM is not wanted running any more"},
+    [VM_OP_FORGET] = {"forget", "free the addresses and forget the VM"},
+};
+
+const char *vm_op_name(enum vm_op_type type)
+{
+    return op_table[type].name;
+}
+
+const char *vm_op_description(enum vm_op_type type)
+{
+    return op_table[type].description;
+}
+
+static void add(struct vm_plan *plan, enum vm_op_type type)
+{
+    plan->ops[plan->count++] = (struct vm_op){.type = type};
+}
+
+static bool any_tap(const struct vm_wanted *wanted, const struct vm_observed *observed)
+{
+    for (size_t i = 0; i < wanted->interface_count; i++) {
+        if (observed->tap_present[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a VM without a process must not have. The order matters: a firewall element leaves after its TAP. */
+static void plan_teardown(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *plan)
+{
+    bool taps = any_tap(wanted, observed);
+    if (taps) {
+        add(plan, VM_OP_REMOVE_TAPS);
+    }
+    if (taps || wanted->guest_elements) {
+        add(plan, VM_OP_REMOVE_GUEST);
+    }
+    if (observed->staged_present) {
+        add(plan, VM_OP_UNSTAGE_DRIVES);
+    }
+    if (observed->cgroup_present) {
+        add(plan, VM_OP_REMOVE_CGROUP);
+    }
+}
+
+static void plan_delete(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *plan)
+{
+    plan->state = VM_DELETING;
+    if (observed->process_alive) {
+        add(plan, VM_OP_KILL_VMM);
+    }
+    plan_teardown(wanted, observed, plan);
+    if (observed->run_dir_present) {
+        add(plan, VM_OP_REMOVE_RUN_DIR);
+    }
+    add(plan, VM_OP_FORGET);
+}
+
+/* A process that shall go: ask, wait, kill. */
+static void plan_end(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *plan)
+{
+    int64_t deadline_ms = wanted->shutdown_sent_ms + wanted->stop_timeout_ms;
+    bool can_ask = observed->vmm_answers && observed->vmm_state == VMM_STATE_RUNNING;
+    plan->state = VM_STOPPING;
+    if (wanted->stop_timeout_ms == 0) {
+        add(plan, VM_OP_KILL_VMM);
+    } else if (wanted->shutdown_sent_ms < 0 && !can_ask) {
+        /* A guest that is paused, or whose VMM does not answer, can't do what it is asked. */
+        plan->forced = true;
+        add(plan, VM_OP_KILL_VMM);
+    } else if (wanted->shutdown_sent_ms < 0) {
+        add(plan, VM_OP_SHUTDOWN_GUEST);
+        plan->look_again_ms = wanted->now_ms + wanted->stop_timeout_ms;
+    } else if (wanted->now_ms >= deadline_ms) {
+        plan->forced = true;
+        add(plan, VM_OP_KILL_VMM);
+    } else {
+        plan->look_again_ms = deadline_ms;
+    }
+}
+
+static void plan_start(const struct vm_wanted *wanted, struct vm_plan *plan)
+{
+    plan->state = VM_STARTING;
+    add(plan, VM_OP_MAKE_RUN_DIR);
+    add(plan, VM_OP_STAGE_DRIVES);
+    if (wanted->interface_count > 0) {
+        add(plan, VM_OP_ADD_GUEST);
+    }
+    for (size_t i = 0; i < wanted->interface_count; i++) {
+        add(plan, VM_OP_CREATE_TAP);
+        plan->ops[plan->count - 1].index = i;
+    }
+    add(plan, VM_OP_PREPARE_VMM);
+    add(plan, VM_OP_SPAWN_VMM);
+    add(plan, VM_OP_AWAIT_VMM);
+    if (wanted->desired == VM_WANT_PAUSED) {
+        add(plan, VM_OP_PAUSE_VMM);
+    }
+}
+
+static void plan_running(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *plan)
+{
+    if (!observed->vmm_answers || observed->vmm_state == VMM_STATE_STARTING) {
+        plan->state = VM_STARTING;
+        add(plan, VM_OP_AWAIT_VMM);
+        return;
+    }
+    bool paused = observed->vmm_state == VMM_STATE_PAUSED;
+    plan->state = wanted->desired == VM_WANT_PAUSED ? VM_PAUSED : VM_RUNNING;
+    if (wanted->desired == VM_WANT_PAUSED && !paused) {
+        add(plan, VM_OP_PAUSE_VMM);
+    } else if (wanted->desired == VM_WANT_RUNNING && paused) {
+        add(plan, VM_OP_RESUME_VMM);
+    }
+}
+
+/* Wanted running or paused, and there is no process. */
+static void plan_absent(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *plan)
+{
+    bool done = wanted->boot_done >= wanted->boot_wanted;
+    if (!done || (observed->host_rebooted && wanted->autostart)) {
+        plan_start(wanted, plan);
+        return;
+    }
+    plan->state = VM_STOPPED;
+    plan->ended_by_itself = wanted->was_running;
+    plan_teardown(wanted, observed, plan);
+    add(plan, VM_OP_GIVE_UP_RUNNING);
+}
+
+void vm_plan_make(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->look_again_ms = -1;
+    bool wanted_process = wanted->desired != VM_WANT_STOPPED && !wanted->start_failed;
+    if (wanted->deleting) {
+        plan_delete(wanted, observed, ret);
+    } else if (wanted->start_failed && observed->process_alive) {
+        ret->state = VM_FAILED;
+        add(ret, VM_OP_KILL_VMM);
+    } else if (observed->process_alive && wanted_process && observed->process_boot == wanted->boot_wanted) {
+        plan_running(wanted, observed, ret);
+    } else if (observed->process_alive) {
+        plan_end(wanted, observed, ret);
+    } else if (wanted_process) {
+        plan_absent(wanted, observed, ret);
+    } else {
+        ret->state = wanted->start_failed ? VM_FAILED : VM_STOPPED;
+        plan_teardown(wanted, observed, ret);
+    }
+}

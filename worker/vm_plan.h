@@ -1,0 +1,86 @@
+/*
+ * The planner of VMs: plan = diff(wanted, observed), as data. Pure: no system call, no clock, no memory but the result.
+ *
+ * Boots are counted: `boot_wanted` goes up with each start or reboot that a client asks for, and `boot_done` is the number of the boot that
+ * runs or ran last. So a VMM that is gone although its boot was done has ended by itself, and one whose boot is not the wanted one is to be
+ * replaced.
+ */
+#ifndef SMARTVM_WORKER_VM_PLAN_H
+#define SMARTVM_WORKER_VM_PLAN_H
+
+#include "core/limits.h"
+#include "db/vms.h"
+#include "host/vmm.h"
+
+enum vm_op_type {
+    VM_OP_MAKE_RUN_DIR,
+    VM_OP_STAGE_DRIVES,
+    VM_OP_ADD_GUEST, /* firewall elements of all interfaces, before a TAP is up */
+    VM_OP_CREATE_TAP,
+    VM_OP_PREPARE_VMM,
+    VM_OP_SPAWN_VMM,
+    VM_OP_AWAIT_VMM,
+    VM_OP_PAUSE_VMM,
+    VM_OP_RESUME_VMM,
+    VM_OP_SHUTDOWN_GUEST,
+    VM_OP_KILL_VMM,
+    VM_OP_REMOVE_TAPS,
+    VM_OP_REMOVE_GUEST, /* after its TAPs are gone */
+    VM_OP_UNSTAGE_DRIVES,
+    VM_OP_REMOVE_CGROUP,
+    VM_OP_REMOVE_RUN_DIR,
+    VM_OP_GIVE_UP_RUNNING,
+    VM_OP_FORGET, /* the row, with its leases */
+    VM_OP_COUNT_
+};
+
+struct vm_op {
+    enum vm_op_type type;
+    size_t index; /* of the interface, for VM_OP_CREATE_TAP */
+};
+
+/* What the host shows of a VM. */
+struct vm_observed {
+    bool process_alive;
+    int64_t process_boot;     /* boot number of the process, from its runtime directory */
+    bool vmm_answers;         /* its API answered */
+    enum vmm_state vmm_state; /* when it answered */
+    bool tap_present[LIMIT_INTERFACES];
+    bool run_dir_present;
+    bool staged_present;
+    bool cgroup_present;
+    bool host_rebooted; /* since the process was recorded */
+};
+
+/* What is wanted, and what the worker remembers of this VM. All times: milliseconds of the monotonic clock. */
+struct vm_wanted {
+    enum vm_desired desired;
+    bool deleting;
+    bool autostart;
+    int64_t boot_wanted, boot_done;
+    bool was_running;    /* a process is on record */
+    size_t interface_count;
+    bool start_failed;   /* the wanted boot was tried and failed: clean up and stay failed */
+    bool guest_elements; /* firewall elements may be there */
+    int64_t stop_timeout_ms;
+    int64_t shutdown_sent_ms; /* -1: not sent to this process */
+    int64_t now_ms;
+};
+
+enum { VM_PLAN_OPS_MAX = 16 + LIMIT_INTERFACES };
+
+struct vm_plan {
+    enum vm_state state; /* what to show while, and after, this is applied */
+    struct vm_op ops[VM_PLAN_OPS_MAX];
+    size_t count;
+    int64_t look_again_ms; /* -1, or when to look at it again although nothing happened */
+    bool ended_by_itself;  /* the VMM is gone, and nobody asked for that */
+    bool forced;           /* the deadline of a graceful stop has passed */
+};
+
+void vm_plan_make(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *ret);
+
+const char *vm_op_name(enum vm_op_type type);        /* "create_tap" */
+const char *vm_op_description(enum vm_op_type type); /* "create the TAP" */
+
+#endif
