@@ -13,6 +13,9 @@
 struct runtimes;
 struct console_hub;
 
+/* Before the network was looked at, no VM starts; after a failure, none that has an interface. */
+enum network_state { NETWORK_UNKNOWN, NETWORK_READY, NETWORK_FAILED };
+
 struct worker {
     const struct config *config;
     struct db *db;
@@ -30,8 +33,8 @@ struct worker {
     int epoll;                  /* of the main loop: pidfds are added by any thread */
     int api_socket;
     atomic_bool api_behind;     /* a notification could not be sent: tell the API to look at everything */
-    atomic_bool network_ready;  /* the network was reconciled once: VMs may start */
-    atomic_bool stopping;
+    _Atomic enum network_state network_state;
+    atomic_bool stop_vms; /* the daemon ends, and every VM with it */
 };
 
 /* Tags in the upper byte of epoll data; the rest is a VM's uid for EPOLL_TAG_VMM. */

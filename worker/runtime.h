@@ -30,7 +30,6 @@ struct runtime {
     bool kill_sent;
     bool forced;
     int64_t shutdown_sent_ms; /* -1: not sent */
-    int64_t failed_generation; /* the start of this generation failed */
     int64_t start_us;         /* when the last start began */
     struct runtime_timing *timings; /* of the last start; NULL before */
     size_t timing_count;

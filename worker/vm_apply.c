@@ -1,0 +1,205 @@
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "host/cgroup.h"
+#include "host/link.h"
+#include "host/nft.h"
+#include "worker/console_hub.h"
+#include "worker/vm_boot.h"
+#include "worker/vm_work.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { KILL_WAIT_MS = 10000 };
+
+static size_t guests_of(const struct vm_work *work, struct nft_guest *ret)
+{
+    for (size_t i = 0; i < work->row.interface_count; i++) {
+        const struct vm_interface *interface = &work->row.interfaces[i];
+        memcpy(ret[i].tap, interface->tap, sizeof ret[i].tap);
+        ret[i].mac = interface->mac;
+        ret[i].address = interface->address;
+    }
+    return work->row.interface_count;
+}
+
+static int add_guest(struct vm_work *work, struct error *err)
+{
+    struct nft_guest guests[LIMIT_INTERFACES];
+    size_t count = guests_of(work, guests);
+    work->runtime->guest_elements = true;
+    return nft_guests_change(work->worker->mark, guests, count, NULL, 0, err);
+}
+
+static int remove_guest(struct vm_work *work, struct error *err)
+{
+    struct nft_guest guests[LIMIT_INTERFACES];
+    size_t count = guests_of(work, guests);
+    if (count > 0 && nft_guests_change(work->worker->mark, NULL, 0, guests, count, err) != 0) {
+        return -1;
+    }
+    work->runtime->guest_elements = false;
+    return 0;
+}
+
+static int create_tap(struct vm_work *work, size_t index, struct error *err)
+{
+    char alias[LINK_ALIAS_MAX];
+    const struct vm_interface *interface = &work->row.interfaces[index];
+    (void)snprintf(alias, sizeof alias, "%s:%s", work->worker->mark, work->row.id);
+    return link_tap_ensure(interface->tap, alias, work->worker->config->network.bridge, interface->mac, (uid_t)-1, err);
+}
+
+static int remove_taps(struct vm_work *work, struct error *err)
+{
+    const char *names[LIMIT_INTERFACES];
+    size_t count = 0;
+    for (size_t i = 0; i < work->row.interface_count; i++) {
+        if (work->observed.tap_present[i]) {
+            names[count++] = work->row.interfaces[i].tap;
+        }
+    }
+    return link_delete(work->worker->mark, names, count, err);
+}
+
+static int call_timeout_ms(const struct vm_work *work)
+{
+    return (int)work->worker->config->vmm.api_timeout_s * 1000;
+}
+
+static int shutdown_guest(struct vm_work *work, struct error *err)
+{
+    const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
+    work->runtime->shutdown_sent_ms = clock_monotonic_ms();
+    return driver->shutdown(work->dir, call_timeout_ms(work), err);
+}
+
+static int kill_vmm(struct vm_work *work, struct error *err)
+{
+    struct runtime *runtime = work->runtime;
+    int status = -1;
+    if (runtime->pidfd < 0) {
+        return 0;
+    }
+    runtime->kill_sent = true;
+    runtime->forced = runtime->forced || work->plan.forced;
+    if (process_signal(runtime->pidfd, SIGKILL, err) != 0) {
+        return -1;
+    }
+    /* It is not waited for as a zombie here: vm_observe() does that, and notes how it ended. */
+    int64_t deadline_ms = clock_monotonic_ms() + KILL_WAIT_MS;
+    while (process_is_alive(runtime->pidfd)) {
+        if (clock_monotonic_ms() >= deadline_ms) {
+            return error_set(err, ERR_TIMEOUT, "the VMM process %d does not die", (int)runtime->pid);
+        }
+        if (process_wait(runtime->pidfd, 100, &status, NULL) == 0 && status >= 0) {
+            runtime->exit_status = status;
+        }
+    }
+    return 0;
+}
+
+static int unstage_drives(struct vm_work *work, struct error *err)
+{
+    char dir[320];
+    vm_stage_dir(work, dir, sizeof dir);
+    return vm_remove_dir(dir, err);
+}
+
+static int remove_run_dir(struct vm_work *work, struct error *err)
+{
+    console_hub_remove(work->worker->consoles, work->row.uid);
+    return vm_remove_dir(work->dir, err);
+}
+
+static int give_up_running(struct vm_work *work, struct error *err)
+{
+    bool changed = false;
+    if (vms_give_up_running(work->worker->db, work->row.uid, work->row.generation, &changed, err) != 0) {
+        return -1;
+    }
+    if (changed) {
+        work->row.desired = VM_WANT_STOPPED;
+        work->row.generation++;
+    }
+    return 0;
+}
+
+static int forget(struct vm_work *work, struct error *err)
+{
+    char key[QUEUE_KEY_MAX];
+    if (vms_remove(work->worker->db, &work->row, err) != 0) {
+        return -1;
+    }
+    runtimes_remove(work->worker->runtimes, work->row.uid);
+    work->runtime = NULL;
+    (void)snprintf(key, sizeof key, "vm/%s", work->row.id);
+    worker_notify(work->worker, key);
+    (void)snprintf(key, sizeof key, "console/%s", work->row.id);
+    worker_notify(work->worker, key);
+    return 0;
+}
+
+static int run(struct vm_work *work, const struct vm_op *op, struct error *err)
+{
+    const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
+    switch (op->type) {
+    case VM_OP_MAKE_RUN_DIR:
+        return vm_make_run_dir(work, err);
+    case VM_OP_STAGE_DRIVES:
+        return vm_stage_drives(work, err);
+    case VM_OP_ADD_GUEST:
+        return add_guest(work, err);
+    case VM_OP_CREATE_TAP:
+        return create_tap(work, op->index, err);
+    case VM_OP_PREPARE_VMM:
+        return vm_prepare_vmm(work, err);
+    case VM_OP_SPAWN_VMM:
+        return vm_spawn(work, err);
+    case VM_OP_AWAIT_VMM:
+        return vm_await(work, err);
+    case VM_OP_PAUSE_VMM:
+        return driver->pause(work->dir, call_timeout_ms(work), err);
+    case VM_OP_RESUME_VMM:
+        return driver->resume(work->dir, call_timeout_ms(work), err);
+    case VM_OP_SHUTDOWN_GUEST:
+        return shutdown_guest(work, err);
+    case VM_OP_KILL_VMM:
+        return kill_vmm(work, err);
+    case VM_OP_REMOVE_TAPS:
+        return remove_taps(work, err);
+    case VM_OP_REMOVE_GUEST:
+        return remove_guest(work, err);
+    case VM_OP_UNSTAGE_DRIVES:
+        return unstage_drives(work, err);
+    case VM_OP_REMOVE_CGROUP:
+        return cgroup_remove(work->worker->mark, work->row.id, err);
+    case VM_OP_REMOVE_RUN_DIR:
+        return remove_run_dir(work, err);
+    case VM_OP_GIVE_UP_RUNNING:
+        return give_up_running(work, err);
+    case VM_OP_FORGET:
+        return forget(work, err);
+    case VM_OP_COUNT_:
+        break;
+    }
+    return error_set(err, ERR_INTERNAL, "operation %d is not known", (int)op->type);
+}
+
+int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err)
+{
+    bool starting = work->plan.state == VM_STARTING;
+    const char *target = op->type == VM_OP_CREATE_TAP ? work->row.interfaces[op->index].tap : "";
+    int64_t begin_us = clock_monotonic_us();
+    int result = run(work, op, err);
+    if (result == 0 && starting && work->runtime != NULL) {
+        runtime_add_timing(work->runtime, vm_op_name(op->type), target, begin_us, clock_monotonic_us());
+    }
+    if (result != 0) {
+        (void)error_prefix(err, "%s", vm_op_name(op->type));
+        work->failed = true;
+        work->error = *err;
+    }
+    return result;
+}

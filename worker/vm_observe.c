@@ -1,0 +1,219 @@
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "host/link.h"
+#include "worker/console_hub.h"
+#include "worker/vm_work.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { PIDS_MAX = 8 };
+
+static bool exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+/* Does an argument of the process name this VM's socket? A process of another VM, or of nobody, never does. */
+static bool is_vmm_of(pid_t pid, const char *dir)
+{
+    AUTO_FREE char *cmdline = NULL;
+    size_t len = 0;
+    char socket[192];
+    (void)snprintf(socket, sizeof socket, "%s/api.sock", dir);
+    return process_cmdline(pid, &cmdline, &len, NULL) == 0 && memmem(cmdline, len, socket, strlen(socket)) != NULL;
+}
+
+static void note_pid(pid_t pid, const char *argument, void *ctx)
+{
+    (void)argument;
+    *(pid_t *)ctx = pid;
+}
+
+/* Where there is no cgroup v2: one pass over /proc for the socket's path among the arguments. */
+static int find_by_arguments(struct vm_work *work, pid_t *ret, struct error *err)
+{
+    char socket[192];
+    char qmp[200];
+    (void)snprintf(socket, sizeof socket, "%s/api.sock", work->dir);
+    (void)snprintf(qmp, sizeof qmp, "unix:%s", socket);
+    if (process_find(socket, note_pid, ret, err) != 0) {
+        return -1;
+    }
+    return *ret == 0 ? process_find(qmp, note_pid, ret, err) : 0;
+}
+
+static int find_pid(struct vm_work *work, pid_t *ret, struct error *err)
+{
+    pid_t pids[PIDS_MAX];
+    size_t count = 0;
+    bool in_cgroup = false;
+    *ret = 0;
+    if (work->worker->facts.cgroup.mounted) {
+        if (cgroup_pids(work->worker->mark, work->row.id, pids, PIDS_MAX, &count, &in_cgroup, err) != 0) {
+            return -1;
+        }
+        for (size_t i = 0; i < count && *ret == 0; i++) {
+            *ret = is_vmm_of(pids[i], work->dir) ? pids[i] : 0;
+        }
+        return 0;
+    }
+    if (work->row.pid > 0 && is_vmm_of((pid_t)work->row.pid, work->dir)) {
+        *ret = (pid_t)work->row.pid;
+        return 0;
+    }
+    return find_by_arguments(work, ret, err);
+}
+
+/* Takes over a process that runs already: the descriptor first, then everything is compared, and only then it is believed. */
+static int adopt(struct vm_work *work, pid_t pid, struct error *err)
+{
+    struct process process = {.pid = pid, .pidfd = -1};
+    struct vm_boot_record record;
+    if (process_start_time(pid, &process.start_time, NULL) != 0 ||
+        process_open(pid, process.start_time, &process.pidfd, err) != 0 || process.pidfd < 0) {
+        return 0; /* gone meanwhile */
+    }
+    if (!is_vmm_of(pid, work->dir)) {
+        (void)close(process.pidfd);
+        return 0;
+    }
+    work->runtime->process_boot = vm_boot_record_read(work->dir, &record) ? record.boot : work->row.boot_done;
+    if (runtime_set_process(work->worker, work->runtime, &process, err) != 0) {
+        return -1;
+    }
+    work->runtime->guest_elements = work->row.interface_count > 0;
+    return console_hub_add(work->worker->consoles, work->row.uid, work->row.id, work->dir, err);
+}
+
+static void note_exit(struct vm_work *work)
+{
+    struct runtime *runtime = work->runtime;
+    int status = -1;
+    char text[64];
+    char words[256];
+    /* Whoever killed it may have reaped it already. */
+    if (process_wait(runtime->pidfd, 0, &status, NULL) == 0 && status >= 0) {
+        runtime->exit_status = status;
+    }
+    status = runtime->exit_status;
+    console_hub_flush(work->worker->consoles, work->row.uid, words, sizeof words);
+    const char *tier = "lost";
+    if (runtime->forced) {
+        tier = "forced";
+    } else if (runtime->kill_sent) {
+        tier = "killed";
+    } else if (runtime->shutdown_sent_ms >= 0) {
+        tier = "graceful";
+    } else if (status == 0) {
+        tier = "guest";
+    }
+    work->exit_noted = true;
+    work->exit_tier = tier;
+    (void)snprintf(work->exit_message, sizeof work->exit_message, "the VMM ended: %s%s%.160s",
+                   process_status_text(status, text), words[0] != '\0' ? "; its last words: " : "", words);
+    console_hub_remove(work->worker->consoles, work->row.uid);
+    runtime_clear_process(runtime);
+}
+
+static int observe_process(struct vm_work *work, struct error *err)
+{
+    struct runtime *runtime = work->runtime;
+    pid_t pid = 0;
+    if (runtime->pidfd >= 0 && !process_is_alive(runtime->pidfd)) {
+        note_exit(work);
+    }
+    /* Searching costs more than looking: it is done once, and after an operation whose outcome is not known. */
+    if (runtime->pidfd < 0 && !runtime->observed) {
+        if (find_pid(work, &pid, err) != 0 || (pid != 0 && adopt(work, pid, err) != 0)) {
+            return -1;
+        }
+        runtime->observed = true;
+    }
+    work->observed.process_alive = runtime->pidfd >= 0;
+    work->observed.process_boot = runtime->process_boot;
+    return 0;
+}
+
+static void observe_vmm(struct vm_work *work)
+{
+    struct vm_boot_record record;
+    if (!work->observed.process_alive || !vm_boot_record_read(work->dir, &record)) {
+        return;
+    }
+    int timeout_ms = (int)work->worker->config->vmm.api_timeout_s * 1000;
+    work->observed.vmm_answers =
+        vmm_drivers[record.kind].query(work->dir, timeout_ms, &work->observed.vmm_state, NULL) == 0;
+    work->choice_known = true;
+    work->choice.kind = record.kind;
+    work->choice.accel = record.accel;
+    memcpy(work->choice.version, record.version, sizeof record.version);
+}
+
+static int observe_taps(struct vm_work *work, struct error *err)
+{
+    char alias[LINK_ALIAS_MAX];
+    (void)snprintf(alias, sizeof alias, "%s:%s", work->worker->mark, work->row.id);
+    for (size_t i = 0; i < work->row.interface_count; i++) {
+        struct link_info link;
+        bool found = false;
+        if (link_get(work->row.interfaces[i].tap, &link, &found, err) != 0) {
+            return -1;
+        }
+        work->observed.tap_present[i] = found && strcmp(link.alias, alias) == 0;
+    }
+    return 0;
+}
+
+int vm_observe(struct vm_work *work, struct error *err)
+{
+    struct worker *worker = work->worker;
+    char path[512];
+    memset(&work->observed, 0, sizeof work->observed);
+    if (observe_process(work, err) != 0 || observe_taps(work, err) != 0) {
+        return -1;
+    }
+    observe_vmm(work);
+    (void)snprintf(path, sizeof path, "%s/%s", worker->stage_root, work->row.id);
+    work->observed.staged_present = exists(path);
+    work->observed.run_dir_present = exists(work->dir);
+    pid_t pid = 0;
+    size_t count = 0;
+    if (worker->facts.cgroup.mounted && !work->observed.process_alive &&
+        cgroup_pids(worker->mark, work->row.id, &pid, 1, &count, &work->observed.cgroup_present, err) != 0) {
+        return -1;
+    }
+    work->observed.host_rebooted =
+        work->row.boot_id[0] != '\0' && strcmp(work->row.boot_id, worker->boot_id) != 0;
+    return 0;
+}
+
+void vm_want(struct vm_work *work)
+{
+    const struct vm_row *row = &work->row;
+    const struct runtime *runtime = work->runtime;
+    const int64_t default_ms = (int64_t)work->worker->config->vmm.stop_timeout_s * 1000;
+    int64_t boot_done = row->boot_done;
+    if (work->observed.process_alive && runtime->process_boot > boot_done) {
+        boot_done = runtime->process_boot;
+    }
+    work->row.boot_done = boot_done;
+    work->wanted = (struct vm_wanted){
+        .desired = atomic_load(&work->worker->stop_vms) ? VM_WANT_STOPPED : row->desired,
+        .deleting = row->deleting,
+        .autostart = row->autostart,
+        .boot_wanted = row->boot_wanted,
+        .boot_done = boot_done,
+        .was_running = row->pid != 0 || work->exit_noted,
+        .interface_count = row->interface_count,
+        .start_failed = row->desired != VM_WANT_STOPPED && boot_done >= row->boot_wanted &&
+                        (work->start_failed || row->state == VM_FAILED),
+        .guest_elements = runtime->guest_elements,
+        .stop_timeout_ms = row->stop_timeout_ms < 0 ? default_ms : row->stop_timeout_ms,
+        .shutdown_sent_ms = runtime->shutdown_sent_ms,
+        .now_ms = clock_monotonic_ms(),
+    };
+}

@@ -1,0 +1,53 @@
+/* Inside worker/: one look at one VM, shared by vm.c, vm_observe.c, vm_apply.c and vm_report.c. */
+#ifndef SMARTVM_WORKER_VM_WORK_H
+#define SMARTVM_WORKER_VM_WORK_H
+
+#include "db/vms.h"
+#include "worker/context.h"
+#include "worker/runtime.h"
+#include "worker/vm_plan.h"
+
+#include <jansson.h>
+
+struct vm_work {
+    struct worker *worker;
+    struct vm_row row;
+    struct runtime *runtime;
+    struct vm_observed observed;
+    struct vm_wanted wanted;
+    struct vm_plan plan;
+    bool choice_known; /* `choice` is filled in */
+    struct vmm_choice choice;
+    json_t *old;       /* row.observed, parsed */
+    bool failed;       /* an operation failed */
+    bool start_failed; /* and with it the wanted boot, in this look */
+    struct error error;
+    bool exit_noted; /* exit_tier and exit_message tell how the process ended, in this look */
+    const char *exit_tier;
+    char exit_message[256];
+    char dir[128]; /* <run_dir>/vm/<id> */
+};
+
+/* Fills work->observed (and finds the process of a VM that the worker does not know yet). */
+int vm_observe(struct vm_work *work, struct error *err);
+
+/* Fills work->wanted from the row and what is remembered. */
+void vm_want(struct vm_work *work);
+
+/* Runs one operation. On failure work->error is set too. */
+int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err);
+
+/* Stores what was found as `state`, with an event when the state differs from the stored one. */
+int vm_report(struct vm_work *work, enum vm_state state, struct error *err);
+
+/* Reads "<boot> <driver> <accel>" of the runtime directory; false when there is none. */
+struct vm_boot_record {
+    int64_t boot;
+    enum vmm_kind kind;
+    enum vmm_accel accel;
+    char version[64];
+};
+bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret);
+int vm_boot_record_write(const char *dir, const struct vm_boot_record *record, struct error *err);
+
+#endif
