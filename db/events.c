@@ -29,7 +29,11 @@ int events_add(struct db *db, const char *type, const char *kind, const char *id
     if (stmt == NULL) {
         return -1;
     }
-    (void)snprintf(resource, sizeof resource, "/%ss/%s", kind, id);
+    if (id[0] != '\0') {
+        (void)snprintf(resource, sizeof resource, "/%ss/%s", kind, id);
+    } else {
+        (void)snprintf(resource, sizeof resource, "/%s", kind);
+    }
     (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
     statement_bind_text(stmt, 2, type);
     statement_bind_text(stmt, 3, resource);

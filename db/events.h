@@ -4,7 +4,7 @@
 
 #include "db/db.h"
 
-/* `type` like "vm.state", `kind` "vm" or "image", `data` a JSON object as text. */
+/* `type` like "vm.state", `kind` "vm" or "image" (or "network" with the id ""), `data` a JSON object as text. */
 int events_add(struct db *db, const char *type, const char *kind, const char *id, const char *data,
                struct error *err);
 

@@ -295,7 +295,9 @@ static int observe_and_apply(struct network_work *work, struct error *err)
             return error_prefix(err, "%s", network_op_name(plan.ops[i]));
         }
         log_event(LOG_INFO, "network.operation", "operation", network_op_name(plan.ops[i]), NULL);
-        (void)events_add(work->worker->db, "network.operation", "network", network_op_name(plan.ops[i]), "{}", NULL);
+        char data[96];
+        (void)snprintf(data, sizeof data, "{\"operation\":\"%s\"}", network_op_name(plan.ops[i]));
+        (void)events_add(work->worker->db, "network.operation", "network", "", data, NULL);
     }
     return 0;
 }

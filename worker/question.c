@@ -1,0 +1,115 @@
+#include "worker/question.h"
+
+#include "core/cleanup.h"
+#include "core/json.h"
+#include "core/limits.h"
+#include "db/vms.h"
+#include "host/console.h"
+#include "host/store.h"
+#include "worker/console_hub.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static json_t *read_manifest(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    const struct config *config = worker->config;
+    const char *path = json_get_string(question, "path");
+    AUTO_FREE char *text = NULL;
+    size_t len = 0;
+    json_t *manifest = NULL;
+    (void)ret_fd;
+    if (path == NULL || store_read_allowed((const char *const *)config->images.allowed_roots, config->images.allowed_root_count, path,
+                           LIMIT_MANIFEST_BYTES, &text, &len, err) != 0) {
+        return NULL;
+    }
+    if (json_parse(text, len, &manifest, err) != 0) {
+        err->code = ERR_INVALID_MANIFEST;
+        (void)error_prefix(err, "%.512s", path);
+        return NULL;
+    }
+    return json_pack("{s:o}", "manifest", manifest);
+}
+
+/* The runtime directory of a VM that exists: the name comes from the database, never from the question alone. */
+static int runtime_dir(struct worker *worker, const json_t *question, char *buf, size_t size, int64_t *ret_uid,
+                       struct error *err)
+{
+    AUTO_VM_ROW row = {0};
+    bool found = false;
+    const char *id = json_get_string(question, "vm");
+    if (id == NULL || vms_get(worker->db, id, &row, &found, err) != 0) {
+        return id == NULL ? error_set(err, ERR_BAD_REQUEST, "no VM is named") : -1;
+    }
+    if (!found || strchr(row.id, '/') != NULL || row.id[0] == '.') {
+        return error_set(err, ERR_NOT_FOUND, "there is no VM '%.64s'", id);
+    }
+    (void)snprintf(buf, size, "%s/vm/%s", worker->config->run_dir, row.id);
+    *ret_uid = row.uid;
+    return 0;
+}
+
+static json_t *console_read(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    char dir[128];
+    int64_t uid = 0;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    if (runtime_dir(worker, question, dir, sizeof dir, &uid, err) != 0) {
+        return NULL;
+    }
+    console_hub_flush(worker->consoles, uid, NULL, 0);
+    if (console_log_open_read(dir, "console.log", ret_fd, NULL) == 0 &&
+        console_log_begin(*ret_fd, worker->config->vmm.console_bytes, &begin, &end, err) != 0) {
+        return NULL;
+    }
+    return json_pack("{s:I, s:I}", "begin", (json_int_t)begin, "end", (json_int_t)end);
+}
+
+static json_t *console_input(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    char dir[128];
+    int64_t uid = 0;
+    if (runtime_dir(worker, question, dir, sizeof dir, &uid, err) != 0) {
+        return NULL;
+    }
+    if (console_open_input(dir, ret_fd, NULL) != 0) {
+        (void)error_set(err, ERR_INVALID_STATE, "the VM does not run: its console takes no input");
+        return NULL;
+    }
+    return json_object();
+}
+
+static const struct {
+    const char *name;
+    json_t *(*answer)(struct worker *worker, const json_t *question, int *ret_fd, struct error *err);
+} questions[] = {
+    {"read_manifest", read_manifest},
+    {"console_read", console_read},
+    {"console_input", console_input},
+};
+
+void question_answer(struct worker *worker, const char *question, char **ret_text, int *ret_fd)
+{
+    struct error err = {.code = ERR_BAD_REQUEST};
+    AUTO_JSON *parsed = NULL;
+    AUTO_JSON *answer = NULL;
+    *ret_fd = -1;
+    (void)error_set(&err, ERR_BAD_REQUEST, "the question is not known");
+    if (json_parse(question, strlen(question), &parsed, &err) == 0) {
+        const char *name = json_get_string(parsed, "question");
+        for (size_t i = 0; name != NULL && i < ARRAY_LEN(questions); i++) {
+            if (strcmp(questions[i].name, name) == 0) {
+                answer = questions[i].answer(worker, parsed, ret_fd, &err);
+            }
+        }
+    }
+    if (answer == NULL) {
+        answer = json_pack("{s:{s:s, s:s}}", "error", "code", error_code_name(err.code), "message", err.message);
+        if (*ret_fd >= 0) {
+            (void)close(*ret_fd);
+            *ret_fd = -1;
+        }
+    }
+    *ret_text = json_text(answer);
+}

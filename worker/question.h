@@ -1,0 +1,16 @@
+/*
+ * Questions of the API process: what is measured now, or a descriptor. A fixed table; answering never changes anything on the host.
+ *   {"question":"read_manifest","path":…}   → {"manifest": {…}}
+ *   {"question":"console_read","vm":id}     → {"begin":n,"end":n} and a descriptor of the log; none for a VM without a console
+ *   {"question":"console_input","vm":id}    → {} and a descriptor to write to
+ * An error is {"error":{"code":…,"message":…}}. Called from the worker's main loop only.
+ */
+#ifndef SMARTVM_WORKER_QUESTION_H
+#define SMARTVM_WORKER_QUESTION_H
+
+#include "worker/context.h"
+
+/* Never fails. *ret_text is owned by the caller (NULL when out of memory), *ret_fd too, -1 for none. */
+void question_answer(struct worker *worker, const char *question, char **ret_text, int *ret_fd);
+
+#endif
