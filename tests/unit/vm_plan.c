@@ -1,0 +1,325 @@
+/* The planner of VMs: every case without root, and rules that hold for every combination of inputs. */
+#include "worker/vm_plan.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct vm_wanted wanted;
+static struct vm_observed observed;
+static struct vm_plan plan;
+
+static void setup(void)
+{
+    wanted = (struct vm_wanted){.desired = VM_WANT_RUNNING,
+                                .boot_wanted = 1,
+                                .interface_count = 2,
+                                .stop_timeout_ms = 5000,
+                                .shutdown_sent_ms = -1,
+                                .now_ms = 100000};
+    memset(&observed, 0, sizeof observed);
+}
+
+static void set_running(void)
+{
+    wanted.boot_done = 1;
+    wanted.was_running = true;
+    wanted.guest_elements = true;
+    observed = (struct vm_observed){.process_alive = true,
+                                    .process_boot = 1,
+                                    .vmm_answers = true,
+                                    .vmm_state = VMM_STATE_RUNNING,
+                                    .tap_present = {true, true},
+                                    .run_dir_present = true,
+                                    .staged_present = true};
+}
+
+static void make(void)
+{
+    vm_plan_make(&wanted, &observed, &plan);
+}
+
+static int position(enum vm_op_type type)
+{
+    for (size_t i = 0; i < plan.count; i++) {
+        if (plan.ops[i].type == type) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+START_TEST(start_in_order)
+{
+    make();
+    const enum vm_op_type expected[] = {VM_OP_MAKE_RUN_DIR, VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST, VM_OP_CREATE_TAP,
+                                        VM_OP_CREATE_TAP,   VM_OP_PREPARE_VMM,  VM_OP_SPAWN_VMM, VM_OP_AWAIT_VMM};
+    ck_assert_int_eq(plan.state, VM_STARTING);
+    ck_assert_uint_eq(plan.count, 8);
+    for (size_t i = 0; i < plan.count; i++) {
+        ck_assert_int_eq(plan.ops[i].type, expected[i]);
+    }
+    ck_assert_uint_eq(plan.ops[4].index, 1);
+}
+END_TEST
+
+START_TEST(start_without_network_and_paused)
+{
+    wanted.interface_count = 0;
+    wanted.desired = VM_WANT_PAUSED;
+    make();
+    ck_assert_int_eq(position(VM_OP_ADD_GUEST), -1);
+    ck_assert_int_eq(position(VM_OP_CREATE_TAP), -1);
+    ck_assert_int_eq(plan.ops[plan.count - 1].type, VM_OP_PAUSE_VMM);
+}
+END_TEST
+
+START_TEST(running_needs_nothing)
+{
+    set_running();
+    make();
+    ck_assert_uint_eq(plan.count, 0);
+    ck_assert_int_eq(plan.state, VM_RUNNING);
+}
+END_TEST
+
+START_TEST(pause_and_resume)
+{
+    set_running();
+    wanted.desired = VM_WANT_PAUSED;
+    make();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_PAUSE_VMM);
+    observed.vmm_state = VMM_STATE_PAUSED;
+    make();
+    ck_assert_uint_eq(plan.count, 0);
+    ck_assert_int_eq(plan.state, VM_PAUSED);
+    wanted.desired = VM_WANT_RUNNING;
+    make();
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_RESUME_VMM);
+}
+END_TEST
+
+START_TEST(stop_asks_waits_and_forces)
+{
+    set_running();
+    wanted.desired = VM_WANT_STOPPED;
+    make();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_SHUTDOWN_GUEST);
+    ck_assert_int_eq(plan.state, VM_STOPPING);
+    wanted.shutdown_sent_ms = wanted.now_ms;
+    wanted.now_ms += 4999;
+    make();
+    ck_assert_uint_eq(plan.count, 0);
+    ck_assert_int_eq(plan.look_again_ms, 105000);
+    wanted.now_ms += 1;
+    make();
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+    ck_assert(plan.forced);
+}
+END_TEST
+
+START_TEST(kill_does_not_ask)
+{
+    set_running();
+    wanted.desired = VM_WANT_STOPPED;
+    wanted.stop_timeout_ms = 0;
+    make();
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+    ck_assert(!plan.forced);
+}
+END_TEST
+
+START_TEST(paused_or_hung_guest_is_not_asked)
+{
+    set_running();
+    wanted.desired = VM_WANT_STOPPED;
+    observed.vmm_state = VMM_STATE_PAUSED;
+    make();
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+    observed.vmm_answers = false;
+    make();
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+}
+END_TEST
+
+START_TEST(stopped_is_torn_down_in_order)
+{
+    set_running();
+    wanted.desired = VM_WANT_STOPPED;
+    observed.process_alive = false;
+    observed.cgroup_present = true;
+    make();
+    ck_assert_int_eq(plan.state, VM_STOPPED);
+    ck_assert_int_ge(position(VM_OP_REMOVE_TAPS), 0);
+    ck_assert_int_gt(position(VM_OP_REMOVE_GUEST), position(VM_OP_REMOVE_TAPS));
+    ck_assert_int_ge(position(VM_OP_UNSTAGE_DRIVES), 0);
+    ck_assert_int_ge(position(VM_OP_REMOVE_CGROUP), 0);
+    ck_assert_int_eq(position(VM_OP_FORGET), -1);
+}
+END_TEST
+
+START_TEST(reboot_replaces_the_process)
+{
+    set_running();
+    wanted.boot_wanted = 2;
+    make();
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_SHUTDOWN_GUEST);
+    observed.process_alive = false;
+    make();
+    ck_assert_int_ge(position(VM_OP_SPAWN_VMM), 0);
+}
+END_TEST
+
+START_TEST(ended_by_itself_is_not_started_again)
+{
+    set_running();
+    observed.process_alive = false;
+    make();
+    ck_assert(plan.ended_by_itself);
+    ck_assert_int_eq(position(VM_OP_SPAWN_VMM), -1);
+    ck_assert_int_eq(plan.ops[plan.count - 1].type, VM_OP_GIVE_UP_RUNNING);
+}
+END_TEST
+
+START_TEST(host_reboot)
+{
+    set_running();
+    memset(&observed, 0, sizeof observed);
+    observed.host_rebooted = true;
+    make();
+    ck_assert_int_eq(position(VM_OP_SPAWN_VMM), -1);
+    wanted.autostart = true;
+    make();
+    ck_assert_int_ge(position(VM_OP_SPAWN_VMM), 0);
+}
+END_TEST
+
+START_TEST(failed_start_is_cleaned_up)
+{
+    set_running();
+    wanted.start_failed = true;
+    make();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+    observed.process_alive = false;
+    make();
+    ck_assert_int_eq(plan.state, VM_FAILED);
+    ck_assert_int_eq(position(VM_OP_SPAWN_VMM), -1);
+    ck_assert_int_ge(position(VM_OP_REMOVE_TAPS), 0);
+}
+END_TEST
+
+START_TEST(delete_removes_everything)
+{
+    set_running();
+    wanted.deleting = true;
+    make();
+    ck_assert_int_eq(plan.state, VM_DELETING);
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+    ck_assert_int_ge(position(VM_OP_REMOVE_RUN_DIR), 0);
+    ck_assert_int_eq(plan.ops[plan.count - 1].type, VM_OP_FORGET);
+}
+END_TEST
+
+/* Bit i of `bits`, and the rest of it for the next one. */
+static bool take_bit(unsigned *bits)
+{
+    bool bit = (*bits & 1U) != 0;
+    *bits >>= 1;
+    return bit;
+}
+
+static void fill(unsigned bits, enum vm_desired desired)
+{
+    setup();
+    wanted.desired = desired;
+    wanted.deleting = take_bit(&bits);
+    wanted.autostart = take_bit(&bits);
+    wanted.start_failed = take_bit(&bits);
+    wanted.guest_elements = take_bit(&bits);
+    wanted.was_running = take_bit(&bits);
+    wanted.boot_done = take_bit(&bits);
+    wanted.stop_timeout_ms = take_bit(&bits) ? 0 : 5000;
+    wanted.shutdown_sent_ms = take_bit(&bits) ? 1 : -1;
+    observed.process_alive = take_bit(&bits);
+    observed.process_boot = take_bit(&bits);
+    observed.vmm_answers = take_bit(&bits);
+    observed.vmm_state = take_bit(&bits) ? VMM_STATE_PAUSED : VMM_STATE_RUNNING;
+    observed.tap_present[0] = take_bit(&bits);
+    observed.run_dir_present = observed.staged_present = observed.cgroup_present = take_bit(&bits);
+    observed.host_rebooted = take_bit(&bits);
+}
+
+enum { INPUT_BITS = 15 };
+
+START_TEST(rules_that_always_hold)
+{
+    for (unsigned bits = 0; bits < 1U << INPUT_BITS; bits++) {
+        for (int desired = 0; desired < VM_DESIRED_COUNT_; desired++) {
+            fill(bits, (enum vm_desired)desired);
+            make();
+            ck_assert_uint_le(plan.count, VM_PLAN_OPS_MAX);
+            bool spawns = position(VM_OP_SPAWN_VMM) >= 0;
+            /* Never a second process, never one for a VM that goes or is wanted stopped. */
+            ck_assert(!spawns || (!observed.process_alive && !wanted.deleting && desired != VM_WANT_STOPPED));
+            /* A TAP is never up before the firewall knows it, and the firewall forgets it only after the TAP is gone. */
+            if (position(VM_OP_CREATE_TAP) >= 0) {
+                ck_assert_int_lt(position(VM_OP_ADD_GUEST), position(VM_OP_CREATE_TAP));
+                ck_assert_int_lt(position(VM_OP_CREATE_TAP), position(VM_OP_SPAWN_VMM));
+            }
+            if (position(VM_OP_REMOVE_TAPS) >= 0) {
+                ck_assert_int_lt(position(VM_OP_REMOVE_TAPS), position(VM_OP_REMOVE_GUEST));
+                ck_assert(!observed.process_alive || position(VM_OP_KILL_VMM) == 0);
+            }
+            /* Deleting always ends with the row, after everything else. */
+            ck_assert((position(VM_OP_FORGET) == (int)plan.count - 1) == wanted.deleting);
+            /* A VM that waits says until when. */
+            if (plan.state == VM_STOPPING && plan.count == 0) {
+                ck_assert_int_gt(plan.look_again_ms, wanted.now_ms);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(every_operation_has_a_name)
+{
+    for (int i = 0; i < VM_OP_COUNT_; i++) {
+        ck_assert_ptr_nonnull(vm_op_name((enum vm_op_type)i));
+        ck_assert_ptr_nonnull(vm_op_description((enum vm_op_type)i));
+        for (int j = 0; j < i; j++) {
+            ck_assert_str_ne(vm_op_name((enum vm_op_type)i), vm_op_name((enum vm_op_type)j));
+        }
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("vm_plan");
+    TCase *tcase = tcase_create("plan");
+    tcase_add_checked_fixture(tcase, setup, NULL);
+    tcase_add_test(tcase, start_in_order);
+    tcase_add_test(tcase, start_without_network_and_paused);
+    tcase_add_test(tcase, running_needs_nothing);
+    tcase_add_test(tcase, pause_and_resume);
+    tcase_add_test(tcase, stop_asks_waits_and_forces);
+    tcase_add_test(tcase, kill_does_not_ask);
+    tcase_add_test(tcase, paused_or_hung_guest_is_not_asked);
+    tcase_add_test(tcase, stopped_is_torn_down_in_order);
+    tcase_add_test(tcase, reboot_replaces_the_process);
+    tcase_add_test(tcase, ended_by_itself_is_not_started_again);
+    tcase_add_test(tcase, host_reboot);
+    tcase_add_test(tcase, failed_start_is_cleaned_up);
+    tcase_add_test(tcase, delete_removes_everything);
+    tcase_add_test(tcase, rules_that_always_hold);
+    tcase_add_test(tcase, every_operation_has_a_name);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
