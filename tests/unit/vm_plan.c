@@ -274,7 +274,8 @@ START_TEST(rules_that_always_hold)
                 ck_assert(!observed.process_alive || position(VM_OP_KILL_VMM) == 0);
             }
             /* Deleting always ends with the row, after everything else. */
-            ck_assert((position(VM_OP_FORGET) == (int)plan.count - 1) == wanted.deleting);
+            ck_assert((position(VM_OP_FORGET) >= 0) == wanted.deleting);
+            ck_assert(!wanted.deleting || position(VM_OP_FORGET) == (int)plan.count - 1);
             /* A VM that waits says until when. */
             if (plan.state == VM_STOPPING && plan.count == 0) {
                 ck_assert_int_gt(plan.look_again_ms, wanted.now_ms);
