@@ -4,6 +4,8 @@
 
 #include "core/error.h"
 
+#include <stdint.h>
+
 struct kvm_probe {
     bool present; /* /dev/kvm can be opened and makes a VM and a vCPU: Firecracker can be asked for by name */
     bool usable;  /* and a counted loop of ten million iterations plus hlt finished in time */
