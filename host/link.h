@@ -1,11 +1,12 @@
 /*
  * Links of this host's network namespace: bridges and TAPs, by rtnetlink (libnl-3) and /dev/net/tun.
  *
- * Ownership on the host: a link is ours if, and only if, its alias (IFLA_IFALIAS) begins with "<mark>:". A link of the
- * same name without that alias is never adopted, changed or deleted (CONFLICT-like refusal in the error of the caller).
- * Every function may be called from any thread; each call opens, uses and closes its own netlink socket unless said
- * otherwise. Errors: BRIDGE_SETUP_FAILED for bridges, TAP_CREATE_FAILED for TAPs, SYSTEM for the rest; the message
- * names the operation and the link and ends with the kernel's own words (NLMSGERR_ATTR_MSG when there is one).
+ * Ownership on the host: a link is ours if, and only if, its alias (IFLA_IFALIAS) begins with "<mark>:". A
+ * link of the same name without that alias is never adopted, changed or deleted (CONFLICT-like refusal in the
+ * error of the caller). Every function may be called from any thread; each call opens, uses and closes its
+ * own netlink socket unless said otherwise. Errors: BRIDGE_SETUP_FAILED for bridges, TAP_CREATE_FAILED for
+ * TAPs, SYSTEM for the rest; the message names the operation and the link and ends with the kernel's own
+ * words (NLMSGERR_ATTR_MSG when there is one).
  */
 #ifndef SMARTVM_HOST_LINK_H
 #define SMARTVM_HOST_LINK_H
@@ -13,6 +14,7 @@
 #include "core/net_addr.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { LINK_ALIAS_MAX = 256 }; /* IFALIASZ */
 
@@ -28,17 +30,19 @@ struct link_info {
     struct mac mac;
 };
 
-/* All links, one dump. *ret is owned by the caller (free). */
+/* All links, one dump (again when it was disturbed, three times at most; a link that comes or goes at that
+ * very time may then be missing or still be listed). *ret is owned by the caller (free). */
 int link_list(struct link_info **ret, size_t *ret_count, struct error *err);
 
 /* One link by name. *ret_found false when there is none. */
 int link_get(const char *name, struct link_info *ret, bool *ret_found, struct error *err);
 
 /*
- * Makes the bridge, or makes an existing bridge of ours as it should be: alias, MAC, up, this one IPv4 address
- * (others that we find on it are removed), STP off, forward delay 0. Idempotent. A foreign link of that name:
- * BRIDGE_SETUP_FAILED, nothing changed; *ret_created tells whether it was made now. What was set up before a failure
- * of a creation is taken back.
+ * Makes the bridge, or makes an existing bridge of ours as it should be: alias, MAC, up, this one IPv4
+ * address (others that we find on it are removed), STP off, forward delay 0, multicast snooping off.
+ * Idempotent. Ours is one whose alias begins as `alias` does, up to the colon, or that a crash left half-made
+ * (known by its link group and MAC). A foreign link of that name: BRIDGE_SETUP_FAILED, nothing changed;
+ * *ret_created tells whether it was made now. What was set up before a failure of a creation is taken back.
  */
 int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
                        bool *ret_created, struct error *err);
@@ -47,19 +51,24 @@ int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint
 int link_has_address(const char *name, uint32_t address, unsigned prefix, bool *ret, struct error *err);
 
 /*
- * Makes a persistent TAP (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR) that is an isolated, up port of the bridge, with learning off
- * where the kernel allows it (not required), multi-queue off, IPv6 off on it (no link-local address: addr_gen_mode none).
- * The alias is set before the TAP is made persistent, so that a crash in between leaves nothing behind unmarked.
- * Idempotent: a TAP of that name with that alias is made as it should be. A foreign link of that name: TAP_CREATE_FAILED.
- * `owner` is the uid that may attach to it, or (uid_t)-1 for root only.
+ * Makes a persistent TAP (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, one queue) that is an isolated, up port of the
+ * bridge. IPv6 and ARP are off on the TAP itself (no link-local address: addr_gen_mode none). The port
+ * neither learns nor takes part in the flooding of unknown unicast frames: `guest`, the MAC of the guest
+ * behind it, is a static entry of the bridge's table, so what the host sends to one guest reaches no other.
+ * Link-local groups (01:80:c2:00:00:0X) are bridged, so that the firewall's bridge chain sees every frame.
+ * The TAP is made persistent last: a crash before that leaves nothing behind.
+ * Idempotent: a TAP of that name with that alias is made as it should be. A foreign link of that name:
+ * TAP_CREATE_FAILED. `owner` is the uid that may attach to it, or (uid_t)-1 for root only.
  */
-int link_tap_ensure(const char *name, const char *alias, const char *bridge, uid_t owner, struct error *err);
+int link_tap_ensure(const char *name, const char *alias, const char *bridge, struct mac guest, uid_t owner,
+                    struct error *err);
 
 /*
- * Deletes links by name, those only whose alias begins with "<mark>:"; links that are gone already are no failure.
- * Deleting one TAP waits for an RCU grace period (about 18 ms), whatever the number, so the links are first moved to a
- * group of their own and the group is deleted with one RTM_DELLINK; a group that holds anything foreign is not used
- * (another group number is taken). Concurrent callers are combined: one becomes the leader and deletes for all.
+ * Deletes links by name, those only whose alias begins with "<mark>:"; links that are gone already, and
+ * foreign ones, are no failure. Deleting one TAP waits for an RCU grace period (about 18 ms), whatever the
+ * number, so the links are first moved to a group of their own and the group is deleted with one RTM_DELLINK;
+ * a group that holds anything foreign is not used (another group number is taken). Concurrent callers are
+ * combined: one becomes the leader and deletes for all.
  */
 int link_delete(const char *mark, const char *const *names, size_t count, struct error *err);
 
@@ -72,12 +81,13 @@ int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_f
                        struct error *err);
 
 /*
- * A socket that gets readable when a link, an IPv4 address or a route changes (RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE).
- * link_monitor_drain() reads all that is there and reports each changed link's name once (new, changed or deleted) by the
- * callback; `routes_changed` tells about routes and addresses. After ENOBUFS the callback gets NULL: "anything".
+ * A socket that gets readable when a link, an IPv4 address or a route changes (RTNLGRP_LINK, _IPV4_IFADDR,
+ * _IPV4_ROUTE). link_monitor_drain() reads all that is there and reports each changed link's name once (new,
+ * changed or deleted) by the callback; `routes_changed` tells about routes and addresses. After ENOBUFS the
+ * callback gets NULL: "anything".
  */
 int link_monitor_open(int *ret_fd, struct error *err);
-int link_monitor_drain(int fd, void (*changed)(const char *name, void *ctx), void *ctx, bool *ret_routes_changed,
-                       struct error *err);
+int link_monitor_drain(int fd, void (*changed)(const char *name, void *ctx), void *ctx,
+                       bool *ret_routes_changed, struct error *err);
 
 #endif

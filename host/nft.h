@@ -1,24 +1,26 @@
 /*
- * The firewall: tables `inet <mark>` and `bridge <mark>` by nfnetlink (libmnl + libnftnl). Static chains are made once;
- * a VM is nothing but set elements. Every change is one batch, BEGIN … END in one sendmsg: all of it or none.
+ * The firewall: tables `inet <mark>` and `bridge <mark>` by nfnetlink (libmnl + libnftnl). Static chains are
+ * made once; a VM is nothing but set elements. Every change is one batch, BEGIN … END in one sendmsg: all of
+ * it or none.
  *
  * inet <mark>
  *   set uplink { type ifname }        the interfaces that guests may leave by
- *   chain forward   (filter, priority 0, policy accept)  only looks at what comes from or goes to the bridge:
- *       from the bridge: established/related accept (after the uplink check); back to the bridge drop; to 169.254.0.0/16 drop;
- *       by an interface in @uplink accept; else drop.   to the bridge: established/related accept, else drop.
- *   chain input     (filter, priority 0, policy accept)  from the bridge: established/related accept, ICMP echo-request to the
- *       gateway accept, else drop.
- *   chain postrouting (nat, srcnat, policy accept)  saddr <subnet> and oifname in @uplink: masquerade.
- * bridge <mark>
- *   set guest4 { type ifname . ether_addr . ipv4_addr }   which MAC and address belongs to which TAP
- *   chain prerouting (filter, priority -300, policy accept)  iifname not "<tap_prefix>*": accept;
- *       IPv4 whose (iifname, ether saddr, ip saddr) is in guest4: accept; ARP whose (iifname, sender MAC, sender IP) is in
- *       guest4 and whose ether saddr is the sender MAC: accept; everything else: counter drop. (IPv6 too: it is not chosen yet.)
+ *   chain forward   (filter, priority 0, policy accept)  only looks at what comes from or goes to guests:
+ *       from a TAP itself, past the bridge: drop.   From the bridge: back to the bridge drop; to
+ * 169.254.0.0/16 drop; IPv4 by an interface in @uplink accept, new or established; else drop.   To the
+ * bridge: established/related accept, else drop. chain input     (filter, priority 0, policy accept)  from a
+ * TAP itself: drop.   From the bridge: established/related accept, ICMP echo-request to the gateway accept,
+ * else drop. chain postrouting (nat, srcnat, policy accept)  saddr <subnet> and oifname in @uplink:
+ * masquerade. bridge <mark> set guest4 { type ifname . ether_addr . ipv4_addr }   which MAC and address
+ * belongs to which TAP chain prerouting (filter, priority -300, policy accept)  iifname not "<tap_prefix>*":
+ * accept; IPv4 whose (iifname, ether saddr, ip saddr) is in guest4: accept; ARP whose (iifname, sender MAC,
+ * sender IP) is in guest4 and whose ether saddr is the sender MAC: accept; everything else: counter drop.
+ * (IPv6 too: it is not chosen yet.)
  *
- * Every rule carries its name in its userdata as a comment (NFTNL_UDATA_RULE_COMMENT), so that observation can say which is
- * missing. Any thread may call; each call uses its own socket. Error: FIREWALL_SETUP_FAILED, naming the message of the
- * batch that the kernel refused.
+ * Every rule carries its name in its userdata as a comment (NFTNL_UDATA_RULE_COMMENT), so that observation
+ * can say which is missing. Any thread may call; they take turns on one socket that stays open (see
+ * host/nft_batch.h: a socket per call would make each removal wait some 15 ms). Error: FIREWALL_SETUP_FAILED,
+ * naming the message of the batch that the kernel refused; sys_errno ENOENT when the tables are not there.
  */
 #ifndef SMARTVM_HOST_NFT_H
 #define SMARTVM_HOST_NFT_H
@@ -41,14 +43,15 @@ struct nft_guest {
 };
 
 /*
- * Are tables, chains, sets and all rules as `base` wants them? Compares names, hooks and the rule comments (which carry a
- * version of the rule set and a digest of `base`), not expressions. *ret_ok false when anything is missing or different.
+ * Are tables, chains, sets and all rules as `base` wants them? Compares names, hooks and the rule comments
+ * (which carry a version of the rule set and a digest of `base`), not expressions. *ret_ok false when
+ * anything is missing or different.
  */
 int nft_base_check(const struct nft_base *base, bool *ret_ok, struct error *err);
 
 /*
- * Makes both tables new in one transaction (delete when there, add, chains, sets, rules, and the elements given), so that
- * there is no moment without protection. Idempotent.
+ * Makes both tables new in one transaction (delete when there, add, chains, sets, rules, and the elements
+ * given), so that there is no moment without protection. Idempotent.
  */
 int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count,
                    const struct nft_guest *guests, size_t guest_count, struct error *err);
@@ -56,19 +59,22 @@ int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size
 /* Deletes both tables; none is no failure. */
 int nft_base_remove(const char *mark, struct error *err);
 
-/* The elements of set uplink. *ret: array of names, owned by the caller (free). A missing table gives none. */
-int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err);
+/* The elements of set uplink. *ret: array of names, owned by the caller (free). A missing table gives none.
+ */
+int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count,
+                     struct error *err);
 int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t count, struct error *err);
 
-/* The elements of set guest4. *ret owned by the caller (free). A missing table gives none. */
+/* The elements of set guest4, sorted by TAP. *ret owned by the caller (free). A missing table gives none. */
 int nft_guests_list(const char *mark, struct nft_guest **ret, size_t *ret_count, struct error *err);
-/* Adds and removes elements in one batch. Adding one that is there and removing one that is gone are no failures.
- * Concurrent callers are combined into one batch where that is easy; correctness does not depend on it. */
-int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count, const struct nft_guest *remove,
-                      size_t remove_count, struct error *err);
+/* Adds and removes elements in one batch. Adding one that is there and removing one that is gone are no
+ * failures. What is in both lists is there afterwards. About 20 us for one element. */
+int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count,
+                      const struct nft_guest *remove, size_t remove_count, struct error *err);
 
-/* A socket that gets readable when nftables changes (NFNLGRP_NFTABLES); drain tells whether one of our tables (by mark)
- * was concerned by somebody else's change (port id other than those of this process's own batches, as well as possible). */
+/* A socket that gets readable when nftables changes (NFNLGRP_NFTABLES); drain tells whether one of our tables
+ * (by mark) was concerned by somebody else's change (port id other than those of this process's own batches,
+ * as well as possible). */
 int nft_monitor_open(int *ret_fd, struct error *err);
 int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, struct error *err);
 

@@ -1,0 +1,258 @@
+#include "host/link_rtnl.h"
+
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+
+enum { LIST_TRIES = 3 };
+
+static uint8_t flag_of(struct nlattr *a)
+{
+    return a != NULL && nla_len(a) >= 1 ? nla_get_u8(a) : 0;
+}
+
+static uint32_t number_of(struct nlattr *a)
+{
+    return a != NULL && nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
+}
+
+static void parse_bridge(struct nlattr *data, struct link_detail *ret)
+{
+    struct nlattr *tb[IFLA_BR_MAX + 1] = {NULL};
+    ret->info.is_bridge = true;
+    if (data != NULL && nla_parse_nested(tb, IFLA_BR_MAX, data, NULL) == 0) {
+        ret->bridge.stp = number_of(tb[IFLA_BR_STP_STATE]) != 0;
+        ret->bridge.forward_delay = number_of(tb[IFLA_BR_FORWARD_DELAY]);
+        ret->bridge.snooping = flag_of(tb[IFLA_BR_MCAST_SNOOPING]) != 0;
+    }
+}
+
+static void parse_tun(struct nlattr *data, struct link_detail *ret)
+{
+    struct nlattr *tb[IFLA_TUN_MAX + 1] = {NULL};
+    if (data != NULL && nla_parse_nested(tb, IFLA_TUN_MAX, data, NULL) == 0) {
+        ret->info.is_tap = flag_of(tb[IFLA_TUN_TYPE]) == IFF_TAP;
+        ret->tun.persistent = flag_of(tb[IFLA_TUN_PERSIST]) != 0;
+        ret->tun.has_owner = tb[IFLA_TUN_OWNER] != NULL;
+        ret->tun.owner = number_of(tb[IFLA_TUN_OWNER]);
+    }
+}
+
+static void parse_port(struct nlattr *data, struct link_detail *ret)
+{
+    struct nlattr *tb[IFLA_BRPORT_MAX + 1] = {NULL};
+    if (nla_parse_nested(tb, IFLA_BRPORT_MAX, data, NULL) != 0) {
+        return;
+    }
+    struct nlattr *groups = tb[IFLA_BRPORT_GROUP_FWD_MASK];
+    ret->info.isolated = flag_of(tb[IFLA_BRPORT_ISOLATED]) != 0;
+    ret->port.learning = flag_of(tb[IFLA_BRPORT_LEARNING]) != 0;
+    ret->port.unicast_flood = flag_of(tb[IFLA_BRPORT_UNICAST_FLOOD]) != 0;
+    ret->port.group_forward = groups != NULL && nla_len(groups) >= 2 ? nla_get_u16(groups) : 0;
+}
+
+static void parse_kind(struct nlattr *linkinfo, struct link_detail *ret)
+{
+    struct nlattr *tb[IFLA_INFO_MAX + 1] = {NULL};
+    if (linkinfo == NULL || nla_parse_nested(tb, IFLA_INFO_MAX, linkinfo, NULL) != 0) {
+        return;
+    }
+    if (tb[IFLA_INFO_KIND] != NULL && nla_strcmp(tb[IFLA_INFO_KIND], "bridge") == 0) {
+        parse_bridge(tb[IFLA_INFO_DATA], ret);
+    } else if (tb[IFLA_INFO_KIND] != NULL && nla_strcmp(tb[IFLA_INFO_KIND], "tun") == 0) {
+        parse_tun(tb[IFLA_INFO_DATA], ret);
+    }
+    if (tb[IFLA_INFO_SLAVE_KIND] != NULL && tb[IFLA_INFO_SLAVE_DATA] != NULL &&
+        nla_strcmp(tb[IFLA_INFO_SLAVE_KIND], "bridge") == 0) {
+        parse_port(tb[IFLA_INFO_SLAVE_DATA], ret);
+    }
+}
+
+static bool parse_link(const struct nlmsghdr *h, struct link_detail *ret)
+{
+    struct nlattr *tb[IFLA_MAX + 1] = {NULL};
+    const struct ifinfomsg *head = nlmsg_data(h);
+    if (h->nlmsg_type != RTM_NEWLINK ||
+        nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFLA_MAX, NULL) != 0 ||
+        tb[IFLA_IFNAME] == NULL) {
+        return false;
+    }
+    *ret =
+        (struct link_detail){.group = number_of(tb[IFLA_GROUP]), .arp = (head->ifi_flags & IFF_NOARP) == 0};
+    ret->info.index = head->ifi_index;
+    ret->info.up = (head->ifi_flags & IFF_UP) != 0;
+    ret->info.master = (int)number_of(tb[IFLA_MASTER]);
+    (void)nla_strlcpy(ret->info.name, tb[IFLA_IFNAME], sizeof ret->info.name);
+    if (tb[IFLA_IFALIAS] != NULL) {
+        (void)nla_strlcpy(ret->info.alias, tb[IFLA_IFALIAS], sizeof ret->info.alias);
+    }
+    if (tb[IFLA_ADDRESS] != NULL && nla_len(tb[IFLA_ADDRESS]) == sizeof ret->info.mac.bytes) {
+        memcpy(ret->info.mac.bytes, nla_data(tb[IFLA_ADDRESS]), sizeof ret->info.mac.bytes);
+    }
+    parse_kind(tb[IFLA_LINKINFO], ret);
+    return true;
+}
+
+struct get_state {
+    struct link_detail *ret;
+    bool found;
+};
+
+static void got_link(const struct nlmsghdr *h, void *ctx)
+{
+    struct get_state *state = ctx;
+    state->found = parse_link(h, state->ret) || state->found;
+}
+
+int link_detail_get(struct rtnl *r, int index, const char *name, struct link_detail *ret)
+{
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    struct link_detail found;
+    struct get_state state = {.ret = &found};
+    AUTO_MSG *msg = rtnl_msg(RTM_GETLINK, 0, &head, sizeof head);
+    if (msg == NULL || (index == LINK_BY_NAME && nla_put_string(msg, IFLA_IFNAME, name) != 0) ||
+        nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) != 0) {
+        return ENOMEM;
+    }
+    int result = rtnl_talk(r, msg, got_link, &state);
+    if (result != 0) {
+        return result;
+    }
+    if (!state.found) {
+        return ENODEV;
+    }
+    *ret = found;
+    return 0;
+}
+
+struct dump_state {
+    void (*each)(const struct link_detail *, void *);
+    void *ctx;
+};
+
+static void dumped_link(const struct nlmsghdr *h, void *ctx)
+{
+    const struct dump_state *state = ctx;
+    struct link_detail link;
+    if (parse_link(h, &link)) {
+        state->each(&link, state->ctx);
+    }
+}
+
+int link_detail_dump(struct rtnl *r, void (*each)(const struct link_detail *link, void *ctx), void *ctx)
+{
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC};
+    struct dump_state state = {.each = each, .ctx = ctx};
+    AUTO_MSG *msg = rtnl_msg(RTM_GETLINK, NLM_F_DUMP, &head, sizeof head);
+    if (msg == NULL || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) != 0) {
+        return ENOMEM;
+    }
+    return rtnl_talk(r, msg, dumped_link, &state);
+}
+
+struct list {
+    struct link_info *items;
+    size_t count, size;
+    bool failed;
+};
+
+static bool make_room(struct list *list)
+{
+    if (list->count < list->size) {
+        return true;
+    }
+    size_t size = list->size == 0 ? 64 : list->size * 2;
+    struct link_info *grown = reallocarray(list->items, size, sizeof *grown);
+    if (grown == NULL) {
+        return false;
+    }
+    list->items = grown;
+    list->size = size;
+    return true;
+}
+
+static void add_to_list(const struct link_detail *link, void *ctx)
+{
+    struct list *list = ctx;
+    list->failed = list->failed || !make_room(list);
+    if (!list->failed) {
+        list->items[list->count++] = link->info;
+    }
+}
+
+static int by_index(const void *a, const void *b)
+{
+    const struct link_info *x = a;
+    const struct link_info *y = b;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* A dump that was interrupted may name a link twice. */
+static void drop_doubles(struct list *list)
+{
+    size_t kept = 0;
+    qsort(list->items, list->count, sizeof *list->items, by_index);
+    for (size_t i = 0; i < list->count; i++) {
+        if (kept == 0 || list->items[kept - 1].index != list->items[i].index) {
+            list->items[kept++] = list->items[i];
+        }
+    }
+    list->count = kept;
+}
+
+int link_list(struct link_info **ret, size_t *ret_count, struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    AUTO_FREE struct link_info *items = NULL;
+    struct list list = {NULL, 0, 0, false};
+    for (int tries = 0; tries < LIST_TRIES; tries++) {
+        list.count = 0;
+        int result = link_detail_dump(&r, add_to_list, &list);
+        items = list.items;
+        if (result != 0) {
+            return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot list the links");
+        }
+        if (list.failed) {
+            return error_oom(err);
+        }
+        if (!r.interrupted) {
+            break;
+        }
+    }
+    if (r.interrupted && list.count > 0) {
+        drop_doubles(&list);
+        items = list.items;
+    }
+    *ret = TAKE_PTR(items);
+    *ret_count = list.count;
+    return 0;
+}
+
+int link_get(const char *name, struct link_info *ret, bool *ret_found, struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    struct link_detail found;
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    int result = link_detail_get(&r, LINK_BY_NAME, name, &found);
+    if (result != 0 && result != ENODEV) {
+        return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot look up link %s", name);
+    }
+    *ret_found = result == 0;
+    if (result == 0) {
+        *ret = found.info;
+    }
+    return 0;
+}
+
+bool link_alias_has_mark(const char *alias, const char *mark)
+{
+    size_t len = strlen(mark);
+    return strncmp(alias, mark, len) == 0 && alias[len] == ':';
+}

@@ -1,0 +1,84 @@
+/*
+ * How the link_*.c files speak rtnetlink: messages are built and read by libnl's functions, sent and received
+ * here without its caches, so that a call costs what it asks for. Private to host/link*.c. One struct rtnl
+ * per call, not shared between threads.
+ */
+#ifndef SMARTVM_HOST_LINK_RTNL_H
+#define SMARTVM_HOST_LINK_RTNL_H
+
+#include "core/cleanup.h"
+#include "host/link.h"
+
+#include <netlink/msg.h>
+#include <netlink/attr.h>
+
+struct rtnl {
+    int fd;
+    uint32_t seq;
+    bool interrupted; /* the last dump was: something changed while it went on */
+    char words[160];  /* what the kernel said about the last failure (NLMSGERR_ATTR_MSG), "" when nothing */
+    char *buf;
+};
+
+#define RTNL_INIT ((struct rtnl){.fd = -1})
+#define AUTO_RTNL CLEANUP(rtnl_close) struct rtnl
+
+static inline void rtnl_msg_free(struct nl_msg **msg)
+{
+    if (*msg != NULL) {
+        nlmsg_free(*msg);
+    }
+}
+#define AUTO_MSG CLEANUP(rtnl_msg_free) struct nl_msg
+
+int rtnl_open(struct rtnl *r, struct error *err);
+void rtnl_close(struct rtnl *r);
+
+/* A message with its fixed header (ifinfomsg, ifaddrmsg, rtmsg, …); NULL when out of memory. */
+struct nl_msg *rtnl_msg(int type, int flags, const void *header, size_t len);
+
+/*
+ * Sends `msg` (NULL counts as out of memory) and reads until its acknowledgement, or the end of the dump.
+ * `each` gets what comes before that, may be NULL, and ends the reading of no dump. Returns 0 or a positive
+ * errno, with r->words set.
+ */
+int rtnl_talk(struct rtnl *r, struct nl_msg *msg, void (*each)(const struct nlmsghdr *h, void *ctx),
+              void *ctx);
+
+/* Fills *err with "<text>: <errno in words>: <the kernel's own words>" and returns -1. */
+int rtnl_fail(const struct rtnl *r, enum error_code code, int errnum, struct error *err, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* What is known about a link beyond link_info. */
+struct link_detail {
+    struct link_info info;
+    uint32_t group;
+    struct {
+        bool stp;
+        uint32_t forward_delay;
+        bool snooping;
+    } bridge;
+    struct {
+        bool persistent;
+        bool has_owner;
+        uid_t owner;
+    } tun;
+    struct {
+        bool learning;
+        bool unicast_flood;
+        uint16_t group_forward; /* link-local groups that are bridged, see link_tap.c */
+    } port;
+    bool arp; /* not IFF_NOARP */
+};
+
+enum { LINK_BY_NAME = 0 };
+/* By index, or by name where index is LINK_BY_NAME. ENODEV when there is none. */
+int link_detail_get(struct rtnl *r, int index, const char *name, struct link_detail *ret);
+
+/* Each link, in one dump. */
+int link_detail_dump(struct rtnl *r, void (*each)(const struct link_detail *link, void *ctx), void *ctx);
+
+/* Does the alias begin with "<mark>:"? */
+bool link_alias_has_mark(const char *alias, const char *mark);
+
+#endif

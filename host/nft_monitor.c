@@ -1,0 +1,89 @@
+#include "host/nft_batch.h"
+
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nf_tables.h>
+#include <string.h>
+
+enum {
+    MONITOR_QUEUE_BYTES = 4 * 1024 * 1024,
+    MONITOR_BUFFER_BYTES = 64 * 1024,
+    TABLE_ATTRIBUTE =
+        NFTA_TABLE_NAME, /* the same number in rules, chains, sets, elements, objects and flow tables */
+};
+
+int nft_monitor_open(int *ret_fd, struct error *err)
+{
+    const int queue = MONITOR_QUEUE_BYTES;
+    const int group = NFNLGRP_NFTABLES;
+    struct sockaddr_nl self = {.nl_family = AF_NETLINK};
+    AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof self) != 0 ||
+        setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
+        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, errno, "cannot subscribe to news of the firewall");
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &queue, sizeof queue);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+struct news {
+    const char *mark;
+    bool concerned;
+};
+
+static int look_for_table(const struct nlattr *attr, void *ctx)
+{
+    struct news *news = ctx;
+    if (mnl_attr_get_type(attr) == TABLE_ATTRIBUTE && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0 &&
+        strcmp(mnl_attr_get_str(attr), news->mark) == 0) {
+        news->concerned = true;
+    }
+    return MNL_CB_OK;
+}
+
+static void read_news(const struct nlmsghdr *h, struct news *news)
+{
+    const struct nfgenmsg *head = mnl_nlmsg_get_payload(h);
+    if (NFNL_SUBSYS_ID(h->nlmsg_type) != NFNL_SUBSYS_NFTABLES ||
+        NFNL_MSG_TYPE(h->nlmsg_type) == NFT_MSG_NEWGEN || mnl_nlmsg_get_payload_len(h) < sizeof *head ||
+        nft_is_own_port(h->nlmsg_pid)) {
+        return;
+    }
+    if (head->nfgen_family == NFPROTO_INET || head->nfgen_family == NFPROTO_BRIDGE) {
+        (void)mnl_attr_parse(h, sizeof *head, look_for_table, news);
+    }
+}
+
+int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, struct error *err)
+{
+    struct news news = {.mark = mark, .concerned = false};
+    AUTO_FREE char *buf = malloc(MONITOR_BUFFER_BYTES);
+    if (buf == NULL) {
+        return error_oom(err);
+    }
+    for (;;) {
+        ssize_t got = recv(fd, buf, MONITOR_BUFFER_BYTES, MSG_TRUNC | MSG_DONTWAIT);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            break;
+        }
+        if (got < 0 && errno != ENOBUFS) {
+            return error_sys(err, ERR_FIREWALL_SETUP_FAILED, errno, "cannot read news of the firewall");
+        }
+        if (got < 0 || got > MONITOR_BUFFER_BYTES) {
+            news.concerned = true; /* something was lost: who knows what */
+            continue;
+        }
+        int left = (int)got;
+        const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
+        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+            read_news(h, &news);
+        }
+    }
+    *ret_concerned = news.concerned;
+    return 0;
+}

@@ -1,0 +1,64 @@
+/* What the static part of the firewall consists of, as tables that both making and checking walk. Private to
+ * host/nft*.c. */
+#ifndef SMARTVM_HOST_NFT_RULES_H
+#define SMARTVM_HOST_NFT_RULES_H
+
+#include "host/nft.h"
+
+struct nftnl_rule;
+
+enum {
+    NFT_COMMENT_MAX = 64,
+    NFT_IFNAME_BYTES = INTERFACE_NAME_MAX,
+    NFT_GUEST_KEY_BYTES = NFT_IFNAME_BYTES + 8 + 4, /* name, MAC padded to whole registers, address */
+};
+
+/* nft's own numbers of data types, by which `nft list` shows the elements. */
+enum {
+    NFT_TYPE_BITS = 6,
+    NFT_TYPE_IPV4 = 7,
+    NFT_TYPE_ETHER = 9,
+    NFT_TYPE_IFNAME = 41,
+    NFT_TYPE_GUEST = (NFT_TYPE_IFNAME << NFT_TYPE_BITS | NFT_TYPE_ETHER) << NFT_TYPE_BITS | NFT_TYPE_IPV4,
+};
+
+struct nft_set_row {
+    uint16_t family; /* NFPROTO_… */
+    const char *name;
+    uint32_t key_type; /* for nft alone; the kernel only keeps it */
+    uint32_t key_bytes;
+};
+
+struct nft_chain_row {
+    uint16_t family;
+    const char *name;
+    const char *type;
+    uint32_t hook;
+    int32_t priority;
+};
+
+/* A rule being built; `failed` when out of memory. */
+struct nft_rule_builder {
+    struct nftnl_rule *rule;
+    bool failed;
+};
+
+struct nft_rule_row {
+    uint16_t family;
+    const char *chain;
+    const char *name; /* unique in the chain; begins the comment */
+    void (*build)(struct nft_rule_builder *b, const struct nft_base *base);
+    bool (*wanted)(const struct nft_base *base); /* NULL: always */
+};
+
+enum { NFT_SET_UPLINK, NFT_SET_GUEST4, NFT_SET_COUNT };
+enum { NFT_CHAIN_COUNT = 4, NFT_RULE_COUNT = 16 };
+extern const uint16_t nft_families[2];
+extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
+extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
+extern const struct nft_rule_row nft_rules[NFT_RULE_COUNT]; /* in the order of their chains */
+
+/* "<name> <version> <digest of base>" */
+void nft_rule_comment(const struct nft_rule_row *row, const struct nft_base *base, char ret[NFT_COMMENT_MAX]);
+
+#endif

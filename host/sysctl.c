@@ -1,0 +1,68 @@
+#include "host/sysctl.h"
+
+#include "core/cleanup.h"
+#include "core/net_addr.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+enum { SYSCTL_PATH_MAX = 96 };
+
+/* A name becomes one component of a path; "all" and "default" are names here, too. */
+static int make_path(char ret[SYSCTL_PATH_MAX], const char *family, const char *interface, const char *item,
+                     struct error *err)
+{
+    size_t len = strlen(interface);
+    if (len == 0 || len >= INTERFACE_NAME_MAX || strchr(interface, '/') != NULL ||
+        strcmp(interface, ".") == 0 || strcmp(interface, "..") == 0) {
+        return error_sys(err, ERR_SYSTEM, EINVAL, "'%.32s' is no interface name", interface);
+    }
+    (void)snprintf(ret, SYSCTL_PATH_MAX, "/proc/sys/net/%s/conf/%s/%s", family, interface, item);
+    return 0;
+}
+
+static int write_switch(const char *path, bool on, struct error *err)
+{
+    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, on ? "1" : "0", 1) != 1) {
+        return error_sys(err, ERR_SYSTEM, errno, "cannot write %s", path);
+    }
+    return 0;
+}
+
+int sysctl_forwarding_get(const char *interface, bool *ret, struct error *err)
+{
+    char path[SYSCTL_PATH_MAX];
+    char value = '0';
+    if (make_path(path, "ipv4", interface, "forwarding", err) != 0) {
+        return -1;
+    }
+    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, &value, 1) != 1) {
+        return error_sys(err, ERR_SYSTEM, errno, "cannot read %s", path);
+    }
+    *ret = value != '0';
+    return 0;
+}
+
+int sysctl_forwarding_set(const char *interface, bool on, struct error *err)
+{
+    char path[SYSCTL_PATH_MAX];
+    if (make_path(path, "ipv4", interface, "forwarding", err) != 0) {
+        return -1;
+    }
+    return write_switch(path, on, err);
+}
+
+int sysctl_ipv6_disable(const char *interface, struct error *err)
+{
+    char path[SYSCTL_PATH_MAX];
+    if (make_path(path, "ipv6", interface, "disable_ipv6", err) != 0) {
+        return -1;
+    }
+    if (access("/proc/sys/net/ipv6", F_OK) != 0) {
+        return 0;
+    }
+    return write_switch(path, true, err);
+}
