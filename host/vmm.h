@@ -1,15 +1,26 @@
 /*
  * Virtual machine monitors. A kind of VMM is one file in host/ and one row in vmm_drivers[].
  *
- * A running VMM needs nothing of the daemon: it has its own session, its console is a FIFO that it holds open itself, and it is
- * found again by its cgroup or by `--id`/`-name` and socket path in its command line. All paths below are inside the
- * VM's runtime directory `dir` = <run_dir>/vm/<id> (root, 0700):
+ * A running VMM needs nothing of the daemon: it has its own session, its console is a FIFO that it holds open
+ * itself, and it is found again by its cgroup or by `--id`/`-name` and socket path in its command line. All
+ * paths below are inside the VM's runtime directory `dir` = <run_dir>/vm/<id> (root, 0700):
+ *
  *   api.sock    Firecracker's API or QEMU's QMP socket
  *   vmm.json    Firecracker's configuration file
  *   console.in  FIFO, the guest's serial input (the VMM's standard input)
- *   console.out FIFO, the guest's serial output (the VMM's standard output), O_NONBLOCK, so that a flood is dropped, never waited for
+ *   console.out FIFO, the guest's serial output (the VMM's standard output), O_NONBLOCK, so that the VMM never
+ *               waits for a reader: Firecracker drops what does not fit; QEMU's serial port gets slow instead,
+ *               as a real line would
  *   vmm.out     FIFO, what the VMM itself says (standard error and Firecracker's log)
- * Any thread, one call per VM at a time. Errors: VMM_FAILED with the VMM's own words, TIMEOUT, VMM_UNAVAILABLE.
+ *
+ * Before a VMM is spawned the caller has made the FIFOs (Firecracker opens vmm.out by its path and does not
+ * create it), has removed an api.sock that an earlier process left (Firecracker refuses to start on one), and
+ * has seen to it that the TAPs exist: a VMM that runs as root makes a missing TAP itself, one that belongs to
+ * no bridge and no rule.
+ *
+ * Any thread, one call per VM at a time. Errors: VMM_FAILED with the VMM's own words, TIMEOUT,
+ * VMM_UNAVAILABLE. A socket that nobody listens on (not yet, or no longer) is VMM_FAILED with sys_errno
+ * ENOENT or ECONNREFUSED.
  */
 #ifndef SMARTVM_HOST_VMM_H
 #define SMARTVM_HOST_VMM_H
@@ -37,11 +48,11 @@ struct vmm_interface {
 
 struct vmm_spec {
     const char *id;
-    const char *dir;      /* the runtime directory */
-    const char *binary;   /* absolute path of the VMM */
+    const char *dir;    /* the runtime directory */
+    const char *binary; /* absolute path of the VMM */
     enum vmm_accel accel;
-    const char *kernel;   /* ELF */
-    const char *initrd;   /* or NULL */
+    const char *kernel; /* ELF */
+    const char *initrd; /* or NULL */
     const char *boot_args;
     unsigned vcpu_count;
     unsigned mem_size_mib;
@@ -53,31 +64,52 @@ struct vmm_spec {
 
 struct vmm_driver {
     enum vmm_kind kind;
-    const char *name;            /* "firecracker": the value of `vmm` in the API */
-    const char *extra_boot_args; /* what every kernel under this VMM needs, put before the image's own arguments */
+    const char *name; /* "firecracker": the value of `vmm` in the API */
 
-    /* Writes what the VMM reads at start into dir (atomically). Not for QEMU, which has it all in argv: NULL. */
+    /* What every kernel under this VMM needs, put before the image's own arguments. */
+    const char *extra_boot_args;
+
+    /* Writes what the VMM reads at start into dir (atomically). NULL for QEMU, which has it all in argv. */
     int (*prepare)(const struct vmm_spec *spec, struct error *err);
 
     /* The command line; *ret_argv is NULL-terminated and freed by vmm_argv_free(). */
     int (*command)(const struct vmm_spec *spec, char ***ret_argv, struct error *err);
 
-    /* All of these open a connection to <dir>/api.sock, speak, and close it. timeout_ms bounds the whole call. */
+    /* These open a connection to <dir>/api.sock, speak, and close it. timeout_ms bounds the whole call. */
     int (*query)(const char *dir, int timeout_ms, enum vmm_state *ret, struct error *err);
-    int (*pause)(const char *dir, int timeout_ms, struct error *err);
-    int (*resume)(const char *dir, int timeout_ms, struct error *err);
-    int (*shutdown)(const char *dir, int timeout_ms, struct error *err); /* asks the guest; returns at once */
+    int (*pause)(const char *dir, int timeout_ms, struct error *err);  /* of a paused guest: no failure */
+    int (*resume)(const char *dir, int timeout_ms, struct error *err); /* of a running guest: no failure */
+
+    /*
+     * Presses Ctrl-Alt-Del in the guest and returns at once. A guest that reboots upon it ends its VMM with
+     * status 0. A guest that is paused, or whose keyboard driver is not up yet, does not hear it; Firecracker
+     * then says so from the fifth time on.
+     */
+    int (*shutdown)(const char *dir, int timeout_ms, struct error *err);
 
     /* "1.12.1", by running `<binary> --version` with a deadline of 5 s. */
     int (*version)(const char *binary, char *ret, size_t size, struct error *err);
+
+    /* For vmm_last_words(); both end with NULL. */
+    const char *const *noise;    /* beginnings of lines that say nothing to a person */
+    const char *const *lead_ins; /* beginnings of lines that are cut off */
 };
 
-extern const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_]; /* indexed by enum vmm_kind; defined in host/vmm.c */
+extern const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_]; /* indexed by enum vmm_kind */
 const struct vmm_driver *vmm_driver_by_name(const char *name); /* NULL when there is none */
 void vmm_argv_free(char **argv);
 const char *vmm_accel_name(enum vmm_accel accel); /* "kvm", "tcg" */
 
-/* An absolute path as it is, a plain name looked up in `search_path` (colon separated). VMM_UNAVAILABLE when there is none. */
+/*
+ * The most telling line of what a VMM wrote to vmm.out, without time stamps and in printable ASCII: why it
+ * ended. "" when it wrote nothing. Any amount of output may be given; the newest line counts.
+ */
+void vmm_last_words(const struct vmm_driver *driver, const char *output, size_t len, char *ret, size_t size);
+
+/*
+ * An absolute path as it is, a plain name looked up in `search_path` (colon separated, absolute directories
+ * only). VMM_UNAVAILABLE when there is none.
+ */
 int vmm_find_binary(const char *name, const char *search_path, char *ret, size_t size, struct error *err);
 
 #endif

@@ -1,0 +1,31 @@
+/*
+ * Firecracker: HTTP over its unix socket. It boots from a configuration file without a single round trip, and
+ * its API stays open. The first group is the row in vmm_drivers[] (see host/vmm.h); the second is pure and
+ * exposed for tests.
+ */
+#ifndef SMARTVM_HOST_FIRECRACKER_H
+#define SMARTVM_HOST_FIRECRACKER_H
+
+#include "host/vmm.h"
+
+extern const char firecracker_boot_args[];
+extern const char *const firecracker_noise[];
+extern const char *const firecracker_lead_ins[];
+int firecracker_prepare(const struct vmm_spec *spec, struct error *err);
+int firecracker_command(const struct vmm_spec *spec, char ***ret_argv, struct error *err);
+int firecracker_query(const char *dir, int timeout_ms, enum vmm_state *ret, struct error *err);
+int firecracker_pause(const char *dir, int timeout_ms, struct error *err);
+int firecracker_resume(const char *dir, int timeout_ms, struct error *err);
+int firecracker_shutdown(const char *dir, int timeout_ms, struct error *err);
+int firecracker_version(const char *binary, char *ret, size_t size, struct error *err);
+
+/* The configuration file's text; *ret owned by the caller (free). */
+int firecracker_config(const struct vmm_spec *spec, char **ret, struct error *err);
+
+/* The answer to GET /: {"id", "state", "vmm_version", "app_name"}. */
+int firecracker_parse_instance(const char *body, size_t len, enum vmm_state *ret, struct error *err);
+
+/* Why it refused: `fault_message` of its reply, else the status. Fills *err, returns -1. */
+int firecracker_fault(long status, const char *body, size_t len, struct error *err);
+
+#endif

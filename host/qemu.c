@@ -1,0 +1,196 @@
+#include "host/qemu.h"
+
+#include "core/cleanup.h"
+#include "core/strbuf.h"
+#include "host/argv.h"
+#include "host/qmp.h"
+#include "host/vmm_common.h"
+
+#include <string.h>
+
+/* reboot=t: a triple fault resets any machine. panic=-1: at once, so a dead guest is an ended VMM. */
+const char qemu_boot_args[] = "console=ttyS0 reboot=t panic=-1";
+
+const char *const qemu_noise[] = {NULL};
+const char *const qemu_lead_ins[] = {"qemu-system-x86_64: ", "qemu: ", NULL};
+
+/* In the value of an option a comma ends it, and two of them are one comma. */
+static void add_value(struct strbuf *b, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        strbuf_add(b, *text == ',' ? ",," : (const char[]){*text, '\0'});
+    }
+}
+
+/* One argument: `before`, the value, `after`. */
+static void add_option(struct argv *argv, const char *before, const char *value, const char *after)
+{
+    AUTO_STRBUF text = STRBUF_INIT;
+    strbuf_add(&text, before);
+    add_value(&text, value);
+    strbuf_add(&text, after);
+    if (text.failed) {
+        argv->failed = true;
+    } else {
+        argv_add(argv, text.data);
+    }
+}
+
+/* Firecracker names the root device on the command line by itself; one image must boot under both. */
+static void add_kernel(struct argv *argv, const struct vmm_spec *spec)
+{
+    const struct vmm_drive *first = vmm_drive_at(spec, 0);
+    const char *root = "";
+    if (first != NULL && first->is_root_device) {
+        root = first->is_read_only ? " root=/dev/vda ro" : " root=/dev/vda rw";
+    }
+    argv_add(argv, "-kernel");
+    argv_add(argv, spec->kernel);
+    if (spec->initrd != NULL) {
+        argv_add(argv, "-initrd");
+        argv_add(argv, spec->initrd);
+    }
+    argv_add(argv, "-append");
+    argv_addf(argv, "%s%s", spec->boot_args, root);
+}
+
+/* The guest is told of an error of the host's disk; QEMU's default for a full disk is to stop the guest. */
+static void add_drives(struct argv *argv, const struct vmm_spec *spec)
+{
+    for (size_t i = 0; i < spec->drive_count; i++) {
+        const struct vmm_drive *drive = vmm_drive_at(spec, i);
+        char end[96];
+        (void)snprintf(end, sizeof end, ",id=drive%zu,format=raw,if=none,read-only=%s", i,
+                       drive->is_read_only ? "on" : "off");
+        argv_add(argv, "-drive");
+        add_option(argv, "file=", drive->path, end);
+        argv_add(argv, "-device");
+        argv_addf(argv, "virtio-blk-device,drive=drive%zu,werror=report,rerror=report", i);
+    }
+}
+
+static void add_interfaces(struct argv *argv, const struct vmm_spec *spec)
+{
+    for (size_t i = 0; i < spec->interface_count; i++) {
+        char begin[64];
+        char mac[MAC_TEXT_MAX];
+        (void)snprintf(begin, sizeof begin, "tap,id=net%zu,ifname=", i);
+        argv_add(argv, "-netdev");
+        add_option(argv, begin, spec->interfaces[i].tap, ",script=no,downscript=no,vhost=off");
+        argv_add(argv, "-device");
+        argv_addf(argv, "virtio-net-device,netdev=net%zu,mac=%s", i,
+                  mac_format(spec->interfaces[i].mac, mac));
+    }
+}
+
+static void add_machine(struct argv *argv, const struct vmm_spec *spec, const char *socket)
+{
+    static const char *const fixed[] = {
+        "-nodefaults", "-no-user-config",
+        "-nographic",  "-no-reboot",
+        "-sandbox",    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-chardev",    "stdio,id=console,signal=off",
+        "-serial",     "chardev:console",
+        "-device",     "i8042",
+        "-device",     "virtio-rng-device",
+    };
+    argv_add(argv, "-name");
+    add_option(argv, "", spec->id, "");
+    argv_add(argv, "-M");
+    argv_addf(argv, "microvm,accel=%s", vmm_accel_name(spec->accel));
+    argv_add(argv, "-cpu");
+    argv_add(argv, spec->accel == VMM_ACCEL_KVM ? "host" : "max");
+    argv_add(argv, "-m");
+    argv_addf(argv, "%uM", spec->mem_size_mib);
+    argv_add(argv, "-smp");
+    argv_addf(argv, "%u", spec->vcpu_count);
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+        argv_add(argv, fixed[i]);
+    }
+    argv_add(argv, "-qmp");
+    add_option(argv, "unix:", socket, ",server=on,wait=off");
+}
+
+int qemu_command(const struct vmm_spec *spec, char ***ret_argv, struct error *err)
+{
+    char socket[LIMIT_SOCKET_PATH_BYTES];
+    if (vmm_socket_path(spec->dir, socket, err) != 0) {
+        return -1;
+    }
+    AUTO_ARGV argv = ARGV_INIT;
+    argv_add(&argv, spec->binary);
+    add_machine(&argv, spec, socket);
+    add_kernel(&argv, spec);
+    add_drives(&argv, spec);
+    add_interfaces(&argv, spec);
+    char **items = argv_take(&argv);
+    if (items == NULL) {
+        return error_oom(err);
+    }
+    *ret_argv = items;
+    return 0;
+}
+
+/* The other run states are of migrations, which nobody asks for, or tell that QEMU gave up on the guest. */
+int qemu_parse_status(const char *status, enum vmm_state *ret, struct error *err)
+{
+    static const struct {
+        const char *name;
+        enum vmm_state state;
+    } states[] = {
+        {"prelaunch", VMM_STATE_STARTING},
+        {"running", VMM_STATE_RUNNING},
+        {"paused", VMM_STATE_PAUSED},
+    };
+    for (size_t i = 0; status != NULL && i < ARRAY_LEN(states); i++) {
+        if (strcmp(status, states[i].name) == 0) {
+            *ret = states[i].state;
+            return 0;
+        }
+    }
+    return error_set(err, ERR_VMM_FAILED, "QEMU reports that the guest does not run: \"%s\"",
+                     status == NULL ? "" : status);
+}
+
+static int call(const char *dir, const char *command, int timeout_ms, json_t **ret, struct error *err)
+{
+    char socket[LIMIT_SOCKET_PATH_BYTES];
+    if (vmm_socket_path(dir, socket, err) != 0) {
+        return -1;
+    }
+    return qmp_call(socket, command, timeout_ms, ret, err);
+}
+
+int qemu_query(const char *dir, int timeout_ms, enum vmm_state *ret, struct error *err)
+{
+    AUTO_JSON *status = NULL;
+    if (call(dir, "{\"execute\": \"query-status\"}", timeout_ms, &status, err) != 0) {
+        return -1;
+    }
+    return qemu_parse_status(json_get_string(status, "status"), ret, err);
+}
+
+int qemu_pause(const char *dir, int timeout_ms, struct error *err)
+{
+    return call(dir, "{\"execute\": \"stop\"}", timeout_ms, NULL, err);
+}
+
+int qemu_resume(const char *dir, int timeout_ms, struct error *err)
+{
+    return call(dir, "{\"execute\": \"cont\"}", timeout_ms, NULL, err);
+}
+
+/* Not system_powerdown: a guest hears the ACPI power button only where a daemon in it listens. Ctrl-Alt-Del
+ * goes to the kernel or to its init. */
+int qemu_shutdown(const char *dir, int timeout_ms, struct error *err)
+{
+    static const char press[] =
+        "{\"execute\": \"send-key\", \"arguments\": {\"keys\": [{\"type\": \"qcode\", \"data\": \"ctrl\"}, "
+        "{\"type\": \"qcode\", \"data\": \"alt\"}, {\"type\": \"qcode\", \"data\": \"delete\"}]}}";
+    return call(dir, press, timeout_ms, NULL, err);
+}
+
+int qemu_version(const char *binary, char *ret, size_t size, struct error *err)
+{
+    return vmm_run_version(binary, "QEMU emulator version ", ret, size, err);
+}
