@@ -1,0 +1,115 @@
+#include "core/json.h"
+
+#include "core/limits.h"
+
+static int fault_at(struct error *err, int line, int column, const char *what)
+{
+    return error_set(err, ERR_INVALID_JSON, "line %d, column %d: %s", line, column, what);
+}
+
+/*
+ * Jansson's own limit of nesting is 2048, and is met only after a value for each level was made. Inside a
+ * string nothing counts; where the text is not JSON at all, both look at the same bytes up to the first
+ * fault.
+ */
+static int check_depth(const char *text, size_t len, struct error *err)
+{
+    int line = 1;
+    size_t line_start = 0;
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (c == '\n') {
+            line++;
+            line_start = i + 1;
+        } else if (in_string) {
+            in_string = c != '"';
+            i += c == '\\';
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > LIMIT_JSON_DEPTH) {
+                return error_set(err, ERR_INVALID_JSON, "line %d, column %zu: nested deeper than %d levels",
+                                 line, i - line_start + 1, LIMIT_JSON_DEPTH);
+            }
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return 0;
+}
+
+/* Jansson quotes a little of the text, which need not be UTF-8; the message must be. */
+static void make_printable(char *text)
+{
+    for (char *p = text; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c < ' ' || c >= 0x7f) {
+            *p = '?';
+        }
+    }
+}
+
+int json_parse(const char *text, size_t len, json_t **ret, struct error *err)
+{
+    if (check_depth(text, len, err) < 0) {
+        return -1;
+    }
+    json_error_t fault;
+    json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &fault);
+    if (value != NULL) {
+        *ret = value;
+        return 0;
+    }
+    switch ((int)json_error_code(&fault)) {
+    case json_error_out_of_memory:
+        return error_oom(err);
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return fault_at(err, fault.line, fault.column, "a string must not hold the character \\u0000");
+    default:
+        make_printable(fault.text);
+        return fault_at(err, fault.line, fault.column, fault.text);
+    }
+}
+
+char *json_text(const json_t *value)
+{
+    return value != NULL ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+}
+
+const char *json_get_string(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+/* The doubles from -2^63 up to but not including 2^63 are those that fit; NaN fails both comparisons. */
+bool json_integral(const json_t *value, int64_t *ret)
+{
+    if (json_is_integer(value)) {
+        *ret = json_integer_value(value);
+        return true;
+    }
+    if (!json_is_real(value)) {
+        return false;
+    }
+    double real = json_real_value(value);
+    if (!(real >= -0x1p63 && real < 0x1p63) || (double)(int64_t)real != real) {
+        return false;
+    }
+    *ret = (int64_t)real;
+    return true;
+}
+
+int64_t json_get_int(const json_t *object, const char *key, int64_t fallback)
+{
+    int64_t value = 0;
+    return json_integral(json_object_get(object, key), &value) ? value : fallback;
+}
+
+bool json_get_bool(const json_t *object, const char *key, bool fallback)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_boolean(value) ? json_is_true(value) : fallback;
+}
