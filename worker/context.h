@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 struct runtimes;
+struct worker_setup;
 struct console_hub;
 
 /* Before the network was looked at, no VM starts; after a failure, none that has an interface. */
@@ -30,10 +31,13 @@ struct worker {
     struct runtimes *runtimes;
     struct console_hub *consoles;
     struct host_facts facts;    /* has its own lock */
+    const struct worker_setup *setup;
+    int64_t start_ms; /* monotonic */
     int epoll;                  /* of the main loop: pidfds are added by any thread */
     int api_socket;
     atomic_bool api_behind;     /* a notification could not be sent: tell the API to look at everything */
     _Atomic enum network_state network_state;
+    atomic_bool settled;  /* everything was looked at once since the start */
     atomic_bool stop_vms; /* the daemon ends, and every VM with it */
 };
 

@@ -104,6 +104,22 @@ static int reconcile_network(struct worker *worker, struct error *err)
     return result;
 }
 
+/* The first time that nothing is left to do: the whole host was looked at, and the daemon is ready. */
+static void note_settled(struct worker *worker)
+{
+    bool before = false;
+    char ms[24];
+    if (atomic_load(&worker->settled) || !queue_is_idle(worker->queue) ||
+        !atomic_compare_exchange_strong(&worker->settled, &before, true)) {
+        return;
+    }
+    (void)snprintf(ms, sizeof ms, "%lld", (long long)(clock_monotonic_ms() - worker->start_ms));
+    log_event(LOG_INFO, "worker.settled", "ms", ms, NULL);
+    (void)facts_set(worker->db, "worker", "{\"ready\":true}", NULL, NULL);
+    worker_notify(worker, "worker");
+    worker->setup->ready(worker->setup->ctx);
+}
+
 static void *work(void *arg)
 {
     struct worker *worker = arg;
@@ -116,6 +132,7 @@ static void *work(void *arg)
             log_failure("worker.reconcile_failed", key, &err);
         }
         queue_done(worker->queue, key, result != 0);
+        note_settled(worker);
     }
     return NULL;
 }
@@ -326,11 +343,13 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
 {
     const struct config *config = setup->config;
     worker->config = config;
+    worker->setup = setup;
+    worker->start_ms = clock_monotonic_ms();
     worker->db = setup->db;
     worker->api_socket = setup->api_socket;
     worker->gateway = config->network.subnet.address + 1;
     config_mark(config, worker->mark);
-    (void)snprintf(worker->tap_prefix, sizeof worker->tap_prefix, "%.9st", config->network.bridge);
+    config_tap_prefix(config, worker->tap_prefix);
     (void)snprintf(worker->store_root, sizeof worker->store_root, "%.280s/images", config->state_dir);
     choose_stage_root(worker);
     (void)pthread_mutex_init(&worker->facts.lock, NULL);
@@ -433,11 +452,9 @@ static int run(struct main_loop *loop, struct threads *threads, struct error *er
     }
     start_api(loop);
     look_at_everything(worker);
-    if (start_threads(threads, worker, err) != 0 ||
-        facts_set(worker->db, "worker", "{\"ready\":true}", NULL, err) != 0) {
+    if (start_threads(threads, worker, err) != 0) {
         return -1;
     }
-    loop->setup->ready(loop->setup->ctx);
     run_loop(loop);
     if (loop->setup->stop_vms) {
         stop_all_vms(worker);
