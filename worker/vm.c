@@ -22,7 +22,7 @@ static int look(struct vm_work *work, struct error *err)
     if (vm_observe(work, err) != 0) {
         return -1;
     }
-    vm_want(work);
+    vm_work_want(work);
     vm_plan_make(&work->wanted, &work->observed, &work->plan);
     return 0;
 }

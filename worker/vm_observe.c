@@ -191,7 +191,7 @@ int vm_observe(struct vm_work *work, struct error *err)
     return 0;
 }
 
-void vm_want(struct vm_work *work)
+void vm_work_want(struct vm_work *work)
 {
     const struct vm_row *row = &work->row;
     const struct runtime *runtime = work->runtime;

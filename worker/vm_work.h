@@ -32,7 +32,7 @@ struct vm_work {
 int vm_observe(struct vm_work *work, struct error *err);
 
 /* Fills work->wanted from the row and what is remembered. */
-void vm_want(struct vm_work *work);
+void vm_work_want(struct vm_work *work);
 
 /* Runs one operation. On failure work->error is set too. */
 int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err);
