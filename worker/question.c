@@ -104,7 +104,9 @@ void question_answer(struct worker *worker, const char *question, char **ret_tex
             }
         }
     }
-    if (answer == NULL) {
+    if (answer != NULL) {
+        answer = json_pack("{s:o}", "answer", answer);
+    } else {
         answer = json_pack("{s:{s:s, s:s}}", "error", "code", error_code_name(err.code), "message", err.message);
         if (*ret_fd >= 0) {
             (void)close(*ret_fd);

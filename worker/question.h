@@ -1,8 +1,8 @@
 /*
  * Questions of the API process: what is measured now, or a descriptor. A fixed table; answering never changes anything on the host.
- *   {"question":"read_manifest","path":…}   → {"manifest": {…}}
- *   {"question":"console_read","vm":id}     → {"begin":n,"end":n} and a descriptor of the log; none for a VM without a console
- *   {"question":"console_input","vm":id}    → {} and a descriptor to write to
+ *   {"question":"read_manifest","path":…}   → {"answer": {"manifest": {…}}}
+ *   {"question":"console_read","vm":id}     → {"answer": {"begin":n,"end":n}} and a descriptor of the log; none for a VM without a console
+ *   {"question":"console_input","vm":id}    → {"answer": {}} and a descriptor to write to
  * An error is {"error":{"code":…,"message":…}}. Called from the worker's main loop only.
  */
 #ifndef SMARTVM_WORKER_QUESTION_H

@@ -59,13 +59,12 @@ static int find_pid(struct vm_work *work, pid_t *ret, struct error *err)
         for (size_t i = 0; i < count && *ret == 0; i++) {
             *ret = is_vmm_of(pids[i], work->dir) ? pids[i] : 0;
         }
-        return 0;
     }
-    if (work->row.pid > 0 && is_vmm_of((pid_t)work->row.pid, work->dir)) {
+    /* On record, but not in its cgroup: it was started when there was no cgroup v2. */
+    if (*ret == 0 && work->row.pid > 0 && is_vmm_of((pid_t)work->row.pid, work->dir)) {
         *ret = (pid_t)work->row.pid;
-        return 0;
     }
-    return find_by_arguments(work, ret, err);
+    return *ret != 0 || work->worker->facts.cgroup.mounted ? 0 : find_by_arguments(work, ret, err);
 }
 
 /* Takes over a process that runs already: the descriptor first, then everything is compared, and only then it is believed. */
