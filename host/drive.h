@@ -1,6 +1,11 @@
 /*
- * Drives: staging a writable copy of a base file, making blank file systems. Any thread.
- * Errors: ROOTFS_CLONE_FAILED, ROOTFS_CREATE_FAILED; INSUFFICIENT_STORAGE before anything is touched when it would not fit.
+ * Drives: staging a writable copy of a base file, making blank file systems. Any thread, one call per target
+ * at a time. Errors: ROOTFS_CLONE_FAILED, ROOTFS_CREATE_FAILED; INSUFFICIENT_STORAGE before anything is
+ * written when it would not fit, and when it turns out not to fit.
+ *
+ * A drive is written to <target>.partial, mode 0600, and renamed when it is complete, so that a target that
+ * exists is complete. It is not flushed: a power cut may undo it, and a machine that boots stages its drives
+ * again. Idempotent: an existing target is left as it is. Failures leave nothing behind.
  */
 #ifndef SMARTVM_HOST_DRIVE_H
 #define SMARTVM_HOST_DRIVE_H
@@ -9,19 +14,19 @@
 
 #include <stdint.h>
 
-enum drive_method { DRIVE_REFLINK, DRIVE_SPARSE_COPY };
+enum drive_method { DRIVE_REFLINK, DRIVE_SPARSE_COPY, DRIVE_EXISTED };
 
 /*
- * Makes `target` a copy of `base` (which is only read): by reflink (FICLONE), else a sparse copy that keeps holes
- * (SEEK_DATA/SEEK_HOLE, copy_file_range or read/write). Written to a temporary name beside the target, mode 0600, then renamed, so that a target that exists
- * is complete. Idempotent: an existing target is left as it is. On a tmpfs the free memory of the host (MemAvailable) counts as well as
- * the file system's free blocks.
+ * Makes `target` a copy of `base` (which is only read): by reflink (FICLONE), else a sparse copy that keeps
+ * holes (SEEK_DATA/SEEK_HOLE, copy_file_range or read/write). On a tmpfs the free memory of the host
+ * (MemAvailable) counts as well as the file system's free blocks.
  */
 int drive_stage(const char *base, const char *target, enum drive_method *ret_method, struct error *err);
 
-/* A blank ext4 file of size_bytes (sparse), by mke2fs run directly, without a shell. Renamed into place when complete. */
+/* A blank ext4 file of size_bytes (sparse), by mke2fs run directly, without a shell. */
 int drive_make_ext4(const char *target, uint64_t size_bytes, struct error *err);
 
-int drive_remove(const char *target, struct error *err); /* none is no failure */
+int drive_remove(const char *target,
+                 struct error *err); /* and what is unfinished of it; none is no failure */
 
 #endif
