@@ -1,0 +1,65 @@
+#include "server/config.h"
+
+#include "core/cleanup.h"
+#include "core/json.h"
+
+static json_t *listen_to_json(const struct config *config)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < config->listen_count; i++) {
+        const struct config_listen *where = &config->listen[i];
+        char address[IPV4_TEXT_MAX];
+        json_t *text = where->is_tcp
+                           ? json_sprintf("%s:%u", ipv4_format(where->address, address), where->port)
+                           : json_string(where->path);
+        if (json_array_append_new(list, text) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *roots_to_json(const struct config *config)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < config->images.allowed_root_count; i++) {
+        if (json_array_append_new(list, json_string(config->images.allowed_roots[i])) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *vmm_to_json(const struct config *config)
+{
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I}", "firecracker", config->vmm.firecracker,
+                     "qemu", config->vmm.qemu, "start_timeout_s", (json_int_t)config->vmm.start_timeout_s,
+                     "stop_timeout_s", (json_int_t)config->vmm.stop_timeout_s, "api_timeout_s",
+                     (json_int_t)config->vmm.api_timeout_s, "workers", (json_int_t)config->vmm.workers,
+                     "stage_dir", config->vmm.stage_dir, "console_bytes",
+                     (json_int_t)config->vmm.console_bytes);
+}
+
+static json_t *network_to_json(const struct config *config)
+{
+    char subnet[CIDR_TEXT_MAX];
+    return json_pack("{s:s, s:s, s:s?, s:b, s:I}", "bridge", config->network.bridge, "subnet",
+                     ipv4_net_format(config->network.subnet, subnet), "uplink", config->network.uplink,
+                     "masquerade", (int)config->network.masquerade, "lease_quarantine_s",
+                     (json_int_t)config->network.lease_quarantine_s);
+}
+
+char *config_to_json(const struct config *config)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    /* "o" takes the reference over and makes the whole fail when one of them is NULL. */
+    AUTO_JSON *document =
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:o, s:I}, s:o, s:{s:s}}", "state_dir", config->state_dir,
+                  "run_dir", config->run_dir, "user", config->user, "listen", listen_to_json(config),
+                  "network", network_to_json(config), "images", "allowed_roots", roots_to_json(config),
+                  "max_file_bytes", (json_int_t)config->images.max_file_bytes, "vmm", vmm_to_json(config),
+                  "log", "level", levels[config->log.level]);
+    return document != NULL ? json_text(document) : NULL;
+}

@@ -1,0 +1,314 @@
+/* The configuration: what is accepted, what is refused and in which words, against the real openapi.yaml. */
+#include "core/limits.h"
+#include "server/config.h"
+#include "server/openapi_data.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct spec *spec;
+static struct config *config;
+static struct error err;
+static char path[64];
+
+static void set_up(void)
+{
+    size_t len = (size_t)(openapi_yaml_end - openapi_yaml_begin);
+    ck_assert_msg(spec_load(openapi_yaml_begin, len, &spec, &err) == 0, "%s", err.message);
+    config = NULL;
+    (void)strcpy(path, "/tmp/config-test-XXXXXX");
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    (void)close(fd);
+}
+
+static void tear_down(void)
+{
+    config_free(config);
+    spec_free(spec);
+    (void)unlink(path);
+}
+
+static int load_text(const char *text, size_t len)
+{
+    FILE *f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(text, 1, len, f), len);
+    (void)fclose(f);
+    return config_load(spec, path, NULL, 0, &config, &err);
+}
+
+static int load_sets(const char *const *sets, size_t count)
+{
+    return config_load(spec, NULL, sets, count, &config, &err);
+}
+
+START_TEST(test_defaults)
+{
+    ck_assert_msg(load_sets(NULL, 0) == 0, "%s", err.message);
+    ck_assert_str_eq(config->state_dir, "/var/lib/smartvm");
+    ck_assert_str_eq(config->run_dir, "/run/smartvm");
+    ck_assert_str_eq(config->user, "smartvm");
+    ck_assert_uint_eq(config->listen_count, 1);
+    ck_assert_str_eq(config->listen[0].path, "/run/smartvm/api.sock");
+    ck_assert(!config->listen[0].is_tcp);
+    ck_assert_str_eq(config->network.bridge, "svbr0");
+    ck_assert_uint_eq(config->network.subnet.address, 0xac1e0000);
+    ck_assert_uint_eq(config->network.subnet.prefix, 24);
+    ck_assert_ptr_null(config->network.uplink);
+    ck_assert(config->network.masquerade);
+    ck_assert_uint_eq(config->network.lease_quarantine_s, 10);
+    ck_assert_uint_eq(config->images.allowed_root_count, 1);
+    ck_assert_str_eq(config->vmm.firecracker, "firecracker");
+    ck_assert_str_eq(config->vmm.stage_dir, "");
+    ck_assert_uint_eq(config->vmm.workers, 8);
+    ck_assert_uint_eq(config->vmm.console_bytes, 262144);
+    ck_assert_int_eq(config->log.level, LOG_INFO);
+}
+END_TEST
+
+static const char *const blank[] = {"", "\n\n", "# nothing but a comment\n", "  # a\n\t\n# b"};
+
+START_TEST(test_blank_file)
+{
+    ck_assert_msg(load_text(blank[_i], strlen(blank[_i])) == 0, "%s", err.message);
+    ck_assert_str_eq(config->network.bridge, "svbr0");
+}
+END_TEST
+
+static const char whole[] = "state_dir: /srv/state\n"
+                            "run_dir: /run/sv\n"
+                            "user: nobody\n"
+                            "listen: [/run/sv/a.sock, '127.0.0.1:7070', '127.255.0.9:65535']\n"
+                            "network:\n"
+                            "  bridge: br-vm\n"
+                            "  subnet: 10.64.0.0/10\n"
+                            "  uplink: eth0\n"
+                            "  masquerade: false\n"
+                            "  lease_quarantine_s: 0\n"
+                            "images:\n"
+                            "  allowed_roots: [/srv/a, /srv/b]\n"
+                            "  max_file_bytes: 1099511627776\n"
+                            "vmm:\n"
+                            "  firecracker: /opt/fc/firecracker\n"
+                            "  stop_timeout_s: 0\n"
+                            "  workers: 64\n"
+                            "  stage_dir: /mnt/stage\n"
+                            "log: {level: debug}\n";
+
+static void check_whole(void)
+{
+    ck_assert_str_eq(config->state_dir, "/srv/state");
+    ck_assert_uint_eq(config->listen_count, 3);
+    ck_assert_str_eq(config->listen[0].path, "/run/sv/a.sock");
+    ck_assert(config->listen[1].is_tcp && config->listen[2].is_tcp);
+    ck_assert_uint_eq(config->listen[1].address, 0x7f000001);
+    ck_assert_uint_eq(config->listen[1].port, 7070);
+    ck_assert_uint_eq(config->listen[2].port, 65535);
+    ck_assert_str_eq(config->network.bridge, "br-vm");
+    ck_assert_uint_eq(config->network.subnet.prefix, 10);
+    ck_assert_str_eq(config->network.uplink, "eth0");
+    ck_assert(!config->network.masquerade);
+    ck_assert_uint_eq(config->network.lease_quarantine_s, 0);
+    ck_assert_uint_eq(config->images.allowed_root_count, 2);
+    ck_assert_str_eq(config->images.allowed_roots[1], "/srv/b");
+    ck_assert(config->images.max_file_bytes == 1099511627776U);
+    ck_assert_str_eq(config->vmm.firecracker, "/opt/fc/firecracker");
+    ck_assert_str_eq(config->vmm.qemu, "qemu-system-x86_64");
+    ck_assert_uint_eq(config->vmm.stop_timeout_s, 0);
+    ck_assert_uint_eq(config->vmm.workers, 64);
+    ck_assert_str_eq(config->vmm.stage_dir, "/mnt/stage");
+    ck_assert_int_eq(config->log.level, LOG_DEBUG);
+}
+
+START_TEST(test_whole_file)
+{
+    ck_assert_msg(load_text(whole, strlen(whole)) == 0, "%s", err.message);
+    check_whole();
+}
+END_TEST
+
+START_TEST(test_json_round_trip)
+{
+    ck_assert_int_eq(load_text(whole, strlen(whole)), 0);
+    char *text = config_to_json(config);
+    ck_assert_ptr_nonnull(text);
+    config_free(config);
+    config = NULL;
+    ck_assert_msg(config_from_json(text, strlen(text), &config, &err) == 0, "%s", err.message);
+    check_whole();
+    char *again = config_to_json(config);
+    ck_assert_str_eq(again, text);
+    free(again);
+    free(text);
+}
+END_TEST
+
+START_TEST(test_sets_override_the_file)
+{
+    const char *const sets[] = {"network.bridge=br7",     "network.bridge=br8",
+                                "listen=[/run/x.sock]",   "images.allowed_roots=[\"/srv/img\"]",
+                                "vmm.stage_dir=",         "network.uplink=null",
+                                "network.masquerade=true"};
+    ck_assert_int_eq(load_text(whole, strlen(whole)), 0);
+    config_free(config);
+    config = NULL;
+    ck_assert_msg(config_load(spec, path, sets, 7, &config, &err) == 0, "%s", err.message);
+    ck_assert_str_eq(config->network.bridge, "br8");
+    ck_assert_uint_eq(config->listen_count, 1);
+    ck_assert_str_eq(config->images.allowed_roots[0], "/srv/img");
+    ck_assert_str_eq(config->vmm.stage_dir, "");
+    ck_assert_ptr_null(config->network.uplink);
+    ck_assert(config->network.masquerade);
+    ck_assert_uint_eq(config->network.subnet.prefix, 10); /* the file's others stay */
+}
+END_TEST
+
+static const struct {
+    const char *set;
+    enum error_code code;
+    const char *words;
+} refused[] = {
+    {"nonsense=1", ERR_INVALID_CONFIG, "nonsense"},
+    {"network.nonsense=1", ERR_INVALID_CONFIG, "network.nonsense"},
+    {"state_dir", ERR_INVALID_CONFIG, "key.path=value"},
+    {"=x", ERR_INVALID_CONFIG, "key.path=value"},
+    {"network..bridge=x", ERR_INVALID_CONFIG, "key is empty"},
+    {"network.=x", ERR_INVALID_CONFIG, "key is empty"},
+    {"user.name=x", ERR_INVALID_CONFIG, "user"},
+    {"network=[", ERR_INVALID_CONFIG, "--set network=["},
+    {"state_dir=relative", ERR_INVALID_CONFIG, "state_dir: 'relative' must be an absolute path"},
+    {"state_dir=/a/../b", ERR_INVALID_CONFIG, "without '..'"},
+    {"state_dir=/", ERR_INVALID_CONFIG, "root directory"},
+    {"run_dir=/run/..", ERR_INVALID_CONFIG, "run_dir"},
+    {"run_dir=/run/0123456789012345678901234567890", ERR_INVALID_CONFIG, "run_dir"},
+    {"listen=[relative.sock]", ERR_INVALID_CONFIG, "listen: 'relative.sock'"},
+    {"listen=['0.0.0.0:80']", ERR_INVALID_CONFIG, "needs TLS"},
+    {"listen=['192.168.1.1:80']", ERR_INVALID_CONFIG, "needs TLS"},
+    {"listen=['[::1]:80']", ERR_INVALID_CONFIG, "TLS"},
+    {"listen=['localhost:80']", ERR_INVALID_CONFIG, "TLS"},
+    {"listen=['127.0.0.1']", ERR_INVALID_CONFIG, "listen"},
+    {"listen=['127.0.0.1:0']", ERR_INVALID_CONFIG, "port"},
+    {"listen=['127.0.0.1:65536']", ERR_INVALID_CONFIG, "port"},
+    {"listen=['127.0.0.1:']", ERR_INVALID_CONFIG, "port"},
+    {"listen=['127.0.0.1:8x']", ERR_INVALID_CONFIG, "port"},
+    {"listen=[/run/a, /run/a]", ERR_INVALID_CONFIG, "twice"},
+    {"listen=[1]", ERR_INVALID_CONFIG, "listen.0"},
+    {"network.bridge=all", ERR_INVALID_INTERFACE_NAME, "network.bridge"},
+    {"network.bridge='a b'", ERR_INVALID_INTERFACE_NAME, "white space"},
+    {"network.uplink=a/b", ERR_INVALID_INTERFACE_NAME, "network.uplink"},
+    {"network.subnet=10.0.0.1/24", ERR_INVALID_SUBNET, "10.0.0.0/24"},
+    {"network.subnet=10.0.0.0/31", ERR_INVALID_SUBNET, "from 1 to 30"},
+    {"network.subnet=0.0.0.0/0", ERR_INVALID_SUBNET, "from 1 to 30"},
+    {"network.subnet=not-a-net", ERR_INVALID_SUBNET, "network.subnet"},
+    {"network.masquerade=yes", ERR_INVALID_CONFIG, "network.masquerade"},
+    {"network.lease_quarantine_s=-1", ERR_INVALID_CONFIG, "network.lease_quarantine_s"},
+    {"images.allowed_roots=[srv]", ERR_INVALID_CONFIG, "images.allowed_roots"},
+    {"images.max_file_bytes=1", ERR_INVALID_CONFIG, "images.max_file_bytes"},
+    {"vmm.firecracker=./firecracker", ERR_INVALID_CONFIG, "vmm.firecracker"},
+    {"vmm.stage_dir=dev/shm", ERR_INVALID_CONFIG, "vmm.stage_dir"},
+    {"vmm.workers=65", ERR_INVALID_CONFIG, "vmm.workers"},
+    {"vmm.workers=2.5", ERR_INVALID_CONFIG, "vmm.workers"},
+    {"log.level=loud", ERR_INVALID_CONFIG, "log.level"},
+};
+
+START_TEST(test_refused_values)
+{
+    const char *const sets[] = {refused[_i].set};
+    ck_assert_msg(load_sets(sets, 1) == -1, "'%s' was accepted", sets[0]);
+    ck_assert_ptr_null(config);
+    ck_assert_msg(err.code == refused[_i].code, "%s: %s", error_code_name(err.code), err.message);
+    ck_assert_msg(strstr(err.message, refused[_i].words) != NULL, "%s", err.message);
+}
+END_TEST
+
+static const char *const accepted[] = {
+    "network.subnet=128.0.0.0/1",
+    "network.subnet=10.0.0.4/30",
+    "network.bridge=0123456789abcde",
+    "state_dir=/a/..b/c..",
+    "listen=[]",
+    "listen=['127.0.0.1:1']",
+    "images.allowed_roots=[]",
+    "images.allowed_roots=[/]",
+    "vmm.firecracker=firecracker-v1.12.1",
+    "run_dir=/run/012345678901234567890123456",
+    "user=1000",
+};
+
+START_TEST(test_accepted_values)
+{
+    const char *const sets[] = {accepted[_i]};
+    /* "user=1000" is a number in YAML, and a user is a name. */
+    bool is_ok = strcmp(sets[0], "user=1000") != 0;
+    ck_assert_msg((load_sets(sets, 1) == 0) == is_ok, "'%s': %s", sets[0], err.message);
+}
+END_TEST
+
+/* All that the schema finds comes at once, and so does all that is found after it. */
+START_TEST(test_all_faults_at_once)
+{
+    static const char *const schema[] = {"nonsense=1", "vmm.workers=0", "log.level=loud"};
+    static const char *const semantic[] = {"network.subnet=1.2.3.4/33", "network.bridge=all", "state_dir=x"};
+    ck_assert_int_eq(load_sets(schema, 3), -1);
+    ck_assert_ptr_nonnull(strstr(err.message, "nonsense"));
+    ck_assert_ptr_nonnull(strstr(err.message, "vmm.workers"));
+    ck_assert_ptr_nonnull(strstr(err.message, "log.level"));
+    ck_assert_int_eq(load_sets(semantic, 3), -1);
+    ck_assert_int_eq(err.code, ERR_INVALID_CONFIG);
+    size_t lines = 1;
+    for (const char *p = err.message; (p = strchr(p, '\n')) != NULL; p++) {
+        lines++;
+    }
+    ck_assert_uint_eq(lines, 3);
+}
+END_TEST
+
+START_TEST(test_bad_files)
+{
+    static const char nul[] = "user: a\0b\n";
+    ck_assert_int_eq(config_load(spec, "/nonexistent/smartvmd.yaml", NULL, 0, &config, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.message, "/nonexistent/smartvmd.yaml"));
+    ck_assert_int_eq(config_load(spec, "/tmp", NULL, 0, &config, &err), -1);
+    ck_assert_int_eq(load_text("user: [", 7), -1);
+    ck_assert_ptr_nonnull(strstr(err.message, path));
+    ck_assert_int_eq(load_text("- a\n", 4), -1);
+    ck_assert_int_eq(load_text(nul, sizeof nul - 1), -1);
+    ck_assert_int_eq(load_text("user: a\nuser: b\n", 16), -1);
+    char *large = calloc(1, LIMIT_CONFIG_BYTES + 2);
+    memset(large, '#', LIMIT_CONFIG_BYTES + 1);
+    ck_assert_int_eq(load_text(large, LIMIT_CONFIG_BYTES), 0);
+    config_free(config);
+    config = NULL;
+    ck_assert_int_eq(load_text(large, LIMIT_CONFIG_BYTES + 1), -1);
+    ck_assert_ptr_nonnull(strstr(err.message, "larger than"));
+    free(large);
+    ck_assert_ptr_null(config);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("config");
+    TCase *tc = tcase_create("config");
+    tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_add_test(tc, test_defaults);
+    tcase_add_loop_test(tc, test_blank_file, 0, (int)(sizeof blank / sizeof blank[0]));
+    tcase_add_test(tc, test_whole_file);
+    tcase_add_test(tc, test_json_round_trip);
+    tcase_add_test(tc, test_sets_override_the_file);
+    tcase_add_loop_test(tc, test_refused_values, 0, (int)(sizeof refused / sizeof refused[0]));
+    tcase_add_loop_test(tc, test_accepted_values, 0, (int)(sizeof accepted / sizeof accepted[0]));
+    tcase_add_test(tc, test_all_faults_at_once);
+    tcase_add_test(tc, test_bad_files);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
