@@ -180,13 +180,18 @@ int qemu_resume(const char *dir, int timeout_ms, struct error *err)
     return call(dir, "{\"execute\": \"cont\"}", timeout_ms, NULL, err);
 }
 
-/* Not system_powerdown: a guest hears the ACPI power button only where a daemon in it listens. Ctrl-Alt-Del
- * goes to the kernel or to its init. */
+/*
+ * Both ways at once: the ACPI power button is heard where a daemon in the guest listens (acpid, logind), Ctrl-Alt-Del by a kernel
+ * with a keyboard, for its init. A guest that hears both shuts down once.
+ */
 int qemu_shutdown(const char *dir, int timeout_ms, struct error *err)
 {
     static const char press[] =
         "{\"execute\": \"send-key\", \"arguments\": {\"keys\": [{\"type\": \"qcode\", \"data\": \"ctrl\"}, "
         "{\"type\": \"qcode\", \"data\": \"alt\"}, {\"type\": \"qcode\", \"data\": \"delete\"}]}}";
+    if (call(dir, "{\"execute\": \"system_powerdown\"}", timeout_ms, NULL, err) != 0) {
+        return -1;
+    }
     return call(dir, press, timeout_ms, NULL, err);
 }
 
