@@ -1,13 +1,23 @@
 /*
- * The API description, openapi.yaml (OpenAPI 3.1), as the router and the validator use it. Nothing about paths, methods, parameters, headers,
- * media types and bodies is repeated in C: what the document says is what is checked.
+ * The API description, openapi.yaml (OpenAPI 3.1), as the router and the validator use it. Nothing about
+ * paths, methods, parameters, headers, media types and bodies is repeated in C: what the document says is
+ * what is checked.
  *
- * Understood of JSON Schema 2020-12: $ref (local, components only), type (one or a list), properties, required, additionalProperties (boolean or schema), propertyNames (pattern, maxLength),
- * minProperties, maxProperties, enum, const, minimum, maximum, exclusiveMinimum, multipleOf, minLength, maxLength (code points), pattern (read as POSIX ERE; \d and friends are not used),
- * items, minItems, maxItems, uniqueItems, oneOf, anyOf, allOf, not, default, title/description/examples/format/deprecated/readOnly/writeOnly (annotations). A keyword that is not known fails
- * spec_load(), so that nothing in the document is silently not checked; names beginning with "x-" are free.
+ * Understood of JSON Schema 2020-12: true, false, $ref (to components/schemas; other keywords beside it count
+ * too), type (one or a list), enum, const, properties, required, additionalProperties, propertyNames (lengths
+ * and a pattern), minProperties, maxProperties, minimum, maximum, exclusiveMinimum, exclusiveMaximum,
+ * multipleOf, minLength, maxLength (code points), pattern, items, minItems, maxItems, uniqueItems, oneOf,
+ * anyOf, allOf, not, default; title, description, examples, format, deprecated, readOnly and writeOnly are
+ * annotations.
  *
- * Immutable after spec_load(): any thread may use it.
+ * spec_load() fails on a keyword that is not known (names that begin with "x-" are free), so that nothing in
+ * the document is silently not checked. It also fails on what could not work or would cost too much: a
+ * default that does not fit, a required name that additionalProperties forbids, a reference that comes back
+ * to itself on the same value, uniqueItems without maxItems, two paths that match the same, a path parameter
+ * that is missing on one side, and a pattern that POSIX extended regular expressions and ECMAScript read
+ * differently (\d, (?:, a backslash in brackets).
+ *
+ * Integers are those of 64 bits; 1.0 is one. Immutable after spec_load(): any thread may use it.
  */
 #ifndef SMARTVM_API_SPEC_H
 #define SMARTVM_API_SPEC_H
@@ -20,11 +30,14 @@ struct spec;
 
 enum { SPEC_POINTER_MAX = 256 };
 
-/* One wrong field. `in`: "body", "query", "path", "header". `pointer`: JSON pointer (RFC 6901) for the body, the parameter's name otherwise. */
+/*
+ * One wrong field. Both texts are valid UTF-8, whatever the client sent. A pointer that would be too long
+ * names the nearest place around instead, and the message begins with "something below this".
+ */
 struct spec_fault {
-    const char *in; /* static */
-    char pointer[SPEC_POINTER_MAX];
-    char message[256]; /* "must be at most 32", "is not a known field" */
+    const char *in;                 /* static: "body", "query", "path", "header" */
+    char pointer[SPEC_POINTER_MAX]; /* JSON pointer (RFC 6901) for the body, else the parameter's name */
+    char message[256];              /* "must be at most 32", "is not a known field" */
 };
 
 /* All faults of a request, at most LIMIT_JSON_ERRORS; `more` tells that there were others. */
@@ -46,12 +59,12 @@ struct spec_operation {
     const char *id; /* operationId */
     const char *method;
     const char *path;         /* template, "/vms/{id}" */
-    const char *invalid_code; /* x-invalid-code of the operation: error code of a body that does not fit, or "INVALID_REQUEST" */
+    const char *invalid_code; /* x-invalid-code: of a body that does not fit; else "INVALID_REQUEST" */
     bool has_body;
     bool body_required;
-    bool body_is_json;        /* application/json (also with a charset parameter of utf-8); else the media type below */
-    const char *body_media_type;
-    size_t max_body_bytes;    /* x-max-body-bytes, or LIMIT_BODY_BYTES */
+    bool body_is_json;           /* application/json (a charset parameter of utf-8 may follow) */
+    const char *body_media_type; /* the one that the operation has; NULL without a body */
+    size_t max_body_bytes;       /* x-max-body-bytes, or LIMIT_BODY_BYTES */
 };
 
 size_t spec_operation_count(const struct spec *spec);
@@ -71,28 +84,39 @@ struct spec_route {
     char allow[64]; /* for NO_METHOD: "GET, DELETE" */
 };
 
-/* `segments`: the path split on '/' and percent-decoded, without the empty first one. HEAD is answered as GET. */
-enum spec_route_result spec_find(const struct spec *spec, const char *method, const char *const *segments, size_t count,
-                                 struct spec_route *ret);
+/*
+ * `segments`: the path split on '/' and percent-decoded, without the empty first one. HEAD is answered as
+ * GET. Plain text goes before a parameter ("/vms/batch" before "/vms/{id}"), from the left, also when its
+ * path does not have the method. A parameter is never empty.
+ */
+enum spec_route_result spec_find(const struct spec *spec, const char *method, const char *const *segments,
+                                 size_t count, struct spec_route *ret);
 
 /*
- * Checks path, query and header parameters: missing required ones, wrong values, query parameters that the operation does not have, repeated ones.
- * Integers, booleans and arrays (style form, explode true) are converted; *ret_values (new reference) is a JSON object {"limit": 50, "label": ["a=b"], "If-Match": "…"}
- * by the names in the document, with defaults filled in. Path parameters that do not fit their schema give faults too. Returns whether there were no faults.
+ * Checks path, query and header parameters: missing required ones, wrong values, query parameters that the
+ * operation does not have, repeated ones. Numbers (spelled as in JSON), booleans (true, false) and in queries
+ * arrays (style form, explode true) are converted. *ret_values (new reference, untouched on a fault) is a
+ * JSON object {"limit": 50, "label": ["a=b"], "If-Match": "…"} by the names in the document, with defaults
+ * filled in. Header fields that the operation does not describe are ignored. Returns whether there were no
+ * faults.
  */
-bool spec_check_parameters(const struct spec *spec, const struct spec_route *route, const struct spec_name_value *query,
-                           size_t query_count, const struct spec_name_value *headers, size_t header_count, json_t **ret_values,
+bool spec_check_parameters(const struct spec *spec, const struct spec_route *route,
+                           const struct spec_name_value *query, size_t query_count,
+                           const struct spec_name_value *headers, size_t header_count, json_t **ret_values,
                            struct spec_faults *faults);
 
-/* Checks a parsed JSON body of the operation. Returns whether there were no new faults. */
+/* Checks a parsed JSON body. Takes no memory when it fits. Returns whether there were no new faults. */
 bool spec_check_body(const struct spec *spec, const struct spec_operation *operation, const json_t *body,
                      struct spec_faults *faults);
 
-/* Checks a value against components/schemas/<name> (configuration, manifests). `in` and the prefix of the pointers as for faults. */
+/* Checks a value against components/schemas/<name> (configuration, manifests). `in` is that of the faults. */
 bool spec_check_component(const struct spec *spec, const char *name, const json_t *value, const char *in,
                           struct spec_faults *faults);
 
-/* Fills in `default` values of components/schemas/<name>, recursively through properties, in place. */
+/*
+ * Fills in the `default` values of components/schemas/<name>, in place and recursively through members and
+ * items that are there (or were just filled in). Of oneOf and anyOf the first that fits counts.
+ */
 int spec_apply_defaults(const struct spec *spec, const char *name, json_t *value, struct error *err);
 
 #endif
