@@ -1,0 +1,959 @@
+/*
+ * The firewall, in network namespaces of the test's own, with real TAPs and frames. `nft` is the judge of
+ * what was made, and what passes and what does not is the judge of what it means: every "does not pass" has
+ * its "passes" beside it.
+ */
+#include "host/nft.h"
+
+#include "host/link.h"
+#include "host/sysctl.h"
+#include "tests/host/frames.h"
+
+#include <pthread.h>
+
+static const uint32_t gateway = 0xac1e0001;       /* 172.30.0.1 */
+static const uint32_t far = 0x0a090002;           /* 10.9.0.2, behind the uplink */
+static const uint32_t metadata_host = 0xa9fea9fe; /* 169.254.169.254 */
+static const struct mac bridge_mac = {{0x02, 0x5a, 0, 0, 0, 1}};
+static const char *const uplink[] = {"up0"};
+
+static const struct nft_base base = {.mark = "smartvmtest",
+                                     .bridge = "br0",
+                                     .tap_prefix = "svt",
+                                     .subnet = {.address = 0xac1e0000, .prefix = 24},
+                                     .gateway = 0xac1e0001,
+                                     .masquerade = true};
+
+static const struct nft_guest guests[] = {
+    {.tap = "svt1", .mac = {{0x02, 0x5a, 0, 0, 1, 1}}, .address = 0xac1e0002},
+    {.tap = "svt2", .mac = {{0x02, 0x5a, 0, 0, 1, 2}}, .address = 0xac1e0003},
+};
+enum { GUESTS = 2, QUIET_MS = 150, ANSWER_MS = 2000 };
+
+static struct error err;
+
+static bool is_right(const struct nft_base *wanted)
+{
+    bool ok = false;
+    MUST(nft_base_check(wanted, &ok, &err));
+    return ok;
+}
+
+static void apply(void)
+{
+    MUST(nft_base_apply(&base, uplink, 1, guests, GUESTS, &err));
+}
+
+static size_t listed_guests(void)
+{
+    struct nft_guest *list = NULL;
+    size_t count = 99;
+    MUST(nft_guests_list(base.mark, &list, &count, &err));
+    free(list);
+    return count;
+}
+
+/* ---- what is there ---- */
+
+START_TEST(base_is_made_and_removed)
+{
+    ck_assert(!is_right(&base));
+    apply();
+    ck_assert(is_right(&base));
+    apply();
+    ck_assert(is_right(&base));
+    ck_assert(netns_says("nft list table inet smartvmtest",
+                         "iifname \"br0\" meta nfproto ipv4 oifname @uplink accept"));
+    ck_assert(
+        netns_says("nft list table inet smartvmtest", "ip saddr 172.30.0.0/24 oifname @uplink masquerade"));
+    ck_assert(
+        netns_says("nft list table inet smartvmtest", "iifname \"br0\" ip daddr 169.254.0.0/16 counter"));
+    ck_assert(
+        netns_says("nft list table bridge smartvmtest", "iifname . ether saddr . ip saddr @guest4 accept"));
+    ck_assert(netns_says("nft list set inet smartvmtest uplink", "elements = { \"up0\" }"));
+    ck_assert(
+        netns_says("nft list set bridge smartvmtest guest4", "\"svt1\" . 02:5a:00:00:01:01 . 172.30.0.2"));
+    ck_assert_uint_eq(netns_count("nft -j list table inet smartvmtest", "{\"rule\":"), 12);
+    ck_assert_uint_eq(netns_count("nft -j list table bridge smartvmtest", "{\"rule\":"), 4);
+    ck_assert_uint_eq(netns_count("nft -j list ruleset", "{\"table\":"), 2);
+    MUST(nft_base_remove(base.mark, &err));
+    ck_assert(!is_right(&base));
+    ck_assert_uint_eq(netns_count("nft -j list ruleset", "{\"table\":"), 0);
+    MUST(nft_base_remove(base.mark, &err));
+}
+END_TEST
+
+START_TEST(other_tables_are_left_alone)
+{
+    netns_run("nft add table inet other");
+    netns_run("nft add chain inet other smartvmtest");
+    netns_run("nft add table ip smartvmtest");
+    apply();
+    MUST(nft_base_remove(base.mark, &err));
+    ck_assert_uint_eq(netns_count("nft -j list ruleset", "{\"table\":"), 2);
+    ck_assert(netns_says("nft list table inet other", "chain smartvmtest"));
+}
+END_TEST
+
+static const char *const damages[] = {
+    "nft delete table inet smartvmtest",
+    "nft delete table bridge smartvmtest",
+    "nft flush table inet smartvmtest",
+    "nft flush table bridge smartvmtest",
+    "nft flush chain inet smartvmtest postrouting",
+    "nft flush chain inet smartvmtest input",
+    "nft flush ruleset",
+    "nft add rule inet smartvmtest forward accept",
+    "nft insert rule inet smartvmtest forward accept",
+    "nft insert rule bridge smartvmtest prerouting accept comment mine",
+    "nft add chain inet smartvmtest forward { policy drop ; }",
+};
+
+START_TEST(damage_shows_and_is_repaired)
+{
+    apply();
+    ck_assert(is_right(&base));
+    netns_run(damages[_i]);
+    ck_assert(!is_right(&base));
+    apply();
+    ck_assert(is_right(&base));
+}
+END_TEST
+
+START_TEST(every_rule_is_missed)
+{
+    static char listing[OUTPUT_MAX];
+    for (int rule = 0; rule < 16; rule++) {
+        const char *family = rule < 12 ? "inet" : "bridge";
+        char command[128];
+        char chain[32];
+        int handle = 0;
+        apply();
+        (void)snprintf(command, sizeof command, "nft -j -a list table %s smartvmtest", family);
+        (void)netns_try(command, listing);
+        const char *at = listing;
+        for (int skip = rule < 12 ? rule : rule - 12; skip >= 0; skip--) {
+            at = strstr(at + 1, "{\"rule\":");
+            ck_assert_ptr_nonnull(at);
+        }
+        ck_assert(sscanf(strstr(at, "\"chain\": \"") + 10, "%31[a-z]", chain) == 1);
+        ck_assert(sscanf(strstr(at, "\"handle\": ") + 10, "%d", &handle) == 1);
+        (void)snprintf(command, sizeof command, "nft delete rule %s smartvmtest %s handle %d", family, chain,
+                       handle);
+        netns_run(command);
+        ck_assert_msg(!is_right(&base), "%s", command);
+    }
+}
+END_TEST
+
+START_TEST(another_configuration_is_another_base)
+{
+    struct nft_base other[] = {base, base, base, base, base, base};
+    other[0].bridge = "br1";
+    other[1].tap_prefix = "sv";
+    other[2].subnet.prefix = 25;
+    other[3].subnet.address = 0xac1e0100;
+    other[4].gateway++;
+    other[5].masquerade = false;
+    for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+        apply();
+        ck_assert(!is_right(&other[i]));
+        MUST(nft_base_apply(&other[i], uplink, 1, guests, GUESTS, &err));
+        ck_assert(is_right(&other[i]));
+        ck_assert(!is_right(&base));
+    }
+    ck_assert(!netns_says("nft list table inet smartvmtest", "masquerade"));
+}
+END_TEST
+
+START_TEST(subnets_of_every_size)
+{
+    for (unsigned prefix = 1; prefix <= 32; prefix++) {
+        struct nft_base sized = base;
+        char wanted[64];
+        char text[CIDR_TEXT_MAX];
+        sized.subnet = (struct ipv4_net){.address = 0xac1e0001 & ipv4_mask(prefix), .prefix = prefix};
+        MUST(nft_base_apply(&sized, NULL, 0, NULL, 0, &err));
+        ck_assert(is_right(&sized));
+        (void)snprintf(wanted, sizeof wanted, "ip saddr %s oifname", ipv4_net_format(sized.subnet, text));
+        char *end = strstr(wanted, "/32 ");
+        if (end != NULL) {
+            memmove(end, end + 3, strlen(end + 3) + 1);
+        }
+        ck_assert_msg(netns_says("nft list chain inet smartvmtest postrouting", wanted), "%s", wanted);
+    }
+}
+END_TEST
+
+/* ---- elements ---- */
+
+static int by_tap(const void *a, const void *b)
+{
+    return strcmp(((const struct nft_guest *)a)->tap, ((const struct nft_guest *)b)->tap);
+}
+
+static void check_same(const struct nft_guest *wanted, size_t count)
+{
+    struct nft_guest *list = NULL;
+    size_t found = 0;
+    MUST(nft_guests_list(base.mark, &list, &found, &err));
+    ck_assert_uint_eq(found, count);
+    qsort(list, found, sizeof *list, by_tap);
+    for (size_t i = 0; i < found; i++) {
+        ck_assert_str_eq(list[i].tap, wanted[i].tap);
+        ck_assert_mem_eq(list[i].mac.bytes, wanted[i].mac.bytes, sizeof wanted[i].mac.bytes);
+        ck_assert_uint_eq(list[i].address, wanted[i].address);
+    }
+    free(list);
+}
+
+START_TEST(guests_come_and_go)
+{
+    const struct nft_guest third = {
+        .tap = "svt-longest-nam", .mac = {{2, 0xff, 0, 0, 0, 0}}, .address = 0xffffffff};
+    const struct nft_guest all[] = {third, guests[0], guests[1]};
+    ck_assert_uint_eq(listed_guests(), 0); /* no table at all */
+    apply();
+    check_same(guests, GUESTS);
+    MUST(nft_guests_change(base.mark, &third, 1, NULL, 0, &err));
+    check_same(all, 3);
+    MUST(nft_guests_change(base.mark, &third, 1, NULL, 0, &err)); /* is there already */
+    check_same(all, 3);
+    MUST(nft_guests_change(base.mark, NULL, 0, &third, 1, &err));
+    MUST(nft_guests_change(base.mark, NULL, 0, &third, 1, &err)); /* is gone already */
+    check_same(guests, GUESTS);
+    MUST(nft_guests_change(base.mark, &third, 1, guests, GUESTS, &err));
+    check_same(&third, 1);
+    MUST(nft_guests_change(base.mark, &third, 1, &third, 1, &err)); /* in both lists: stays */
+    check_same(&third, 1);
+    MUST(nft_guests_change(base.mark, NULL, 0, NULL, 0, &err));
+    check_same(&third, 1);
+    ck_assert(is_right(&base));
+    apply(); /* what is applied replaces what was there */
+    check_same(guests, GUESTS);
+}
+END_TEST
+
+START_TEST(uplinks_are_replaced)
+{
+    char(*list)[INTERFACE_NAME_MAX] = NULL;
+    const char *const two[] = {"sixteen-letters", "wg0"};
+    size_t count = 99;
+    MUST(nft_uplinks_list(base.mark, &list, &count, &err));
+    ck_assert_uint_eq(count, 0);
+    free(list);
+    apply();
+    MUST(nft_uplinks_replace(base.mark, two, 2, &err));
+    MUST(nft_uplinks_list(base.mark, &list, &count, &err));
+    ck_assert_uint_eq(count, 2);
+    ck_assert_str_eq(list[0], "sixteen-letters");
+    ck_assert_str_eq(list[1], "wg0");
+    free(list);
+    MUST(nft_uplinks_replace(base.mark, two, 2, &err));
+    MUST(nft_uplinks_replace(base.mark, two + 1, 1, &err));
+    ck_assert(netns_says("nft list set inet smartvmtest uplink", "elements = { \"wg0\" }"));
+    MUST(nft_uplinks_replace(base.mark, NULL, 0, &err));
+    MUST(nft_uplinks_list(base.mark, &list, &count, &err));
+    ck_assert_uint_eq(count, 0);
+    free(list);
+    ck_assert(is_right(&base));
+}
+END_TEST
+
+START_TEST(the_refused_message_is_named)
+{
+    ck_assert(nft_guests_change(base.mark, guests, 1, NULL, 0, &err) != 0);
+    ck_assert_int_eq(err.code, ERR_FIREWALL_SETUP_FAILED);
+    ck_assert_int_eq(err.sys_errno, ENOENT);
+    ck_assert_ptr_nonnull(strstr(err.message, "elements of set guest4"));
+    ck_assert(nft_uplinks_replace(base.mark, uplink, 1, &err) != 0);
+    ck_assert_ptr_nonnull(strstr(err.message, "set uplink"));
+    apply(); /* the socket is as good as before */
+    ck_assert(is_right(&base));
+}
+END_TEST
+
+START_TEST(a_refused_batch_changes_nothing)
+{
+    const struct nft_guest more = {.tap = "svt9", .mac = {{2, 9, 9, 9, 9, 9}}, .address = 1};
+    struct nft_base wrong = base;
+    char long_mark[300];
+    (void)memset(long_mark, 'm', sizeof long_mark - 1);
+    long_mark[sizeof long_mark - 1] = '\0';
+    wrong.mark = long_mark; /* names of tables have 255 bytes at most */
+    apply();
+    MUST(nft_guests_change(base.mark, &more, 1, NULL, 0, &err));
+    ck_assert(nft_base_apply(&wrong, uplink, 1, guests, GUESTS, &err) != 0);
+    ck_assert_ptr_nonnull(strstr(err.message, "table inet mmm"));
+    ck_assert_uint_eq(netns_count("nft -j list ruleset", "{\"table\":"), 2);
+    ck_assert_uint_eq(listed_guests(), 3);
+}
+END_TEST
+
+enum { MANY = 10000, THREADS = 8, ROUNDS = 100 };
+
+START_TEST(ten_thousand_guests)
+{
+    struct nft_guest *many = calloc(MANY, sizeof *many);
+    struct nft_guest *list = NULL;
+    size_t count = 0;
+    ck_assert_ptr_nonnull(many);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(many[i].tap, sizeof many[i].tap, "svt%d", i);
+        many[i].mac = (struct mac){{2, 0, 0, 0, (uint8_t)(i >> 8), (uint8_t)i}};
+        many[i].address = 0x0a000000 + (uint32_t)i;
+    }
+    int64_t start = clock_monotonic_us();
+    MUST(nft_base_apply(&base, uplink, 1, many, MANY, &err));
+    int64_t applied = clock_monotonic_us();
+    MUST(nft_guests_list(base.mark, &list, &count, &err));
+    int64_t listed = clock_monotonic_us();
+    ck_assert_uint_eq(count, MANY);
+    free(list);
+    for (int i = 0; i < 200; i++) {
+        MUST(nft_guests_change(base.mark, NULL, 0, &many[i], 1, &err));
+    }
+    int64_t removed = clock_monotonic_us();
+    for (int i = 0; i < 200; i++) {
+        MUST(nft_guests_change(base.mark, &many[i], 1, NULL, 0, &err));
+    }
+    int64_t added = clock_monotonic_us();
+    ck_assert(is_right(&base));
+    int64_t checked = clock_monotonic_us();
+    ck_assert_uint_eq(netns_count("nft list set bridge smartvmtest guest4", "\"svt"), MANY);
+    (void)printf("nft: base_apply with %d guests %.1f ms, list %.1f ms, check %.2f ms, one removed %.0f us, "
+                 "one added %.0f us\n",
+                 MANY, (double)(applied - start) / 1000, (double)(listed - applied) / 1000,
+                 (double)(checked - added) / 1000, (double)(removed - listed) / 200,
+                 (double)(added - removed) / 200);
+    MUST(nft_guests_change(base.mark, NULL, 0, many, MANY, &err));
+    ck_assert_uint_eq(listed_guests(), 0);
+    free(many);
+}
+END_TEST
+
+static void *change_often(void *arg)
+{
+    struct nft_guest guest = {.mac = {{2, 0, 0, 0, 0, *(uint8_t *)arg}}, .address = 1};
+    struct nft_guest *list = NULL;
+    size_t count = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        (void)snprintf(guest.tap, sizeof guest.tap, "svt%d-%d", guest.mac.bytes[5], (uint8_t)i);
+        ck_assert(nft_guests_change(base.mark, &guest, 1, NULL, 0, NULL) == 0);
+        ck_assert(nft_guests_list(base.mark, &list, &count, NULL) == 0);
+        ck_assert(count >= (size_t)(i + 1) / 2);
+        free(list);
+        if (i % 2 == 1) {
+            ck_assert(nft_guests_change(base.mark, NULL, 0, &guest, 1, NULL) == 0);
+        }
+    }
+    return NULL;
+}
+
+START_TEST(many_threads)
+{
+    pthread_t threads[THREADS];
+    uint8_t numbers[THREADS];
+    apply();
+    for (uint8_t i = 0; i < THREADS; i++) {
+        numbers[i] = i;
+        ck_assert(pthread_create(&threads[i], NULL, change_often, &numbers[i]) == 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert(pthread_join(threads[i], NULL) == 0);
+    }
+    ck_assert_uint_eq(listed_guests(), GUESTS + THREADS * ROUNDS / 2);
+}
+END_TEST
+
+START_TEST(a_forked_child_has_its_own_socket)
+{
+    int status = 0;
+    apply();
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(nft_guests_change(base.mark, NULL, 0, guests, 1, NULL) == 0 ? 0 : 1);
+    }
+    ck_assert_uint_ge(listed_guests(), 1);
+    ck_assert(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+    ck_assert_uint_eq(listed_guests(), 1);
+}
+END_TEST
+
+/* ---- news ---- */
+
+static bool is_concerned(int fd)
+{
+    bool concerned = false;
+    MUST(nft_monitor_drain(fd, base.mark, &concerned, &err));
+    return concerned;
+}
+
+START_TEST(monitor_tells_of_others)
+{
+    int fd = -1;
+    MUST(nft_monitor_open(&fd, &err));
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    apply();
+    MUST(nft_guests_change(base.mark, NULL, 0, guests, 1, &err));
+    ck_assert_int_eq(poll(&readable, 1, 1000), 1);
+    ck_assert_msg(!is_concerned(fd), "our own change was taken for another's");
+    netns_run("nft add table inet other");
+    netns_run("nft add table ip smartvmtest");
+    ck_assert(!is_concerned(fd));
+    static const char *const changes[] = {
+        "nft add element inet smartvmtest uplink { eth7 }",
+        "nft delete element bridge smartvmtest guest4 { svt2 . 02:5a:00:00:01:02 . 172.30.0.3 }",
+        "nft add rule inet smartvmtest forward accept",
+        "nft add chain bridge smartvmtest more",
+        "nft flush chain inet smartvmtest forward",
+        "nft delete table bridge smartvmtest",
+        "nft flush ruleset",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        netns_run(changes[i]);
+        ck_assert_msg(is_concerned(fd), "%s", changes[i]);
+        ck_assert(!is_concerned(fd));
+    }
+    (void)close(fd);
+}
+END_TEST
+
+START_TEST(monitor_that_lost_news_is_concerned)
+{
+    int fd = -1;
+    const int small = 4096;
+    MUST(nft_monitor_open(&fd, &err));
+    ck_assert(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small) == 0);
+    for (int i = 0; i < 20; i++) {
+        netns_run(i % 2 == 0 ? "nft add table ip other" : "nft delete table ip other");
+    }
+    ck_assert(is_concerned(fd));
+    (void)close(fd);
+}
+END_TEST
+
+/* ---- packets ---- */
+
+/* A host with two guests, and a second namespace behind its uplink. */
+static struct {
+    int host, beyond; /* namespaces */
+    int tap[GUESTS];
+    int bridge; /* packet socket: what got past the bridge chain */
+    pid_t other;
+} net;
+
+static void make_beyond(void)
+{
+    char command[128];
+    char path[64];
+    int ready[2];
+    char byte = 0;
+    ck_assert(pipe2(ready, O_CLOEXEC) == 0);
+    net.other = fork();
+    if (net.other == 0) {
+        _exit(unshare(CLONE_NEWNET) == 0 && write(ready[1], "x", 1) == 1 && pause() != 0 ? 0 : 1);
+    }
+    ck_assert(read(ready[0], &byte, 1) == 1);
+    (void)snprintf(path, sizeof path, "/proc/%d/ns/net", (int)net.other);
+    net.beyond = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert(net.beyond >= 0);
+    (void)snprintf(command, sizeof command, "ip link add up0 type veth peer name peer0 netns %d",
+                   (int)net.other);
+    netns_run(command);
+    netns_run("ip addr add 10.9.0.1/24 dev up0");
+    netns_run("ip link set up0 up");
+    netns_go(net.beyond);
+    netns_run("ip link set lo up");
+    netns_run("ip addr add 10.9.0.2/24 dev peer0");
+    netns_run("ip link set peer0 up");
+    netns_run("ip route add 172.30.0.0/24 via 10.9.0.1");
+    netns_go(net.host);
+}
+
+static bool is_arp_reply(const uint8_t *frame, size_t len, const void *wanted)
+{
+    static const uint8_t reply[] = {8, 6, 0, 1, 8, 0, 6, 4, 0, 2};
+    return len >= 42 && memcmp(frame + 12, reply, sizeof reply) == 0 &&
+           memcmp(frame + 28, wanted, sizeof(uint32_t)) == 0;
+}
+
+static struct frame good_arp(int guest)
+{
+    return frame_arp(&(struct arp_fields){.ether_from = guests[guest].mac,
+                                          .ether_to = broadcast_mac,
+                                          .operation = ARPOP_REQUEST,
+                                          .sender_mac = guests[guest].mac,
+                                          .sender = guests[guest].address,
+                                          .target = gateway});
+}
+
+/* The gateway answers the guest's ARP request. */
+static bool has_gateway(int guest, int timeout_ms)
+{
+    const uint32_t wanted = htonl(gateway);
+    const struct frame arp = good_arp(guest);
+    frame_send(net.tap[guest], &arp);
+    return frame_await(net.tap[guest], VNET_HEADER_BYTES, is_arp_reply, &wanted, timeout_ms);
+}
+
+static void make_host(void)
+{
+    bool created = false;
+    netns_enter();
+    net.host = netns_here();
+    make_beyond();
+    MUST(link_bridge_ensure(base.bridge, "smartvmtest:bridge", bridge_mac, gateway, 24, &created, &err));
+    MUST(sysctl_ipv6_disable(base.bridge, &err));
+    MUST(sysctl_forwarding_set(base.bridge, true, &err));
+    MUST(sysctl_forwarding_set("up0", true, &err));
+    netns_run("ip route add 169.254.0.0/16 via 10.9.0.2");
+    apply();
+    for (int i = 0; i < GUESTS; i++) {
+        MUST(link_tap_ensure(guests[i].tap, "smartvmtest:vm", base.bridge, guests[i].mac, (uid_t)-1, &err));
+        net.tap[i] = tap_attach(guests[i].tap);
+    }
+    for (int i = 0; i < GUESTS; i++) {
+        bool up = false; /* the bridge takes note of carriers when it finds time */
+        for (int tries = 0; tries < 50 && !up; tries++) {
+            up = has_gateway(i, 100);
+        }
+        ck_assert_msg(up, "guest %d does not reach the gateway", i);
+    }
+    net.bridge = packet_socket(base.bridge);
+}
+
+static void end_host(void)
+{
+    (void)kill(net.other, SIGKILL);
+    (void)waitpid(net.other, NULL, 0);
+    for (int i = 0; i < GUESTS; i++) {
+        (void)close(net.tap[i]);
+    }
+    (void)close(net.bridge);
+    (void)close(net.beyond);
+    (void)close(net.host);
+}
+
+/* Does the frame get past the bridge chain, as seen on the bridge? */
+static bool passes(int guest, const struct frame *f)
+{
+    const struct frame marker = good_arp(guest);
+    frame_send(net.tap[guest], f);
+    if (frame_await(net.bridge, 0, frame_is, f, QUIET_MS)) {
+        return true;
+    }
+    /* The path itself is open. */
+    frame_send(net.tap[guest], &marker);
+    ck_assert(frame_await(net.bridge, 0, frame_is, &marker, ANSWER_MS));
+    return false;
+}
+
+START_TEST(arp_is_only_the_guests_own)
+{
+    const struct mac wrong = {{0x02, 0x5a, 0, 0, 9, 9}};
+    const struct arp_fields good = {.ether_from = guests[0].mac,
+                                    .ether_to = broadcast_mac,
+                                    .operation = ARPOP_REQUEST,
+                                    .sender_mac = guests[0].mac,
+                                    .sender = guests[0].address,
+                                    .target = gateway};
+    struct arp_fields bad[] = {good, good, good, good, good, good, good};
+    bad[0].ether_from = wrong;
+    bad[1].sender_mac = wrong;
+    bad[2].sender = gateway; /* would take the gateway's place */
+    bad[3].sender = guests[1].address;
+    bad[4].ether_from = bad[4].sender_mac = guests[1].mac;
+    bad[4].sender = guests[1].address; /* all of the other guest's, on this TAP */
+    bad[5].operation = ARPOP_REPLY;
+    bad[5].sender = gateway;
+    bad[6].sender = 0;
+    struct frame f = frame_arp(&good);
+    ck_assert(passes(0, &f));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        f = frame_arp(&bad[i]);
+        ck_assert_msg(!passes(0, &f), "bad ARP %zu", i);
+    }
+    f = frame_arp(&good);
+    f.bytes[19] = 8; /* says that addresses have eight bytes */
+    ck_assert(!passes(0, &f));
+    f = frame_arp(&good);
+    f.len = 30; /* ends in the middle */
+    ck_assert(!passes(0, &f));
+    MUST(nft_base_remove(base.mark, &err));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        f = frame_arp(&bad[i]);
+        ck_assert_msg(passes(0, &f), "bad ARP %zu is not stopped by the chain, but by something else", i);
+    }
+}
+END_TEST
+
+START_TEST(ipv4_is_only_from_the_guests_own_address)
+{
+    const struct mac wrong = {{0x02, 0x5a, 0, 0, 9, 9}};
+    const struct nft_guest *me = &guests[0];
+    const struct frame good = frame_udp(bridge_mac, me->mac, me->address, gateway, 9);
+    const struct frame bad[] = {
+        frame_udp(bridge_mac, wrong, me->address, gateway, 9),
+        frame_udp(bridge_mac, me->mac, guests[1].address, gateway, 9),
+        frame_udp(bridge_mac, me->mac, gateway, gateway, 9),
+        frame_udp(bridge_mac, me->mac, 0, 0xffffffff, 67),
+        frame_udp(bridge_mac, guests[1].mac, guests[1].address, gateway, 9),
+        frame_ether(bridge_mac, me->mac, ETHERTYPE_IPV6),
+        frame_ether(bridge_mac, me->mac, 0x88b5),
+        frame_ether(bridge_mac, me->mac, 0x0100), /* a length: LLC */
+    };
+    ck_assert(passes(0, &good));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct frame f = bad[i];
+        f.len = f.len < 60 ? 60 : f.len;
+        ck_assert_msg(!passes(0, &f), "bad frame %zu", i);
+    }
+}
+END_TEST
+
+static bool is_from(const uint8_t *frame, size_t len, const void *wanted)
+{
+    const struct mac *mac = wanted;
+    return len >= 14 && memcmp(frame + 6, mac->bytes, sizeof mac->bytes) == 0;
+}
+
+START_TEST(tagged_frames_do_not_pass)
+{
+    const struct nft_guest *me = &guests[0];
+    const struct frame good = frame_udp(bridge_mac, me->mac, me->address, gateway, 9);
+    const struct frame once = frame_tagged(&good);
+    const struct frame twice = frame_tagged(&once);
+    while (frame_await(net.bridge, 0, is_from, &me->mac, QUIET_MS)) {
+    }
+    frame_send(net.tap[0], &once);
+    frame_send(net.tap[0], &twice);
+    ck_assert(!frame_await(net.bridge, 0, is_from, &me->mac, QUIET_MS));
+    MUST(nft_base_remove(base.mark, &err));
+    frame_send(net.tap[0], &once);
+    ck_assert(frame_await(net.bridge, 0, is_from, &me->mac, ANSWER_MS));
+}
+END_TEST
+
+START_TEST(a_removed_guest_is_cut_off)
+{
+    ck_assert(has_gateway(0, ANSWER_MS));
+    MUST(nft_guests_change(base.mark, NULL, 0, guests, 1, &err));
+    ck_assert(!has_gateway(0, QUIET_MS));
+    ck_assert(has_gateway(1, ANSWER_MS));
+    MUST(nft_guests_change(base.mark, guests, 1, NULL, 0, &err));
+    ck_assert(has_gateway(0, ANSWER_MS));
+}
+END_TEST
+
+/* A UDP socket of this namespace; does something come in? */
+static int udp_server(uint16_t port)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ck_assert(fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof any) == 0);
+    return fd;
+}
+
+static bool comes_in(int fd, struct sockaddr_in *ret_from, int timeout_ms)
+{
+    char buf[64];
+    struct sockaddr_in from = {0};
+    socklen_t len = sizeof from;
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    if (poll(&readable, 1, timeout_ms) <= 0) {
+        return false;
+    }
+    ck_assert(recvfrom(fd, buf, sizeof buf, 0, (struct sockaddr *)&from, &len) > 0);
+    if (ret_from != NULL) {
+        *ret_from = from;
+    }
+    return true;
+}
+
+/* Frames to these groups are by default handed to the host as if the TAP were no bridge port: past the bridge
+ * chain, and not "from the bridge". */
+START_TEST(link_local_groups_are_no_way_around)
+{
+    const struct nft_guest *me = &guests[0];
+    const int server = udp_server(7777);
+    for (uint8_t last = 0; last < 16; last++) {
+        const struct mac group = {{0x01, 0x80, 0xc2, 0, 0, last}};
+        const struct frame honest = frame_udp(group, me->mac, me->address, gateway, 7777);
+        const struct frame spoofed = frame_udp(group, me->mac, 0x0a090003, gateway, 7777);
+        frame_send(net.tap[0], &honest);
+        frame_send(net.tap[0], &spoofed);
+        ck_assert_msg(!comes_in(server, NULL, 20), "group %u", last);
+    }
+    const struct mac lldp = {{0x01, 0x80, 0xc2, 0, 0, 0x0e}};
+    const struct frame spoofed = frame_udp(lldp, me->mac, 0x0a090003, gateway, 7777);
+    /* Each of the two locks holds alone. */
+    netns_run("ip link set svt1 type bridge_slave group_fwd_mask 0");
+    frame_send(net.tap[0], &spoofed);
+    ck_assert(!comes_in(server, NULL, QUIET_MS));
+    MUST(nft_base_remove(base.mark, &err));
+    frame_send(net.tap[0], &spoofed);
+    ck_assert_msg(comes_in(server, NULL, ANSWER_MS), "there was no way around to be closed");
+    (void)close(server);
+}
+END_TEST
+
+static bool is_echo_reply(const uint8_t *frame, size_t len, const void *wanted)
+{
+    (void)wanted;
+    return len >= 42 && frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_ICMP &&
+           frame[34] == ICMP_ECHOREPLY;
+}
+
+static bool is_tcp(const uint8_t *frame, size_t len, const void *wanted)
+{
+    (void)wanted;
+    return len >= 54 && frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_TCP;
+}
+
+static bool pings(uint32_t address, int timeout_ms)
+{
+    const struct frame f = frame_ping(bridge_mac, guests[0].mac, guests[0].address, address);
+    frame_send(net.tap[0], &f);
+    return frame_await(net.tap[0], VNET_HEADER_BYTES, is_echo_reply, NULL, timeout_ms);
+}
+
+START_TEST(the_host_answers_ping_and_nothing_else)
+{
+    const struct frame syn = frame_syn(bridge_mac, guests[0].mac, guests[0].address, gateway, 7777);
+    const int server = udp_server(7777);
+    const struct frame udp = frame_udp(bridge_mac, guests[0].mac, guests[0].address, gateway, 7777);
+    ck_assert(pings(gateway, ANSWER_MS));
+    ck_assert_msg(!pings(0x0a090001, QUIET_MS), "another address of the host answers");
+    frame_send(net.tap[0], &syn);
+    ck_assert(!frame_await(net.tap[0], VNET_HEADER_BYTES, is_tcp, NULL, QUIET_MS));
+    frame_send(net.tap[0], &udp);
+    ck_assert(!comes_in(server, NULL, QUIET_MS));
+    MUST(nft_base_remove(base.mark, &err));
+    frame_send(net.tap[0], &syn);
+    ck_assert(frame_await(net.tap[0], VNET_HEADER_BYTES, is_tcp, NULL, ANSWER_MS));
+    frame_send(net.tap[0], &udp);
+    ck_assert(comes_in(server, NULL, ANSWER_MS));
+    (void)close(server);
+}
+END_TEST
+
+static void host_sends(int fd, uint32_t address, uint16_t port)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(address)};
+    ck_assert_int_eq(sendto(fd, "host", 4, 0, (struct sockaddr *)&to, sizeof to), 4);
+}
+
+static bool is_udp_to(const uint8_t *frame, size_t len, const void *wanted)
+{
+    const struct mac *mac = wanted;
+    return len >= 42 && frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_UDP &&
+           memcmp(frame, mac->bytes, sizeof mac->bytes) == 0;
+}
+
+START_TEST(the_host_reaches_one_guest_and_hears_its_answer)
+{
+    const int client = udp_server(5555);
+    netns_run("ip neigh replace 172.30.0.2 lladdr 02:5a:00:00:01:01 dev br0 nud permanent");
+    host_sends(client, guests[0].address, 5000);
+    ck_assert(frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, ANSWER_MS));
+    ck_assert_msg(!frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, QUIET_MS),
+                  "the other guest sees it, too");
+    const struct frame answer = frame_udp(bridge_mac, guests[0].mac, guests[0].address, gateway, 5555);
+    frame_send(net.tap[0], &answer);
+    ck_assert(comes_in(client, NULL, ANSWER_MS));
+    /* A frame to a MAC that nobody has goes nowhere. */
+    netns_run("ip neigh replace 172.30.0.2 lladdr 02:5a:00:00:07:07 dev br0 nud permanent");
+    const struct mac nobody = {{0x02, 0x5a, 0, 0, 7, 7}};
+    host_sends(client, guests[0].address, 5000);
+    ck_assert(!frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &nobody, QUIET_MS));
+    ck_assert(!frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &nobody, QUIET_MS));
+    (void)close(client);
+}
+END_TEST
+
+START_TEST(guests_do_not_reach_each_other)
+{
+    const struct frame direct =
+        frame_udp(guests[1].mac, guests[0].mac, guests[0].address, guests[1].address, 9);
+    const struct frame to_all = frame_udp(broadcast_mac, guests[0].mac, guests[0].address, 0xac1e00ff, 9);
+    const struct frame arp = good_arp(0);
+    const struct frame by_gateway =
+        frame_udp(bridge_mac, guests[0].mac, guests[0].address, guests[1].address, 9);
+    const struct frame all[] = {direct, to_all, arp, by_gateway};
+    netns_run("ip neigh replace 172.30.0.3 lladdr 02:5a:00:00:01:02 dev br0 nud permanent");
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        frame_send(net.tap[0], &all[i]);
+    }
+    ck_assert(!frame_await(net.tap[1], VNET_HEADER_BYTES, is_from, &guests[0].mac, QUIET_MS));
+    ck_assert(!frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &guests[1].mac, QUIET_MS));
+    /* Each lock alone: the forward chain closes the way by the gateway, the port's isolation that over the
+     * bridge. */
+    MUST(nft_base_remove(base.mark, &err));
+    frame_send(net.tap[0], &by_gateway);
+    ck_assert(frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &guests[1].mac, ANSWER_MS));
+    frame_send(net.tap[0], &direct);
+    ck_assert(!frame_await(net.tap[1], VNET_HEADER_BYTES, frame_is, &direct, QUIET_MS));
+    netns_run("ip link set svt1 type bridge_slave isolated off");
+    frame_send(net.tap[0], &direct);
+    ck_assert(frame_await(net.tap[1], VNET_HEADER_BYTES, frame_is, &direct, ANSWER_MS));
+}
+END_TEST
+
+static int beyond_server(uint16_t port)
+{
+    netns_go(net.beyond);
+    int fd = udp_server(port);
+    netns_go(net.host);
+    return fd;
+}
+
+START_TEST(guests_leave_by_the_uplink_masqueraded)
+{
+    struct sockaddr_in from;
+    const int server = beyond_server(7777);
+    const struct frame out = frame_udp(bridge_mac, guests[0].mac, guests[0].address, far, 7777);
+    frame_send(net.tap[0], &out);
+    ck_assert(comes_in(server, &from, ANSWER_MS));
+    ck_assert_uint_eq(ntohl(from.sin_addr.s_addr), 0x0a090001);
+    host_sends(server, 0x0a090001, ntohs(from.sin_port));
+    ck_assert_msg(frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, ANSWER_MS),
+                  "the answer does not come back");
+    ck_assert(pings(far, ANSWER_MS));
+    /* Without an uplink nothing leaves, not even what was on its way. */
+    MUST(nft_uplinks_replace(base.mark, NULL, 0, &err));
+    frame_send(net.tap[0], &out);
+    ck_assert(!comes_in(server, NULL, QUIET_MS));
+    MUST(nft_uplinks_replace(base.mark, uplink, 1, &err));
+    frame_send(net.tap[0], &out);
+    ck_assert(comes_in(server, NULL, ANSWER_MS));
+    (void)close(server);
+}
+END_TEST
+
+START_TEST(without_masquerade_guests_show_their_own_address)
+{
+    struct sockaddr_in from;
+    struct nft_base plain = base;
+    const int server = beyond_server(7777);
+    const struct frame out = frame_udp(bridge_mac, guests[0].mac, guests[0].address, far, 7777);
+    plain.masquerade = false;
+    MUST(nft_base_apply(&plain, uplink, 1, guests, GUESTS, &err));
+    frame_send(net.tap[0], &out);
+    ck_assert(comes_in(server, &from, ANSWER_MS));
+    ck_assert_uint_eq(ntohl(from.sin_addr.s_addr), guests[0].address);
+    (void)close(server);
+}
+END_TEST
+
+static bool is_metadata(const uint8_t *frame, size_t len, const void *wanted)
+{
+    const uint32_t address = htonl(metadata_host);
+    (void)wanted;
+    return len >= 34 && memcmp(frame + 30, &address, sizeof address) == 0;
+}
+
+START_TEST(the_metadata_service_is_out_of_reach)
+{
+    const struct frame out = frame_udp(bridge_mac, guests[0].mac, guests[0].address, metadata_host, 80);
+    netns_go(net.beyond);
+    const int seen = packet_socket("peer0");
+    netns_go(net.host);
+    frame_send(net.tap[0], &out);
+    ck_assert(!frame_await(seen, 0, is_metadata, NULL, QUIET_MS));
+    MUST(nft_base_remove(base.mark, &err));
+    frame_send(net.tap[0], &out);
+    ck_assert(frame_await(seen, 0, is_metadata, NULL, ANSWER_MS));
+    (void)close(seen);
+}
+END_TEST
+
+START_TEST(nobody_beyond_reaches_a_guest_unasked)
+{
+    const int client = beyond_server(7777);
+    netns_run("ip neigh replace 172.30.0.2 lladdr 02:5a:00:00:01:01 dev br0 nud permanent");
+    host_sends(client, guests[0].address, 22);
+    ck_assert(!frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, QUIET_MS));
+    MUST(nft_base_remove(base.mark, &err));
+    host_sends(client, guests[0].address, 22);
+    ck_assert(frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, ANSWER_MS));
+    (void)close(client);
+}
+END_TEST
+
+START_TEST(a_link_that_is_no_guest_is_not_touched)
+{
+    netns_run("ip link add ext0 type veth peer name ext1");
+    netns_run("ip link set ext0 master br0");
+    netns_run("ip link set ext0 up");
+    netns_run("ip link set ext1 up");
+    const int ext = packet_socket("ext1");
+    const struct mac mac = {{0x02, 0, 0, 0, 0, 0x77}};
+    const struct frame f = frame_udp(broadcast_mac, mac, 0xac1e0077, 0xac1e00ff, 9);
+    bool seen = false;
+    for (int tries = 0; tries < 50 && !seen; tries++) {
+        ck_assert_int_eq(write(ext, f.bytes, f.len), (ssize_t)f.len);
+        seen = frame_await(net.bridge, 0, frame_is, &f, 100);
+    }
+    ck_assert(seen);
+    (void)close(ext);
+}
+END_TEST
+
+static TCase *table_tests(void)
+{
+    TCase *tests = tcase_create("tables");
+    tcase_add_checked_fixture(tests, netns_enter, NULL);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, base_is_made_and_removed);
+    tcase_add_test(tests, other_tables_are_left_alone);
+    tcase_add_loop_test(tests, damage_shows_and_is_repaired, 0, (int)ARRAY_LEN(damages));
+    tcase_add_test(tests, every_rule_is_missed);
+    tcase_add_test(tests, another_configuration_is_another_base);
+    tcase_add_test(tests, subnets_of_every_size);
+    tcase_add_test(tests, guests_come_and_go);
+    tcase_add_test(tests, uplinks_are_replaced);
+    tcase_add_test(tests, the_refused_message_is_named);
+    tcase_add_test(tests, a_refused_batch_changes_nothing);
+    tcase_add_test(tests, ten_thousand_guests);
+    tcase_add_test(tests, many_threads);
+    tcase_add_test(tests, a_forked_child_has_its_own_socket);
+    tcase_add_test(tests, monitor_tells_of_others);
+    tcase_add_test(tests, monitor_that_lost_news_is_concerned);
+    return tests;
+}
+
+static TCase *packet_tests(void)
+{
+    TCase *tests = tcase_create("packets");
+    tcase_add_checked_fixture(tests, make_host, end_host);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, arp_is_only_the_guests_own);
+    tcase_add_test(tests, ipv4_is_only_from_the_guests_own_address);
+    tcase_add_test(tests, tagged_frames_do_not_pass);
+    tcase_add_test(tests, a_removed_guest_is_cut_off);
+    tcase_add_test(tests, link_local_groups_are_no_way_around);
+    tcase_add_test(tests, the_host_answers_ping_and_nothing_else);
+    tcase_add_test(tests, the_host_reaches_one_guest_and_hears_its_answer);
+    tcase_add_test(tests, guests_do_not_reach_each_other);
+    tcase_add_test(tests, guests_leave_by_the_uplink_masqueraded);
+    tcase_add_test(tests, without_masquerade_guests_show_their_own_address);
+    tcase_add_test(tests, the_metadata_service_is_out_of_reach);
+    tcase_add_test(tests, nobody_beyond_reaches_a_guest_unasked);
+    tcase_add_test(tests, a_link_that_is_no_guest_is_not_touched);
+    return tests;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("host/nft");
+    suite_add_tcase(suite, table_tests());
+    suite_add_tcase(suite, packet_tests());
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
