@@ -95,7 +95,7 @@ bool json_integral(const json_t *value, int64_t *ret)
         return false;
     }
     double real = json_real_value(value);
-    if (!(real >= -0x1p63 && real < 0x1p63) || (double)(int64_t)real != real) {
+    if (!(real >= -9223372036854775808.0 && real < 9223372036854775808.0) || (double)(int64_t)real != real) {
         return false;
     }
     *ret = (int64_t)real;

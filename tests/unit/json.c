@@ -107,10 +107,10 @@ START_TEST(messages_are_ascii_whatever_the_text)
 }
 END_TEST
 
-static void nest(char *text, int depth, char open, char close)
+static void nest(char *text, size_t depth, char open, char close)
 {
-    memset(text, open, (size_t)depth);
-    memset(text + depth, close, (size_t)depth);
+    memset(text, open, depth);
+    memset(text + depth, close, depth);
     text[2 * depth] = '\0';
 }
 
@@ -128,14 +128,10 @@ START_TEST(only_real_brackets_are_nesting)
 {
     char text[400] = "[\"\\\"";
     memset(text + 4, '[', 300);
-    strcpy(text + 304, "\\\\\", []]");
+    memcpy(text + 304, "\\\\\", []]", sizeof "\\\\\", []]");
     json_decref(parse(text));
-    char wide[2 * 300 + 2] = "[";
-    for (size_t i = 0; i < 100; i++) {
-        strcat(wide, i > 0 ? ",[]" : "[]");
-    }
-    strcat(wide, "]");
-    json_decref(parse(wide));
+    json_decref(parse("[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],["
+                      "],[],[],[],[],[]]"));
 }
 END_TEST
 

@@ -395,7 +395,7 @@ START_TEST(faults_are_utf8_and_cut_with_dots)
     struct spec_faults faults = {0};
     char long_text[600] = "";
     for (size_t i = 0; i + 2 < sizeof long_text; i += 2) {
-        strcat(long_text, "\xc3\xa4");
+        memcpy(long_text + i, "\xc3\xa4", 3);
     }
     spec_faults_add(&faults, "query",
                     "a\xff\xc3"

@@ -103,9 +103,9 @@ START_TEST(nesting_has_a_limit)
 {
     char text[2 * LIMIT_JSON_DEPTH + 3];
     struct error err = {0};
-    for (int depth = LIMIT_JSON_DEPTH; depth <= LIMIT_JSON_DEPTH + 1; depth++) {
-        memset(text, '[', (size_t)depth);
-        memset(text + depth, ']', (size_t)depth);
+    for (size_t depth = LIMIT_JSON_DEPTH; depth <= LIMIT_JSON_DEPTH + 1; depth++) {
+        memset(text, '[', depth);
+        memset(text + depth, ']', depth);
         text[2 * depth] = '\0';
         json_t *value = NULL;
         ck_assert_int_eq(yaml_parse(text, strlen(text), &value, &err), depth <= LIMIT_JSON_DEPTH ? 0 : -1);
