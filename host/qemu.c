@@ -1,6 +1,7 @@
 #include "host/qemu.h"
 
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/strbuf.h"
 #include "host/argv.h"
 #include "host/qmp.h"
@@ -181,18 +182,19 @@ int qemu_resume(const char *dir, int timeout_ms, struct error *err)
 }
 
 /*
- * Both ways at once: the ACPI power button is heard where a daemon in the guest listens (acpid, logind), Ctrl-Alt-Del by a kernel
- * with a keyboard, for its init. A guest that hears both shuts down once.
+ * Both ways at once: the ACPI power button is heard where a daemon in the guest listens (acpid, logind),
+ * Ctrl-Alt-Del by a kernel with a keyboard, for its init. A guest that hears both shuts down once.
  */
 int qemu_shutdown(const char *dir, int timeout_ms, struct error *err)
 {
     static const char press[] =
         "{\"execute\": \"send-key\", \"arguments\": {\"keys\": [{\"type\": \"qcode\", \"data\": \"ctrl\"}, "
         "{\"type\": \"qcode\", \"data\": \"alt\"}, {\"type\": \"qcode\", \"data\": \"delete\"}]}}";
+    int64_t deadline = clock_monotonic_ms() + timeout_ms;
     if (call(dir, "{\"execute\": \"system_powerdown\"}", timeout_ms, NULL, err) != 0) {
         return -1;
     }
-    return call(dir, press, timeout_ms, NULL, err);
+    return call(dir, press, (int)(deadline - clock_monotonic_ms()), NULL, err);
 }
 
 int qemu_version(const char *binary, char *ret, size_t size, struct error *err)

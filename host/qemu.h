@@ -1,8 +1,8 @@
 /*
  * QEMU's microvm machine, driven by QMP (host/qmp.h); also runs without KVM. It gets an i8042 and a keyboard,
- * so that Ctrl-Alt-Del asks a guest to end just as under Firecracker, and with -no-reboot a guest's own
- * reboot ends the process, as it ends Firecracker. The first group is the row in vmm_drivers[] (see
- * host/vmm.h); the second is pure and exposed for tests.
+ * so that Ctrl-Alt-Del asks a guest to end just as under Firecracker (the power button is pressed as well),
+ * and with -no-reboot a guest's own reboot ends the process, as it ends Firecracker. The first group is the
+ * row in vmm_drivers[] (see host/vmm.h); the second is pure and exposed for tests.
  */
 #ifndef SMARTVM_HOST_QEMU_H
 #define SMARTVM_HOST_QEMU_H

@@ -8,9 +8,9 @@
  *   api.sock    Firecracker's API or QEMU's QMP socket
  *   vmm.json    Firecracker's configuration file
  *   console.in  FIFO, the guest's serial input (the VMM's standard input)
- *   console.out FIFO, the guest's serial output (the VMM's standard output), O_NONBLOCK, so that the VMM never
- *               waits for a reader: Firecracker drops what does not fit; QEMU's serial port gets slow instead,
- *               as a real line would
+ *   console.out FIFO, the guest's serial output (the VMM's standard output), O_NONBLOCK, so that the VMM
+ *               never waits for a reader: Firecracker drops what does not fit; QEMU's serial port gets slow
+ *               instead, as a real line would
  *   vmm.out     FIFO, what the VMM itself says (standard error and Firecracker's log)
  *
  * Before a VMM is spawned the caller has made the FIFOs (Firecracker opens vmm.out by its path and does not
@@ -81,9 +81,9 @@ struct vmm_driver {
     int (*resume)(const char *dir, int timeout_ms, struct error *err); /* of a running guest: no failure */
 
     /*
-     * Presses Ctrl-Alt-Del in the guest and returns at once. A guest that reboots upon it ends its VMM with
-     * status 0. A guest that is paused, or whose keyboard driver is not up yet, does not hear it; Firecracker
-     * then says so from the fifth time on.
+     * Presses Ctrl-Alt-Del in the guest (under QEMU the power button too) and returns at once. A guest that
+     * reboots upon it ends its VMM with status 0. A guest that is paused, or whose keyboard driver is not up
+     * yet, does not hear it; Firecracker then says so from the fifth time on.
      */
     int (*shutdown)(const char *dir, int timeout_ms, struct error *err);
 

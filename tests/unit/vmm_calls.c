@@ -72,7 +72,8 @@ END_TEST
 
 /*
  * A VMM's socket played from a script: each step waits until what was received contains `expect`, then sends
- * `reply`, `times` over. After the last step it hangs up, or says nothing any more.
+ * `reply`, `times` over; no reply is the end of a connection. After the last step it hangs up, or says
+ * nothing any more.
  */
 struct step {
     const char *expect;
@@ -107,7 +108,12 @@ static void play(int listener, const struct step *steps, size_t count, size_t pi
             len += (size_t)n;
             got[len] = '\0';
         }
-        for (size_t k = 0; k < steps[i].times; k++) {
+        if (steps[i].reply == NULL) {
+            (void)close(fd);
+            fd = accept(listener, NULL, NULL);
+            len = 0;
+        }
+        for (size_t k = 0; steps[i].reply != NULL && k < steps[i].times; k++) {
             if (send_text(fd, steps[i].reply, piece) != 0) {
                 _exit(1);
             }
@@ -227,9 +233,7 @@ START_TEST(qemu_calls)
     static const struct {
         int (*call)(const char *, int, struct error *);
         const char *command;
-    } calls[] = {{qemu_pause, "{\"execute\": \"stop\"}\n"},
-                 {qemu_resume, "{\"execute\": \"cont\"}\n"},
-                 {qemu_shutdown, "{\"execute\": \"send-key\""}};
+    } calls[] = {{qemu_pause, "{\"execute\": \"stop\"}\n"}, {qemu_resume, "{\"execute\": \"cont\"}\n"}};
     struct error err;
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
         struct step steps[] = {
@@ -244,6 +248,35 @@ START_TEST(qemu_calls)
         ck_assert_str_eq(err.message, "QEMU: not today");
         end_serving(pid);
     }
+    remove_dir();
+}
+END_TEST
+
+/* The power button, then the keyboard; and the deadline is one for both. */
+START_TEST(qemu_is_asked_twice_to_end)
+{
+    make_dir();
+    static const struct step steps[] = {{NULL, GREETING, 1},
+                                        {"qmp_capabilities", DONE, 1},
+                                        {"{\"execute\": \"system_powerdown\"}\n", DONE, 1},
+                                        {NULL, NULL, 0},
+                                        {NULL, GREETING, 1},
+                                        {"qmp_capabilities", DONE, 1},
+                                        {"\"send-key\"", DONE, 1}};
+    struct error err;
+    pid_t pid = serve(steps, 7, 4096, true);
+    ck_assert_int_eq(qemu_shutdown(dir, 2000, NULL), 0);
+    end_serving(pid);
+    pid = serve(steps, 6, 4096, true); /* the keyboard is never answered */
+    int64_t begin = clock_monotonic_ms();
+    ck_assert_int_eq(qemu_shutdown(dir, 200, &err), -1);
+    ck_assert_int_eq(err.code, ERR_TIMEOUT);
+    ck_assert_int_lt((int)(clock_monotonic_ms() - begin), 1500);
+    end_serving(pid);
+    pid = serve(steps, 2, 4096, false); /* hangs up at the power button */
+    ck_assert_int_eq(qemu_shutdown(dir, 2000, &err), -1);
+    ck_assert_int_eq(err.code, ERR_VMM_FAILED);
+    end_serving(pid);
     remove_dir();
 }
 END_TEST
@@ -333,6 +366,7 @@ int main(void)
     tcase_add_test(calls, firecracker_calls);
     tcase_add_test(calls, firecracker_answers_that_are_none);
     tcase_add_test(calls, qemu_calls);
+    tcase_add_test(calls, qemu_is_asked_twice_to_end);
     tcase_add_test(calls, qemu_answers_that_are_none);
     tcase_add_test(calls, qemu_events_do_not_stop_the_clock);
     tcase_add_test(calls, nobody_listens);
