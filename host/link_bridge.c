@@ -151,7 +151,8 @@ static int change_address(struct rtnl *r, int type, int flags, const struct ifad
                           uint32_t network_order)
 {
     AUTO_MSG *msg = rtnl_msg(type, flags, head, sizeof *head);
-    /* Without IFA_ADDRESS the kernel does not look at the prefix and deletes the first one of this address. */
+    /* Without IFA_ADDRESS the kernel does not look at the prefix and deletes the first one of this address.
+     */
     if (msg == NULL || nla_put_u32(msg, IFA_LOCAL, network_order) != 0 ||
         nla_put_u32(msg, IFA_ADDRESS, network_order) != 0) {
         return ENOMEM;
