@@ -121,7 +121,7 @@ static inline void netns_go(int fd)
 static inline bool tap_attach_by(int fd, const char *name)
 {
     struct ifreq request = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)};
-    (void)snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
+    memcpy(request.ifr_name, name, strnlen(name, sizeof request.ifr_name - 1));
     return ioctl(fd, TUNSETIFF, &request) == 0;
 }
 
