@@ -18,6 +18,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 enum { TINY_OUTPUT_MAX = 256 * 1024, TINY_TIMEOUT_MS = 20000 };
@@ -59,7 +61,20 @@ static inline bool tiny_find(const char *vmm)
         (void)fprintf(stderr, "skipped: %s\n", err.message);
         return false;
     }
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     return true;
+}
+
+/* At the end of main(): ends the VMMs of tests that failed, which were adopted by the test program. */
+static inline void tiny_sweep(void)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    AUTO_FCLOSE FILE *children = fopen(path, "re");
+    int pid;
+    while (children != NULL && fscanf(children, "%d", &pid) == 1) {
+        (void)kill(pid, SIGKILL);
+    }
 }
 
 static inline const char *tiny_path(const struct tiny *t, const char *name)
@@ -142,6 +157,20 @@ static inline bool tiny_sees(struct tiny *t, const char *text, int timeout_ms)
         }
     }
     return true;
+}
+
+/* Waits, without reading, until the guest has filled the console's FIFO and has had time to write on. */
+static inline void tiny_fills_console(const struct tiny *t)
+{
+    const int fifo_bytes = 65536;
+    int waiting = 0;
+    int64_t deadline = clock_monotonic_ms() + TINY_TIMEOUT_MS;
+    while (waiting < fifo_bytes) {
+        ck_assert_int_eq(ioctl(t->console, FIONREAD, &waiting), 0);
+        ck_assert_msg(clock_monotonic_ms() < deadline, "only %d bytes on the console", waiting);
+        (void)poll(NULL, 0, 20);
+    }
+    (void)poll(NULL, 0, 300);
 }
 
 /* The newest of what the VMM said, drained. */

@@ -126,7 +126,7 @@ START_TEST(a_flood_is_dropped)
     const size_t fifo = 65536;
     char bytes[4096];
     begin("flood");
-    (void)poll(NULL, 0, 1500);
+    tiny_fills_console(&t);
     ck_assert_int_eq(tiny_state(&t), VMM_STATE_RUNNING);
     ck_assert_str_eq(tiny_said(&t), "");
     size_t kept = 0;
@@ -273,5 +273,6 @@ int main(void)
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
+    tiny_sweep();
     return failed == 0 ? 0 : 1;
 }
