@@ -196,7 +196,8 @@ static void abandon(struct request *request)
 
 void hold_client_gone(struct request *request)
 {
-    /* A reply that is being sent meets the closed socket by itself. */
+    /* Told once only, so it is kept even when the request has just been resumed and may be held again. */
+    request->is_gone = true;
     if (request->is_held) {
         abandon(request);
     }

@@ -277,6 +277,25 @@ START_TEST(test_client_leaves_a_stream)
 }
 END_TEST
 
+/* The change and the end arrive in one turn: the stream is resumed, finds nothing to send, and must still
+ * end. */
+START_TEST(test_client_leaves_as_its_stream_wakes)
+{
+    int fd = client();
+    char text[4096];
+    box.shared->published = 1;
+    get(fd, "/stream");
+    (void)hear_until(fd, text, sizeof text, "line 1\n");
+    expect_counter(&box.shared->reads, 2);
+    ck_assert_int_eq(kill(box.pid, SIGSTOP), 0);
+    (void)usleep(20000);
+    tell(IPC_CHANGED, 0, "events", -1);
+    (void)close(fd);
+    ck_assert_int_eq(kill(box.pid, SIGCONT), 0);
+    expect_counter(&box.shared->states, 0);
+}
+END_TEST
+
 START_TEST(test_stream_limit)
 {
     static int fd[LIMIT_STREAMS];
@@ -368,6 +387,75 @@ START_TEST(test_ends_with_the_worker)
 }
 END_TEST
 
+static const char *const seeds[] = {
+    "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde",
+    "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "GET /wait?5 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /stream HTTP/1.0\r\n\r\n",
+    "HEAD /stream HTTP/1.0\r\n\r\n",
+    "GET /ask HTTP/1.1\r\nHost: a\r\n\r\n",
+};
+
+/* One to four requests in a row, with up to three bytes gone wrong. */
+static size_t make_noise(char *buf)
+{
+    size_t len = 0;
+    for (int i = rand() % 4; i >= 0; i--) {
+        const char *seed = seeds[(size_t)rand() % (sizeof seeds / sizeof seeds[0])];
+        memcpy(buf + len, seed, strlen(seed) + 1);
+        len += strlen(seed);
+    }
+    for (int i = rand() % 4; i > 0; i--) {
+        buf[(size_t)rand() % (len + 1)] = rand() % 2 == 0 ? (char)rand() : "\r\n :/?0"[rand() % 7];
+    }
+    return len;
+}
+
+static void answer_some(void)
+{
+    struct ipc_message message = {.fd = -1};
+    bool closed = false;
+    while (ipc_receive(box.worker, &message, &closed, NULL) == 0 && !closed) {
+        if (message.type == IPC_QUESTION && rand() % 2 == 0) {
+            tell(IPC_ANSWER, message.number, "{\"answer\": \"noon\"}", -1);
+        }
+        ipc_message_free(&message);
+    }
+    if (rand() % 4 == 0) {
+        tell(IPC_CHANGED, 0, rand() % 2 == 0 ? "" : "events", -1);
+    }
+}
+
+/* Clients that send anything and leave at any moment: nothing breaks, and nothing of them stays. */
+START_TEST(test_disorder)
+{
+    char buf[1024];
+    srand(7);
+    box.shared->published = 3;
+    for (int i = 0; i < 5000; i++) {
+        int fd = client();
+        size_t len = make_noise(buf);
+        for (size_t sent = 0; sent < len;) {
+            ssize_t r = send(fd, buf + sent, 1 + (size_t)rand() % (len - sent), MSG_NOSIGNAL);
+            sent = r < 0 ? len : sent + (size_t)r;
+        }
+        (void)recv(fd, buf, (size_t)rand() % sizeof buf, MSG_DONTWAIT);
+        answer_some();
+        if (rand() % 8 == 0) {
+            (void)shutdown(fd, SHUT_WR);
+        }
+        (void)close(fd);
+    }
+    expect_counter(&box.shared->states, 0);
+    int fd = client();
+    get(fd, "/hello");
+    expect(fd, 200, "hello");
+    (void)close(fd);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("http_hold");
@@ -389,8 +477,10 @@ int main(void)
     tcase_add_test(tc, test_worker_that_does_not_read);
     tcase_add_test(tc, test_stream);
     tcase_add_test(tc, test_client_leaves_a_stream);
+    tcase_add_test(tc, test_client_leaves_as_its_stream_wakes);
     tcase_add_test(tc, test_stream_limit);
     tcase_add_test(tc, test_stream_without_a_reader);
+    tcase_add_test(tc, test_disorder);
     tcase_add_test(tc, test_stop_with_all_kinds_held);
     tcase_add_test(tc, test_stop_does_not_wait_for_slow_clients);
     suite_add_tcase(suite, tc);
