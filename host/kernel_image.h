@@ -1,6 +1,9 @@
 /*
- * Kernels as distributions ship them: takes the ELF (vmlinux) out of a bzImage (vmlinuz). Source: Documentation/arch/x86/boot.rst (setup_sects at
- * 0x1f1, "HdrS" at 0x202, payload_offset at 0x248, payload_length at 0x24c). Any thread. Error: INVALID_MANIFEST.
+ * From what distributions ship as a kernel (vmlinuz, a bzImage) to what a VMM boots (an ELF). Works on bytes
+ * in memory and trusts none of them. Any thread. Facts: the boot protocol, Documentation/arch/x86/boot.rst
+ * (setup_sects 0x1f1, "HdrS" 0x202, version 0x206, payload 0x248 and 0x24c since 2.08); behind an LZ4, XZ or
+ * Zstandard payload the build appends its unpacked size in four bytes. Errors: INVALID_MANIFEST for what is
+ * neither or is damaged, PAYLOAD_TOO_LARGE, INSUFFICIENT_STORAGE, SYSTEM.
  */
 #ifndef SMARTVM_HOST_KERNEL_IMAGE_H
 #define SMARTVM_HOST_KERNEL_IMAGE_H
@@ -9,12 +12,14 @@
 
 #include <stdint.h>
 
-enum kernel_kind { KERNEL_ELF, KERNEL_BZIMAGE };
+/* An executable ELF for x86-64 whose program headers lie within the bytes. */
+bool kernel_image_is_elf(const void *image, size_t len);
 
-/* What the file is, by its first bytes. */
-int kernel_image_kind(int fd, enum kernel_kind *ret, struct error *err);
-
-/* Writes the ELF inside the bzImage to `to`, at most max_bytes. gzip, xz, zstd and lz4 payloads. */
-int kernel_image_unpack(int from, int to, uint64_t max_bytes, struct error *err);
+/*
+ * Writes the ELF that is packed in a bzImage to `out`, at most max_bytes: gzip, LZMA, XZ, Zstandard, LZ4 or
+ * not compressed at all, told by its first bytes. Whether the result is an ELF is for the caller to look at,
+ * who has it.
+ */
+int kernel_image_unpack(const void *image, size_t len, int out, uint64_t max_bytes, struct error *err);
 
 #endif
