@@ -166,7 +166,8 @@ enum statement_result statement_step(struct db *db, sqlite3_stmt *stmt, struct e
     if (rc == SQLITE_DONE) {
         return STATEMENT_DONE;
     }
-    (void)db_fail(db, err, "the database refused an operation");
+    (void)error_set(err, ERR_DATABASE, "the database refused an operation: %s (code %d, errno %d)",
+                    sqlite3_errmsg(db->sqlite), rc, sqlite3_system_errno(db->sqlite));
     return (rc & 0xff) == SQLITE_CONSTRAINT ? STATEMENT_CONSTRAINT : STATEMENT_FAILED;
 }
 

@@ -14,6 +14,7 @@
  * then its every frame goes by the chain. NOARP is the second lock on that door.
  */
 #include "host/link_rtnl.h"
+#include "host/spawn_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -185,6 +186,23 @@ static int set_owner(const struct wanted_tap *wanted, struct error *err)
                                    wanted->name);
 }
 
+/* While our descriptor of the TAP is open, no child may copy it: see host/spawn_lock.h. */
+static int create_unshared(struct rtnl *r, const struct wanted_tap *wanted, struct error *err)
+{
+    spawn_lock_exclusive();
+    int result = create(r, wanted, err);
+    spawn_unlock();
+    return result;
+}
+
+static int set_owner_unshared(const struct wanted_tap *wanted, struct error *err)
+{
+    spawn_lock_exclusive();
+    int result = set_owner(wanted, err);
+    spawn_unlock();
+    return result;
+}
+
 static int repair(struct rtnl *r, const struct link_detail *link, const struct wanted_tap *wanted,
                   struct error *err)
 {
@@ -194,7 +212,7 @@ static int repair(struct rtnl *r, const struct link_detail *link, const struct w
             "cannot make TAP %s: a link of this name exists that was not made for it (alias '%s', not '%s')",
             wanted->name, link->info.alias, wanted->alias);
     }
-    if ((!link->tun.has_owner || link->tun.owner != owner_of(wanted)) && set_owner(wanted, err) != 0) {
+    if ((!link->tun.has_owner || link->tun.owner != owner_of(wanted)) && set_owner_unshared(wanted, err) != 0) {
         return -1;
     }
     return configure(r, link, wanted, err);
@@ -240,7 +258,7 @@ int link_tap_ensure(const char *name, const char *alias, const char *bridge, str
     wanted.bridge = master.info.index;
     result = look_up(&r, &wanted, &link);
     if (result == ENODEV) {
-        return create(&r, &wanted, err);
+        return create_unshared(&r, &wanted, err);
     }
     if (result != 0) {
         return rtnl_fail(&r, ERR_TAP_CREATE_FAILED, result, err, "cannot look up TAP %s", name);

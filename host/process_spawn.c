@@ -4,6 +4,7 @@
  * waits for it. A step that fails is therefore simply left in `struct child` for the parent to read.
  */
 #include "host/process.h"
+#include "host/spawn_lock.h"
 
 #include "core/cleanup.h"
 
@@ -257,7 +258,9 @@ int process_spawn(const struct process_spec *spec, struct process *ret, struct e
 {
     struct child child = {.spec = spec};
     AUTO_CLOSE int pidfd = -1;
+    spawn_lock_spawning();
     long pid = clone_with_signals_blocked(&child, &pidfd);
+    spawn_unlock();
     if (pid < 0) {
         return error_sys(err, ERR_SYSTEM, (int)-pid, "cannot start %s: making a process", spec->path);
     }

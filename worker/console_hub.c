@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-enum { BUCKETS = 1024, READ_BYTES = 65536, FLOOD_PAUSE_MS = 10, VMM_LOG_BYTES = 65536, TAIL_BYTES = 64, LAST_LINE_BYTES = 400 };
+enum { BUCKETS = 1024, READ_BYTES = 65536, FLOOD_PAUSE_MS = 10, VMM_LOG_BYTES = 65536, TAIL_BYTES = 64 };
 
 /* What a Linux kernel says when it can't go on (kernel/panic.c, init/do_mounts.c). */
 static const char *const last_words[] = {"Unable to mount root fs", "Kernel panic - not syncing"};
@@ -26,7 +26,6 @@ struct console {
     struct stream guest, vmm;
     char tail[TAIL_BYTES]; /* of what the guest wrote, so that words across two reads are seen */
     size_t tail_len;
-    char last_line[LAST_LINE_BYTES]; /* of the VMM */
     const char *panic;
     int64_t read_ms;   /* when it was read last */
     int64_t resume_ms; /* when flooded: when to read it again, else 0 */
@@ -85,21 +84,6 @@ static void look_for_panic(struct console_hub *hub, struct console *console, con
     console->tail_len = keep;
 }
 
-static void keep_last_line(struct console *console, const char *bytes, size_t len)
-{
-    while (len > 0 && (bytes[len - 1] == '\n' || bytes[len - 1] == '\r')) {
-        len--;
-    }
-    const char *newline = memrchr(bytes, '\n', len);
-    const char *line = newline != NULL ? newline + 1 : bytes;
-    size_t n = (size_t)(bytes + len - line);
-    if (n > 0) {
-        n = n < LAST_LINE_BYTES - 1 ? n : LAST_LINE_BYTES - 1;
-        memcpy(console->last_line, line, n);
-        console->last_line[n] = '\0';
-    }
-}
-
 /* Reads all that is there into the log. Returns whether there was anything. */
 static bool drain(struct console_hub *hub, struct stream *stream, struct console *console, bool is_guest)
 {
@@ -115,8 +99,6 @@ static bool drain(struct console_hub *hub, struct stream *stream, struct console
         (void)console_log_append(stream->log, hub->buffer, (size_t)n, bound, &end, NULL);
         if (is_guest) {
             look_for_panic(hub, console, hub->buffer, (size_t)n);
-        } else {
-            keep_last_line(console, hub->buffer, (size_t)n);
         }
     }
     return any;
@@ -296,15 +278,12 @@ void console_hub_remove(struct console_hub *hub, int64_t uid)
     (void)pthread_mutex_unlock(&hub->lock);
 }
 
-void console_hub_flush(struct console_hub *hub, int64_t uid, char *ret, size_t size)
+void console_hub_flush(struct console_hub *hub, int64_t uid)
 {
     (void)pthread_mutex_lock(&hub->lock);
     struct console *console = *find(hub, uid);
     if (console != NULL) {
         drain_both(hub, console);
-    }
-    if (ret != NULL) {
-        (void)snprintf(ret, size, "%s", console != NULL ? console->last_line : "");
     }
     (void)pthread_mutex_unlock(&hub->lock);
 }

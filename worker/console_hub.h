@@ -16,8 +16,8 @@ int console_hub_add(struct console_hub *hub, int64_t uid, const char *id, const 
 /* Reads what is left and lets go. */
 void console_hub_remove(struct console_hub *hub, int64_t uid);
 
-/* Reads what is there now. ret (may be NULL): the last line, of at most size - 1 bytes, that the VMM itself said, "" when none. */
-void console_hub_flush(struct console_hub *hub, int64_t uid, char *ret, size_t size);
+/* Reads what is there now, so that the logs have it. */
+void console_hub_flush(struct console_hub *hub, int64_t uid);
 
 /* Has the guest's kernel said that it can't go on since it was added? *ret_words borrowed, static. */
 bool console_hub_panicked(struct console_hub *hub, int64_t uid, const char **ret_words);

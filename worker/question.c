@@ -58,7 +58,7 @@ static json_t *console_read(struct worker *worker, const json_t *question, int *
     if (runtime_dir(worker, question, dir, sizeof dir, &uid, err) != 0) {
         return NULL;
     }
-    console_hub_flush(worker->consoles, uid, NULL, 0);
+    console_hub_flush(worker->consoles, uid);
     if (console_log_open_read(dir, "console.log", ret_fd, NULL) == 0 &&
         console_log_begin(*ret_fd, worker->config->vmm.console_bytes, &begin, &end, err) != 0) {
         return NULL;

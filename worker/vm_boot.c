@@ -303,7 +303,7 @@ static int explain_start_failure(struct vm_work *work, struct error *err)
     /* A VMM whose API breaks off is about to end: its words count more than the broken connection. */
     bool ended = process_wait(work->runtime->pidfd, why.code == ERR_TIMEOUT ? 0 : 500, &status, NULL) == 0;
     work->runtime->exit_status = status;
-    console_hub_flush(work->worker->consoles, work->row.uid, words, sizeof words);
+    vm_last_words(work, words, sizeof words);
     if (!ended) {
         return words[0] == '\0' ? -1 : error_set(err, why.code, "%.400s; its last words: %s", why.message, words);
     }

@@ -99,7 +99,7 @@ static void note_exit(struct vm_work *work)
         runtime->exit_status = status;
     }
     status = runtime->exit_status;
-    console_hub_flush(work->worker->consoles, work->row.uid, words, sizeof words);
+    vm_last_words(work, words, sizeof words);
     const char *tier = "lost";
     if (runtime->forced) {
         tier = "forced";

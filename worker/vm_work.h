@@ -37,6 +37,9 @@ void vm_work_want(struct vm_work *work);
 /* Runs one operation. On failure work->error is set too. */
 int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err);
 
+/* Why the VMM ended, out of what it said; "" when it said nothing. */
+void vm_last_words(struct vm_work *work, char *ret, size_t size);
+
 /* Stores what was found as `state`, with an event when the state differs from the stored one. */
 int vm_report(struct vm_work *work, enum vm_state state, struct error *err);
 
