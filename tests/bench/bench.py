@@ -1,0 +1,365 @@
+"""The figures of tests/bench/run.sh. Real Firecrackers with the tiny guest; every figure beside a floor of the same run."""
+import concurrent.futures
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+RUN = "/run/svbench"
+NETNS = "svbench"
+SUBNET = "10.213.0.0/20"
+PORT = 18080
+BARE_PORT = 18081
+
+
+def figure(name, value, unit, floor):
+    ratio = value / floor if floor else float("nan")
+    print(f"figure {name} {value:.3f} {unit} floor={floor:.3f} ratio={ratio:.2f}", flush=True)
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self):
+        super().__init__("localhost", timeout=120)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(120)
+        self.sock.connect(RUN + "/api.sock")
+
+
+def call(method, path, body=None, connection=None):
+    own = connection is None
+    connection = connection or Unix()
+    data = json.dumps(body) if body is not None else None
+    connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+    reply = connection.getresponse()
+    text = reply.read()
+    if own:
+        connection.close()
+    if reply.status >= 400:
+        raise RuntimeError(f"{method} {path}: {reply.status} {text[:400]}")
+    return json.loads(text) if text else None
+
+
+def console(name, connection):
+    connection.request("GET", f"/vms/{name}/console")
+    return connection.getresponse().read().decode()
+
+
+class Daemon:
+    def __init__(self, build):
+        self.build = build
+        self.state = tempfile.mkdtemp(prefix="svbench-", dir="/var/tmp")
+        os.chmod(self.state, 0o755)
+        self.process = None
+        self.log = open(os.path.join(self.state, "log"), "ab+")
+
+    def start(self):
+        command = ["nsenter", f"--net=/run/netns/{NETNS}", os.path.join(self.build, "smartvmd"),
+                   "--set", f"state_dir={self.state}/s", "--set", f"run_dir={RUN}", "--set", "user=nobody",
+                   "--set", "network.bridge=svbench0", "--set", f"network.subnet={SUBNET}",
+                   "--set", f'images.allowed_roots=["{self.state}"]',
+                   "--set", f'listen=["{RUN}/api.sock","127.0.0.1:{PORT}"]']
+        self.log.seek(0, 2)
+        begin = self.log.tell()
+        self.process = subprocess.Popen(command, stderr=self.log)
+        deadline = time.time() + 60
+        while time.time() < deadline:
+            self.log.seek(begin)
+            found = re.search(rb"event=worker.settled ms=(\d+)", self.log.read())
+            if found:
+                return int(found.group(1))
+            time.sleep(0.002)
+        raise RuntimeError("the daemon did not get ready")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+    def processes(self):
+        children = open(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read().split()
+        pids = [str(self.process.pid)]
+        for child in children:
+            if b"--api-process" in open(f"/proc/{child}/cmdline", "rb").read():
+                pids.append(child)
+        return pids
+
+    def memory_kib(self):
+        """Resident memory of both processes, what they share counted once (PSS)."""
+        total = 0
+        for pid in self.processes():
+            total += int(re.search(r"Pss:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read()).group(1))
+        return total
+
+    def switches(self):
+        total = 0
+        for pid in self.processes():
+            for task in os.listdir(f"/proc/{pid}/task"):
+                status = open(f"/proc/{pid}/task/{task}/status").read()
+                total += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", status))
+        return total
+
+
+def vm(name, network=True):
+    body = {"id": name, "image": "tiny", "vmm": "firecracker", "machine_config": {"mem_size_mib": 32}}
+    if network:
+        body["network_interfaces"] = [{"iface_id": "eth0"}]
+    return body
+
+
+def each(names, work, threads):
+    def run(part):
+        connection = Unix()
+        for name in part:
+            work(name, connection)
+        connection.close()
+    parts = [names[i::threads] for i in range(threads)]
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, parts))
+
+
+def create_all(names, network):
+    """Creates them all; the wait on each comes second, so that all are under way at once."""
+    each(names, lambda n, c: call("POST", "/vms", vm(n, network), c), 8)
+    wait_for(lambda: count_state("running") + count_state("failed") == len(names), 120)
+    failed = call("GET", "/vms?state=failed")["items"]
+    if failed:
+        raise RuntimeError(f"{len(failed)} VMs failed: {failed[0]['error']}")
+
+
+def count_state(state):
+    found, cursor = 0, None
+    while True:
+        page = call("GET", f"/vms?limit=1000&state={state}" + (f"&cursor={cursor}" if cursor else ""))
+        found += len(page["items"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+
+
+def wait_for(condition, seconds):
+    deadline = time.time() + seconds
+    while not condition():
+        if time.time() > deadline:
+            raise RuntimeError("not reached in time")
+        time.sleep(0.01)
+
+
+def delete_all(names):
+    each(names, lambda n, c: call("DELETE", f"/vms/{n}", None, c), 8)
+    wait_for(lambda: not call("GET", "/vms?limit=1")["items"], 300)
+
+
+class ByHand:
+    """The same Firecracker with the same configuration, started without the daemon."""
+
+    def __init__(self, daemon):
+        self.dir = os.path.join(daemon.state, "hand")
+        os.makedirs(self.dir, exist_ok=True)
+        self.elf = os.path.join(daemon.state, "tiny.elf")
+        self.root = os.path.join(daemon.state, "root.img")
+        self.processes = []
+
+    def start(self, index, tap=None, console=subprocess.DEVNULL):
+        path = os.path.join(self.dir, str(index))
+        os.makedirs(path, exist_ok=True)
+        for name in ("s", "v.json"):
+            if os.path.exists(os.path.join(path, name)):
+                os.unlink(os.path.join(path, name))
+        config = {"boot-source": {"kernel_image_path": self.elf, "boot_args": "tiny=halt"},
+                  "drives": [{"drive_id": "rootfs", "path_on_host": self.root, "is_root_device": True,
+                              "is_read_only": True}],
+                  "machine-config": {"vcpu_count": 1, "mem_size_mib": 32}}
+        if tap:
+            config["network-interfaces"] = [{"iface_id": "eth0", "host_dev_name": tap}]
+        with open(os.path.join(path, "v.json"), "w") as f:
+            json.dump(config, f)
+        process = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{NETNS}", shutil.which("firecracker"), "--id", f"h{index}", "--api-sock",
+             os.path.join(path, "s"), "--config-file", os.path.join(path, "v.json"), "--level", "Error"],
+            stdout=console, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        self.processes.append(process)
+        return process
+
+    def stop(self):
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.wait()
+        self.processes = []
+
+
+def until_line(process):
+    data = b""
+    while b"tiny: up" not in data:
+        chunk = os.read(process.stdout.fileno(), 4096)
+        if not chunk:
+            raise RuntimeError("the guest said nothing")
+        data += chunk
+
+
+def bench_boot(daemon, hand):
+    subprocess.run(["ip", "-n", NETNS, "tuntap", "add", "handtap", "mode", "tap", "vnet_hdr"], check=True)
+    ours, floors = [], []
+    connection = Unix()
+    for i in range(15):
+        begin = time.perf_counter()
+        until_line(hand.start(0, "handtap", subprocess.PIPE))
+        floors.append(time.perf_counter() - begin)
+        hand.stop()
+        begin = time.perf_counter()
+        call("POST", "/vms?wait=20", vm(f"boot{i}"), connection)
+        while "tiny: up" not in console(f"boot{i}", connection):
+            pass
+        ours.append(time.perf_counter() - begin)
+        call("DELETE", f"/vms/boot{i}?wait=10", None, connection)
+    value, floor = statistics.median(ours) * 1e3, statistics.median(floors) * 1e3
+    figure("create_to_first_line", value, "ms", floor)
+    figure("create_to_first_line_beyond_floor", value - floor, "ms", 5.0)
+
+
+def bench_many(daemon, hand, count):
+    begin = time.perf_counter()
+    for i in range(count):
+        hand.start(i)
+    for i in range(count):
+        while not os.path.exists(os.path.join(hand.dir, str(i), "s")):
+            time.sleep(0.001)
+    floor = time.perf_counter() - begin
+    hand.stop()
+    names = [f"m{i}" for i in range(count)]
+    base = daemon.memory_kib()
+    begin = time.perf_counter()
+    create_all(names, False)
+    figure(f"create_{count}", time.perf_counter() - begin, "s", floor)
+    memory = daemon.memory_kib()
+    figure(f"memory_at_{count}", memory / 1024, "MiB", 12 + 8 * count / 1024)
+    figure(f"memory_at_0", base / 1024, "MiB", 12)
+    begin = time.perf_counter()
+    connection = Unix()
+    call("GET", "/vms?limit=1000", None, connection)
+    once = time.perf_counter() - begin
+    figure(f"list_{count}", once * 1e3, "ms", 1e3 * floor_list(connection, count))
+    daemon.stop()
+    settled = daemon.start()
+    running = count_state("running")
+    if running != count:
+        raise RuntimeError(f"{running} of {count} VMs were adopted")
+    figure(f"adopt_{count}", settled, "ms", 300)
+    begin = time.perf_counter()
+    delete_all(names)
+    figure(f"delete_{count}", time.perf_counter() - begin, "s", floor)
+
+
+def floor_list(connection, count):
+    """One GET of a VM, as often as there are VMs, over one connection."""
+    begin = time.perf_counter()
+    for _ in range(50):
+        call("GET", "/vms/m0", None, connection)
+    return (time.perf_counter() - begin) / 50 * count
+
+
+def bench_network(daemon, hand):
+    names = [f"n{i}" for i in range(100)]
+    begin = time.perf_counter()
+    create_all(names, True)
+    with_network = time.perf_counter() - begin
+    begin = time.perf_counter()
+    delete_all(names)
+    took = time.perf_counter() - begin
+    begin = time.perf_counter()
+    create_all(names, False)
+    without = time.perf_counter() - begin
+    begin = time.perf_counter()
+    delete_all(names)
+    floor = time.perf_counter() - begin
+    figure("create_100_with_network", with_network, "s", without)
+    figure("delete_100_with_network", took, "s", floor)
+
+
+def wrk(port, path):
+    out = subprocess.run(["nsenter", f"--net=/run/netns/{NETNS}", "wrk", "-t1", "-c8", "-d3s",
+                          f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in out:
+        raise RuntimeError(out)
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
+
+
+def bench_http(daemon, hand):
+    bare = subprocess.Popen(["nsenter", f"--net=/run/netns/{NETNS}", os.path.join(daemon.build, "tests/bench_bare"),
+                             str(BARE_PORT)])
+    call("POST", "/vms?wait=20", vm("http"))
+    try:
+        time.sleep(0.2)
+        pairs = [(wrk(PORT, "/vms/http"), wrk(BARE_PORT, "/")) for _ in range(3)]
+        figure("get_vm_requests", statistics.median(p[0] for p in pairs), "per_s",
+               statistics.median(p[1] for p in pairs))
+    finally:
+        bare.kill()
+        bare.wait()
+        call("DELETE", "/vms/http?wait=10")
+
+
+def bench_idle(daemon, hand):
+    call("POST", "/vms?wait=20", vm("idle"))
+    time.sleep(3)
+    before = daemon.switches()
+    time.sleep(60)
+    figure("idle_switches_in_60s", daemon.switches() - before, "count", 0)
+    call("DELETE", "/vms/idle?wait=10")
+
+
+BENCHES = {
+    "boot": bench_boot,
+    "many100": lambda d, h: bench_many(d, h, 100),
+    "many1000": lambda d, h: bench_many(d, h, 1000),
+    "network": bench_network,
+    "http": bench_http,
+    "idle": bench_idle,
+}
+
+
+def main():
+    build, names = sys.argv[1], sys.argv[2:] or list(BENCHES)
+    unknown = [n for n in names if n not in BENCHES]
+    if unknown:
+        sys.exit(f"bench: not known: {' '.join(unknown)}; there are {' '.join(BENCHES)}")
+    subprocess.run(["ip", "netns", "del", NETNS], stderr=subprocess.DEVNULL)
+    subprocess.run(["ip", "netns", "add", NETNS], check=True)
+    subprocess.run(["ip", "-n", NETNS, "link", "set", "lo", "up"], check=True)
+    shutil.rmtree(RUN, ignore_errors=True)
+    daemon = Daemon(build)
+    shutil.copy(os.path.join(build, "tests/guest/tiny.elf"), os.path.join(daemon.state, "tiny.elf"))
+    with open(os.path.join(daemon.state, "root.img"), "wb") as f:
+        f.truncate(1 << 20)
+    hand = ByHand(daemon)
+    try:
+        daemon.start()
+        time.sleep(1.5)  # KVM is being measured
+        call("POST", "/images?wait=30", {"manifest": {
+            "schema_version": 1, "bundle_id": "tiny", "rootfs_type": "ext4", "rootfs_is_read_only": True,
+            "kernel": {"path": f"{daemon.state}/tiny.elf"}, "rootfs": {"path": f"{daemon.state}/root.img"}}})
+        for name in names:
+            BENCHES[name](daemon, hand)
+    finally:
+        hand.stop()
+        if daemon.process and daemon.process.poll() is None:
+            vms = [v["id"] for v in call("GET", "/vms?limit=1000")["items"]]
+            if vms:
+                delete_all(vms)
+            daemon.stop()
+        subprocess.run(["ip", "netns", "del", NETNS])
+        shutil.rmtree(daemon.state, ignore_errors=True)
+        shutil.rmtree(RUN, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
