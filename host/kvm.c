@@ -8,180 +8,242 @@
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 
-enum { MEMORY_BYTES = 0x1000, CODE_AT = 0x0, INTERRUPT_EVERY_MS = 20 };
-
-/* Real mode: mov ecx, 10000000; loop: dec ecx; jnz loop; hlt. */
-static const uint8_t guest_code[] = {0x66, 0xb9, 0x80, 0x96, 0x98, 0x00, 0x66, 0x49, 0x75, 0xfc, 0xf4};
-
-struct vcpu_run {
-    int vcpu;
-    struct kvm_run *run;
-    atomic_bool cut_off;
-    atomic_bool done;
-    bool halted;
-    int64_t loop_us;
+/* The guest's memory: page tables that map the first 2 MiB to themselves, then the code. */
+enum {
+    GUEST_PML4 = 0x1000,
+    GUEST_PDPT = 0x2000,
+    GUEST_PD = 0x3000,
+    GUEST_CODE = 0x4000,
+    GUEST_BYTES = 0x5000,
+    LOOP_COUNT = 10 * 1000 * 1000,
+    KERNEL_SIGSET_BYTES = 8,
 };
 
-static void on_interrupt(int signal)
+/* Bits of the x86-64 architecture: page table entries, control registers, EFER, segment types. */
+#define PAGE_PRESENT_WRITABLE UINT64_C(3)
+#define PAGE_LARGE UINT64_C(0x80)
+#define CR0_PE_ET_PG UINT64_C(0x80000011)
+#define CR4_PAE UINT64_C(0x20)
+#define EFER_LME_LMA UINT64_C(0x500)
+#define RFLAGS_RESERVED UINT64_C(2)
+
+static const uint8_t guest_code[] = {
+    0xff, 0xc9, /* loop: dec ecx */
+    0x75, 0xfc, /*       jnz loop */
+    0xf4,       /*       hlt */
+};
+
+struct guest {
+    int kvm;
+    int vm;
+    int vcpu;
+    uint8_t *memory;
+    struct kvm_run *run;
+    size_t run_bytes;
+};
+
+static void guest_free(struct guest *guest)
 {
-    (void)signal;
+    if (guest->run != NULL) {
+        (void)munmap(guest->run, guest->run_bytes);
+    }
+    cleanup_close(&guest->vcpu);
+    cleanup_close(&guest->vm);
+    cleanup_close(&guest->kvm);
+    if (guest->memory != NULL) {
+        (void)munmap(guest->memory, GUEST_BYTES);
+    }
 }
 
-static void *run_vcpu(void *arg)
+/* Says what is wrong, with the words of the kernel; returns false. */
+static bool say(struct kvm_probe *probe, int errnum, const char *what)
 {
-    struct vcpu_run *vcpu = arg;
-    int64_t begin_us = clock_monotonic_us();
-    while (!atomic_load(&vcpu->cut_off)) {
-        int rc = ioctl(vcpu->vcpu, KVM_RUN, 0);
-        if (rc == 0 && vcpu->run->exit_reason == KVM_EXIT_HLT) {
-            vcpu->halted = true;
-            break;
-        }
-        if (rc != 0 && errno != EINTR && errno != EAGAIN) {
-            break;
-        }
-        if (rc == 0) {
-            break;
-        }
-    }
-    vcpu->loop_us = clock_monotonic_us() - begin_us;
-    atomic_store(&vcpu->done, true);
-    return NULL;
+    const char *words = strerrordesc_np(errnum);
+    (void)snprintf(probe->reason, sizeof probe->reason, "%s: %s", what,
+                   words != NULL ? words : "unknown error");
+    return false;
 }
 
-/* Runs the vCPU in a thread of its own, so that only that thread is interrupted. */
-static int run_with_deadline(struct vcpu_run *vcpu, int timeout_ms)
+static bool open_kvm(struct guest *guest, struct kvm_probe *probe)
 {
-    struct sigaction action = {.sa_handler = on_interrupt};
-    struct sigaction old;
-    pthread_t thread;
-    const int signal_number = SIGRTMIN + 1;
-    if (sigaction(signal_number, &action, &old) != 0) {
-        return -1;
+    guest->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (guest->kvm < 0) {
+        return say(probe, errno, "/dev/kvm cannot be opened");
     }
-    int rc = pthread_create(&thread, NULL, run_vcpu, vcpu);
-    if (rc != 0) {
-        (void)sigaction(signal_number, &old, NULL);
-        return -1;
+    if (ioctl(guest->kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
+        (void)snprintf(probe->reason, sizeof probe->reason, "/dev/kvm does not speak KVM's API version %d",
+                       KVM_API_VERSION);
+        return false;
     }
-    int64_t deadline_ms = clock_monotonic_ms() + timeout_ms;
-    while (!atomic_load(&vcpu->done)) {
-        const struct timespec pause = {.tv_nsec = 1000000};
-        if (clock_monotonic_ms() >= deadline_ms) {
-            /* The vCPU sees the flag, or the signal interrupts it: again and again, since one may come too early. */
-            const struct timespec again = {.tv_nsec = INTERRUPT_EVERY_MS * 1000000L};
-            atomic_store(&vcpu->cut_off, true);
-            vcpu->run->immediate_exit = 1;
-            (void)pthread_kill(thread, signal_number);
-            (void)nanosleep(&again, NULL);
-        } else {
-            (void)nanosleep(&pause, NULL);
-        }
-    }
-    (void)pthread_join(thread, NULL);
-    (void)sigaction(signal_number, &old, NULL);
-    return 0;
+    return true;
 }
 
-static int set_registers(int vcpu)
+static bool make_vcpu(struct guest *guest, struct kvm_probe *probe)
+{
+    guest->vm = ioctl(guest->kvm, KVM_CREATE_VM, 0);
+    if (guest->vm < 0) {
+        return say(probe, errno, "KVM makes no VM");
+    }
+    guest->vcpu = ioctl(guest->vm, KVM_CREATE_VCPU, 0);
+    int run_bytes = ioctl(guest->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (guest->vcpu < 0 || run_bytes < (int)sizeof *guest->run) {
+        return say(probe, errno, "KVM makes no vCPU");
+    }
+    void *run = mmap(NULL, (size_t)run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, guest->vcpu, 0);
+    if (run == MAP_FAILED) {
+        return say(probe, errno, "KVM makes no vCPU");
+    }
+    guest->run = run;
+    guest->run_bytes = (size_t)run_bytes;
+    return true;
+}
+
+static void write_entry(uint8_t *memory, size_t at, uint64_t entry)
+{
+    memcpy(memory + at, &entry, sizeof entry);
+}
+
+static bool load_memory(struct guest *guest, struct kvm_probe *probe)
+{
+    void *memory = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return say(probe, errno, "no memory for the test guest");
+    }
+    guest->memory = memory;
+    write_entry(memory, GUEST_PML4, GUEST_PDPT | PAGE_PRESENT_WRITABLE);
+    write_entry(memory, GUEST_PDPT, GUEST_PD | PAGE_PRESENT_WRITABLE);
+    write_entry(memory, GUEST_PD, PAGE_LARGE | PAGE_PRESENT_WRITABLE);
+    memcpy(guest->memory + GUEST_CODE, guest_code, sizeof guest_code);
+    const struct kvm_userspace_memory_region region = {.memory_size = GUEST_BYTES,
+                                                       .userspace_addr = (uint64_t)(uintptr_t)memory};
+    if (ioctl(guest->vm, KVM_SET_USER_MEMORY_REGION, &region) != 0) {
+        return say(probe, errno, "KVM takes no memory for a VM");
+    }
+    return true;
+}
+
+/* 64-bit mode, as Firecracker enters a kernel. */
+static bool set_registers(const struct guest *guest, struct kvm_probe *probe)
 {
     struct kvm_sregs sregs;
-    struct kvm_regs regs = {.rip = CODE_AT, .rflags = 2};
-    if (ioctl(vcpu, KVM_GET_SREGS, &sregs) != 0) {
-        return -1;
+    if (ioctl(guest->vcpu, KVM_GET_SREGS, &sregs) != 0) {
+        return say(probe, errno, "KVM does not tell the registers of a vCPU");
     }
-    sregs.cs.base = 0;
-    sregs.cs.selector = 0;
-    return ioctl(vcpu, KVM_SET_SREGS, &sregs) != 0 || ioctl(vcpu, KVM_SET_REGS, &regs) != 0 ? -1 : 0;
+    const struct kvm_segment code = {
+        .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
+    struct kvm_segment data = code;
+    data.selector = 16;
+    data.type = 3;
+    data.l = 0;
+    data.db = 1;
+    sregs.cs = code;
+    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+    sregs.cr0 = CR0_PE_ET_PG;
+    sregs.cr3 = GUEST_PML4;
+    sregs.cr4 = CR4_PAE;
+    sregs.efer = EFER_LME_LMA;
+    const struct kvm_regs regs = {.rip = GUEST_CODE, .rcx = LOOP_COUNT, .rflags = RFLAGS_RESERVED};
+    if (ioctl(guest->vcpu, KVM_SET_SREGS, &sregs) != 0 || ioctl(guest->vcpu, KVM_SET_REGS, &regs) != 0) {
+        return say(probe, errno, "KVM takes no registers for a vCPU");
+    }
+    return true;
 }
 
-static int refuse(struct kvm_probe *ret, const char *what)
+/* The signal is blocked in this thread, and let through while the guest runs. */
+static bool allow_interruption(const struct guest *guest, const sigset_t *outside, struct kvm_probe *probe)
 {
-    (void)snprintf(ret->reason, sizeof ret->reason, "KVM is not usable: %s: %s", what, strerrordesc_np(errno));
-    return -1;
+    union {
+        struct kvm_signal_mask mask;
+        char bytes[sizeof(struct kvm_signal_mask) + KERNEL_SIGSET_BYTES];
+    } argument = {.mask.len = KERNEL_SIGSET_BYTES};
+    sigset_t inside = *outside;
+    (void)sigdelset(&inside, SIGRTMIN + 1);
+    memcpy(argument.mask.sigset, &inside, KERNEL_SIGSET_BYTES);
+    if (ioctl(guest->vcpu, KVM_SET_SIGNAL_MASK, &argument) != 0) {
+        return say(probe, errno, "KVM takes no signal mask for a vCPU");
+    }
+    return true;
 }
 
-static void judge(const struct vcpu_run *vcpu, int timeout_ms, struct kvm_probe *ret)
+static void judge(const struct guest *guest, int result, int errnum, int64_t took_us, struct kvm_probe *probe)
 {
-    if (vcpu->halted) {
-        ret->usable = true;
-        ret->loop_us = vcpu->loop_us;
-        (void)snprintf(ret->reason, sizeof ret->reason, "KVM is usable: ten million iterations took %lld us",
-                       (long long)vcpu->loop_us);
-    } else if (atomic_load(&vcpu->cut_off)) {
-        (void)snprintf(ret->reason, sizeof ret->reason,
-                       "KVM is there, but too slow: ten million iterations did not finish within %d ms", timeout_ms);
+    if (result != 0 && errnum == EINTR) {
+        (void)snprintf(
+            probe->reason, sizeof probe->reason,
+            "KVM is there but runs a guest far too slowly: a loop of %d million iterations did not finish in "
+            "%lld ms",
+            LOOP_COUNT / 1000000, (long long)(took_us / 1000));
+    } else if (result != 0) {
+        (void)say(probe, errnum, "KVM does not run a guest");
+    } else if (guest->run->exit_reason != KVM_EXIT_HLT) {
+        (void)snprintf(probe->reason, sizeof probe->reason, "KVM ended the test guest with exit reason %u",
+                       guest->run->exit_reason);
     } else {
-        (void)snprintf(ret->reason, sizeof ret->reason, "KVM is there, but the vCPU stopped with exit reason %u",
-                       vcpu->run->exit_reason);
+        probe->usable = true;
+        probe->loop_us = took_us;
+        (void)snprintf(probe->reason, sizeof probe->reason,
+                       "KVM runs a guest: a loop of %d million iterations took %lld us", LOOP_COUNT / 1000000,
+                       (long long)took_us);
     }
 }
 
-static int probe_vcpu(int vm, size_t run_size, int timeout_ms, struct kvm_probe *ret)
+/* Runs the guest until it halts or the timer's signal comes, which stays pending for the caller to take. */
+static void run_guest(const struct guest *guest, int timeout_ms, struct kvm_probe *probe)
 {
-    struct vcpu_run vcpu = {.loop_us = -1};
-    AUTO_CLOSE int fd = ioctl(vm, KVM_CREATE_VCPU, 0);
-    if (fd < 0) {
-        return refuse(ret, "a vCPU could not be made");
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1};
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) {
+        (void)say(probe, errno, "no timer can be made");
+        return;
     }
-    vcpu.vcpu = fd;
-    vcpu.run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (vcpu.run == MAP_FAILED) {
-        return refuse(ret, "a vCPU could not be mapped");
-    }
-    ret->present = true;
-    int result = 0;
-    if (set_registers(fd) != 0 || run_with_deadline(&vcpu, timeout_ms) != 0) {
-        result = refuse(ret, "a vCPU could not be run");
-    } else {
-        judge(&vcpu, timeout_ms, ret);
-    }
-    (void)munmap(vcpu.run, run_size);
-    return result;
+    int64_t left = timeout_ms > 0 ? timeout_ms : 1;
+    const struct itimerspec when = {.it_value = {left / 1000, (long)(left % 1000) * 1000000}};
+    int64_t begin = clock_monotonic_us();
+    (void)timer_settime(timer, 0, &when, NULL);
+    int result = ioctl(guest->vcpu, KVM_RUN, 0);
+    int errnum = errno;
+    int64_t took = clock_monotonic_us() - begin;
+    (void)timer_delete(timer);
+    judge(guest, result, errnum, took, probe);
 }
 
-static int probe_vm(int kvm, int timeout_ms, struct kvm_probe *ret)
+static void run_interruptibly(const struct guest *guest, int timeout_ms, struct kvm_probe *probe)
 {
-    AUTO_CLOSE int vm = ioctl(kvm, KVM_CREATE_VM, 0);
-    int run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-    if (vm < 0 || run_size < (int)sizeof(struct kvm_run)) {
-        return refuse(ret, "a VM could not be made");
+    sigset_t only;
+    sigset_t old;
+    sigset_t outside;
+    (void)sigemptyset(&only);
+    (void)sigaddset(&only, SIGRTMIN + 1);
+    (void)pthread_sigmask(SIG_BLOCK, &only, &old);
+    outside = old;
+    (void)sigaddset(&outside, SIGRTMIN + 1);
+    if (allow_interruption(guest, &outside, probe)) {
+        run_guest(guest, timeout_ms, probe);
     }
-    uint8_t *memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        return refuse(ret, "no memory for a VM");
+    const struct timespec now = {0};
+    while (sigtimedwait(&only, NULL, &now) > 0) {
     }
-    memcpy(memory + CODE_AT, guest_code, sizeof guest_code);
-    const struct kvm_userspace_memory_region region = {.memory_size = MEMORY_BYTES,
-                                                       .userspace_addr = (uint64_t)(uintptr_t)memory};
-    int result = ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) != 0
-                     ? refuse(ret, "a VM could not be given memory")
-                     : probe_vcpu(vm, (size_t)run_size, timeout_ms, ret);
-    (void)munmap(memory, MEMORY_BYTES);
-    return result;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 void kvm_probe(int timeout_ms, struct kvm_probe *ret)
 {
-    memset(ret, 0, sizeof *ret);
-    ret->loop_us = -1;
-    AUTO_CLOSE int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    if (kvm < 0) {
-        (void)refuse(ret, "/dev/kvm could not be opened");
+    CLEANUP(guest_free) struct guest guest = {.kvm = -1, .vm = -1, .vcpu = -1};
+    *ret = (struct kvm_probe){.loop_us = -1};
+    if (!open_kvm(&guest, ret) || !make_vcpu(&guest, ret)) {
         return;
     }
-    if (ioctl(kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
-        (void)snprintf(ret->reason, sizeof ret->reason, "KVM is not usable: its API has another version than %d",
-                       KVM_API_VERSION);
-        return;
+    ret->present = true;
+    if (load_memory(&guest, ret) && set_registers(&guest, ret)) {
+        run_interruptibly(&guest, timeout_ms, ret);
     }
-    (void)probe_vm(kvm, timeout_ms, ret);
 }
