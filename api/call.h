@@ -1,0 +1,84 @@
+/*
+ * Inside api/ only: the api itself, and one request on its way from the listener to its handler.
+ */
+#ifndef SMARTVM_API_CALL_H
+#define SMARTVM_API_CALL_H
+
+#include "api/api.h"
+#include "api/spec.h"
+#include "api/target.h"
+#include "core/limits.h"
+#include "db/db.h"
+
+struct call;
+
+/* `check` (may be NULL) adds to call->faults what the schema cannot say; `run` is only called when there are
+ * none. */
+struct handler {
+    const char *operation; /* operationId */
+    void (*check)(struct call *call);
+    int (*run)(struct call *call, struct api_reply *reply, struct error *err);
+};
+
+enum { API_OPERATIONS_MAX = 64 };
+
+struct api {
+    struct api_setup setup;
+    struct db *db;               /* = setup.db */
+    const struct config *config; /* = setup.config */
+    char *openapi_json;
+    struct {
+        const struct spec_operation *operation;
+        const struct handler *handler;
+    } routes[API_OPERATIONS_MAX];
+    size_t route_count;
+};
+
+/* What of a request outlives it, in replies that wait or ask. A plain value. */
+struct origin {
+    char request_id[40];
+    char idempotency_key[LIMIT_IDEMPOTENCY_KEY_BYTES + 1]; /* "" when there is none */
+    char fingerprint[65];                                  /* of the request that the key belongs to */
+    int64_t wait_ms;                                       /* 0: do not wait */
+};
+
+struct call {
+    struct api *api;
+    const struct api_request *request;
+    struct target target;
+    struct spec_route route;
+    const struct handler *handler;
+    const char *id;     /* the path parameter of that name, or NULL */
+    json_t *parameters; /* by the names of the document, converted, with defaults */
+    json_t *body;       /* of JSON operations; NULL when there is none */
+    struct spec_faults faults;
+    bool has_fault_code; /* fault_code is the code of the faults, instead of what follows from the document */
+    enum error_code fault_code;
+    struct origin origin;
+    struct {
+        const char *name; /* a header that the error reply needs, "Allow" or "Accept-Post"; NULL for none */
+        char value[96];
+    } hint;
+};
+
+/* Reads and checks the request into *call (zeroed but for api and request), up to its parameters and body. */
+int call_read(struct call *call, struct error *err);
+void call_free(struct call *call);
+
+/* When there are faults: fills *err with their code and the first of them, and returns -1. */
+int call_check_faults(const struct call *call, struct error *err);
+
+/* Says "look" to the worker; `kind` is "vm" or "image". */
+void call_wake(const struct api *api, const char *kind, const char *id);
+
+/* Rolls an open transaction back when its scope is left; commit with db_commit(TAKE_PTR(transaction), err).
+ */
+static inline void cleanup_transaction(struct db **db)
+{
+    if (*db != NULL) {
+        db_rollback(*db);
+    }
+}
+#define AUTO_TRANSACTION __attribute__((cleanup(cleanup_transaction))) struct db
+
+#endif

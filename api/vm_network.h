@@ -1,0 +1,24 @@
+/*
+ * Inside api/ only: what a new VM's interfaces get, each unique in the database: an address of the subnet, a
+ * name for the TAP, and a MAC that follows from the VM and the interface, so that a VM made again under its
+ * old id looks the same to its guest.
+ */
+#ifndef SMARTVM_API_VM_NETWORK_H
+#define SMARTVM_API_VM_NETWORK_H
+
+#include "api/call.h"
+#include "db/vms.h"
+
+/* The addresses of guests: those between the gateway (network + 1) and the broadcast address. Prefix 1 to 30.
+ */
+void vm_network_guests(struct ipv4_net subnet, uint32_t *ret_first, uint32_t *ret_last);
+
+/* config_tap_prefix() and the address's number in the subnet: never over 15 bytes, as unique as the address.
+ */
+void vm_network_tap(const struct config *config, uint32_t number, char *buf); /* buf[INTERFACE_NAME_MAX] */
+
+/* Fills in the interfaces of *row, whose iface_ids are set. Inside the transaction that inserts it.
+ * IP_EXHAUSTED. */
+int vm_network_allocate(struct api *api, struct vm_row *row, struct error *err);
+
+#endif

@@ -1,0 +1,12 @@
+/* Network interfaces of VMs, where they are looked for across all VMs. Written and read with their VM by
+ * db/vms.h. */
+#ifndef SMARTVM_DB_INTERFACES_H
+#define SMARTVM_DB_INTERFACES_H
+
+#include "core/net_addr.h"
+#include "db/db.h"
+
+/* Does an interface of any VM have this MAC? */
+int interfaces_mac_taken(struct db *db, struct mac mac, bool *ret, struct error *err);
+
+#endif
