@@ -39,8 +39,8 @@ int store_open(const char *root, struct error *err);
 /*
  * Adds a file; pages of zeros become holes. A failure leaves nothing behind, and a file that is there already
  * stays. Errors: PATH_NOT_ALLOWED (outside the roots, also by symbolic link; not a regular file; relative;
- * with ".."), NOT_FOUND, DIGEST_MISMATCH, INVALID_MANIFEST (size differs, or the kernel is neither an ELF for
- * x86-64 nor a known vmlinuz), INSUFFICIENT_STORAGE, PAYLOAD_TOO_LARGE, CONFLICT (cancelled), SYSTEM.
+ * with ".."), DIGEST_MISMATCH, INVALID_MANIFEST (no such file, size differs, or the kernel is neither an ELF
+ * for x86-64 nor a known vmlinuz), INSUFFICIENT_STORAGE, PAYLOAD_TOO_LARGE, CONFLICT (cancelled), SYSTEM.
  */
 int store_add(const char *root, const struct store_request *request, struct store_result *ret,
               struct error *err);

@@ -73,7 +73,7 @@ static int open_path(const char *path, int *ret, struct error *err)
     switch (errno) {
     case ENOENT:
     case ENOTDIR:
-        return error_sys(err, ERR_NOT_FOUND, errno, "cannot open %s", path);
+        return error_sys(err, ERR_INVALID_MANIFEST, errno, "cannot open %s", path);
     case ELOOP:
     case EACCES:
     case ENAMETOOLONG:

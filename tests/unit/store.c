@@ -205,8 +205,8 @@ START_TEST(paths_outside_the_roots_are_refused)
     refuse_path(in(allowed, "../secret"), ERR_PATH_NOT_ALLOWED);
     refuse_path(in(allowed, "sub/../hello"), ERR_PATH_NOT_ALLOWED);
     refuse_path(in(allowed, "sub/.."), ERR_PATH_NOT_ALLOWED);
-    refuse_path(in(allowed, "none"), ERR_NOT_FOUND);
-    refuse_path(in(allowed, "hello/x"), ERR_NOT_FOUND);
+    refuse_path(in(allowed, "none"), ERR_INVALID_MANIFEST);
+    refuse_path(in(allowed, "hello/x"), ERR_INVALID_MANIFEST);
     struct store_request request = request_of(in(allowed, "hello"));
     request.allowed_root_count = 0;
     refuse(&request, ERR_PATH_NOT_ALLOWED);
