@@ -73,7 +73,9 @@ static void plan_delete(const struct vm_wanted *wanted, const struct vm_observed
 {
     plan->state = VM_DELETING;
     if (observed->process_alive) {
+        /* The rest in the next round: what a VMM leaves behind is seen only when it is gone. */
         add(plan, VM_OP_KILL_VMM);
+        return;
     }
     plan_teardown(wanted, observed, plan);
     if (observed->run_dir_present) {

@@ -217,7 +217,12 @@ START_TEST(delete_removes_everything)
     wanted.deleting = true;
     make();
     ck_assert_int_eq(plan.state, VM_DELETING);
+    ck_assert_uint_eq(plan.count, 1);
     ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+    observed.process_alive = false;
+    observed.cgroup_present = true;
+    make();
+    ck_assert_int_ge(position(VM_OP_REMOVE_CGROUP), 0);
     ck_assert_int_ge(position(VM_OP_REMOVE_RUN_DIR), 0);
     ck_assert_int_eq(plan.ops[plan.count - 1].type, VM_OP_FORGET);
 }
@@ -271,11 +276,11 @@ START_TEST(rules_that_always_hold)
             }
             if (position(VM_OP_REMOVE_TAPS) >= 0) {
                 ck_assert_int_lt(position(VM_OP_REMOVE_TAPS), position(VM_OP_REMOVE_GUEST));
-                ck_assert(!observed.process_alive || position(VM_OP_KILL_VMM) == 0);
+                ck_assert(!observed.process_alive);
             }
             /* Deleting always ends with the row, after everything else. */
-            ck_assert((position(VM_OP_FORGET) >= 0) == wanted.deleting);
-            ck_assert(!wanted.deleting || position(VM_OP_FORGET) == (int)plan.count - 1);
+            ck_assert((position(VM_OP_FORGET) >= 0) == (wanted.deleting && !observed.process_alive));
+            ck_assert(position(VM_OP_FORGET) < 0 || position(VM_OP_FORGET) == (int)plan.count - 1);
             /* A VM that waits says until when. */
             if (plan.state == VM_STOPPING && plan.count == 0) {
                 ck_assert_int_gt(plan.look_again_ms, wanted.now_ms);

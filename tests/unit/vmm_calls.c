@@ -125,11 +125,18 @@ static void play(int listener, const struct step *steps, size_t count, size_t pi
     _exit(0);
 }
 
+static void set_path(struct sockaddr_un *address)
+{
+    const char *path = in_dir("api.sock");
+    ck_assert_uint_lt(strlen(path), sizeof address->sun_path);
+    memcpy(address->sun_path, path, strlen(path) + 1);
+}
+
 static pid_t serve(const struct step *steps, size_t count, size_t piece, bool silent)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     AUTO_CLOSE int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", in_dir("api.sock"));
+    set_path(&address);
     ck_assert_int_eq(bind(listener, (const struct sockaddr *)&address, sizeof address), 0);
     ck_assert_int_eq(listen(listener, 1), 0);
     pid_t pid = fork();
@@ -343,7 +350,7 @@ START_TEST(nobody_listens)
         ck_assert_int_eq(err.sys_errno, ENOENT);
         end_serving(serve(NULL, 0, 1, true));
         struct sockaddr_un address = {.sun_family = AF_UNIX};
-        (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", in_dir("api.sock"));
+        set_path(&address);
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
         ck_assert_int_eq(close(fd), 0); /* the file stays, as after a VMM that was killed */
