@@ -143,14 +143,17 @@ static int make_directories(const struct config *config, gid_t group, char *data
     return make_directory(config->run_dir, 0711, 0, err);
 }
 
-static int open_database(const char *path, gid_t group, struct db **ret, struct error *err)
+/*
+ * SQLite gives its -wal and -shm files the mode and owner of the database. The descriptor is closed before SQLite opens the file: closing any
+ * descriptor of a file drops all of a process's locks on it (fcntl(2)).
+ */
+static int prepare_database(const char *path, gid_t group, struct error *err)
 {
-    /* SQLite gives its -wal and -shm files the mode and owner of the database. */
     AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0660);
     if (fd < 0 || fchown(fd, 0, group) != 0 || fchmod(fd, 0660) != 0) {
         return error_sys(err, ERR_DATABASE, errno, "%s could not be set up", path);
     }
-    return db_open(path, DB_WORKER, ret, err);
+    return 0;
 }
 
 static int start_api(void *ctx, struct error *err)
@@ -181,7 +184,8 @@ static int set_up(struct daemon *daemon, struct error *err)
     if (make_directories(config, user->pw_gid, database, sizeof database, err) != 0 ||
         lock_acquire(config->state_dir, &daemon->lock_fd, err) != 0 ||
         listen_open(config, &daemon->sockets, err) != 0 ||
-        open_database(database, user->pw_gid, &daemon->db, err) != 0 || ipc_pair(daemon->sockets_pair, err) != 0) {
+        prepare_database(database, user->pw_gid, err) != 0 ||
+        db_open(database, DB_WORKER, &daemon->db, err) != 0 || ipc_pair(daemon->sockets_pair, err) != 0) {
         return -1;
     }
     AUTO_FREE char *json = config_to_json(config);

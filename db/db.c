@@ -94,6 +94,13 @@ void db_close(struct db *db)
     free(db);
 }
 
+/* A function of its own: the statement is reset while the lock is still held. */
+static int run_simple(struct db *db, const char *sql, struct error *err)
+{
+    AUTO_STATEMENT *stmt = statement_get(db, sql, err);
+    return stmt == NULL ? -1 : statement_run(db, stmt, err);
+}
+
 int db_begin(struct db *db, struct error *err)
 {
     db_lock(db);
@@ -101,8 +108,7 @@ int db_begin(struct db *db, struct error *err)
         db_unlock(db);
         return error_set(err, ERR_INTERNAL, "a transaction was begun inside another");
     }
-    AUTO_STATEMENT *stmt = statement_get(db, "BEGIN IMMEDIATE", err);
-    if (stmt == NULL || statement_run(db, stmt, err) != 0) {
+    if (run_simple(db, "BEGIN IMMEDIATE", err) != 0) {
         db_unlock(db);
         return -1;
     }
@@ -111,8 +117,7 @@ int db_begin(struct db *db, struct error *err)
 
 int db_commit(struct db *db, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(db, "COMMIT", err);
-    if (stmt == NULL || statement_run(db, stmt, err) != 0) {
+    if (run_simple(db, "COMMIT", err) != 0) {
         db_rollback(db);
         return -1;
     }
