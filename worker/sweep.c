@@ -27,10 +27,22 @@ static bool is_known(struct worker *worker, const char *id)
     return vms_get(worker->db, id, &row, &found, &err) != 0 || found;
 }
 
+/* A daemon of another network namespace may have a bridge of the same name, and so the same cgroup: its VMMs have other sockets. */
+static bool is_ours(struct worker *worker, const char *id, pid_t pid)
+{
+    AUTO_FREE char *cmdline = NULL;
+    size_t len = 0;
+    char socket[300];
+    (void)snprintf(socket, sizeof socket, "%s/vm/%s/api.sock", worker->config->run_dir, id);
+    return process_cmdline(pid, &cmdline, &len, NULL) == 0 && memmem(cmdline, len, socket, strlen(socket)) != NULL;
+}
+
 static void note_cgroup(const char *id, pid_t pid, void *ctx)
 {
     struct sweep *sweep = ctx;
-    (void)pid;
+    if (pid != 0 && !is_ours(sweep->worker, id, pid)) {
+        return;
+    }
     bool noted = sweep->gone_count > 0 && strcmp(sweep->gone[sweep->gone_count - 1], id) == 0;
     if (noted || is_known(sweep->worker, id)) {
         return;
