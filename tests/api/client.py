@@ -1,0 +1,247 @@
+"""HTTP as clients of the daemon speak it. Every reply goes through the description's check."""
+
+import http.client
+import json
+import socket
+import time
+from urllib.parse import quote, urlencode
+
+from spec import SPEC
+
+TIMEOUT_S = 30
+
+
+class Reply:
+    def __init__(self, method, target, status, headers, body):
+        self.method, self.target, self.status, self.headers, self.body = method, target, status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+    @property
+    def etag(self):
+        return self.headers["ETag"]
+
+    @property
+    def code(self):
+        return self.json["code"] if self.status >= 400 else None
+
+    def __repr__(self):
+        return f"{self.method} {self.target[:100]} -> {self.status} {self.body[:1500]!r}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = unix_socket(self.path, self.timeout)
+
+
+def unix_socket(path, timeout=TIMEOUT_S):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def target_of(path, query):
+    """`path` may hold a query of its own, for the malformed ones."""
+    return path + ("?" + urlencode(query, doseq=True, quote_via=quote) if query else "")
+
+
+class Client:
+    def __init__(self, path):
+        self.path = path
+
+    def request(self, method, path, body=None, headers=None, timeout=TIMEOUT_S, **query):
+        target = target_of(path, query)
+        headers = dict(headers or {})
+        if body is not None and not isinstance(body, (bytes, str)):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        if isinstance(body, str):
+            body = body.encode()
+        wait = query.get("wait")
+        connection = _UnixConnection(self.path, timeout + (wait if isinstance(wait, int) else 0))
+        try:
+            connection.request(method, target, body, headers)
+            response = connection.getresponse()
+            data = response.read()
+            SPEC.check(method, target, response.status, response.headers, data)
+            return Reply(method, target, response.status, response.headers, data)
+        finally:
+            connection.close()
+
+    def get(self, path, **kw):
+        return self.request("GET", path, **kw)
+
+    def post(self, path, body=None, **kw):
+        return self.request("POST", path, body, **kw)
+
+    def patch(self, path, body=None, **kw):
+        return self.request("PATCH", path, body, **kw)
+
+    def delete(self, path, **kw):
+        return self.request("DELETE", path, **kw)
+
+    def json(self, path, **query):
+        """The body of a GET that must succeed."""
+        reply = self.get(path, **query)
+        if reply.status != 200:
+            raise AssertionError(repr(reply))
+        return reply.json
+
+    def items(self, path, **query):
+        """All items of a list, over all pages."""
+        found, cursor = [], None
+        while True:
+            page = self.json(path, **query, **({"cursor": cursor} if cursor else {}))
+            found += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return found
+
+    def stream(self, path, headers=None, timeout=TIMEOUT_S, **query):
+        return Stream(self.path, target_of(path, query), headers or {}, timeout)
+
+    def raw(self, data, timeout=10):
+        """Sends bytes as they are; the bytes that come back until the daemon closes or falls silent."""
+        with unix_socket(self.path, timeout) as sock:
+            try:
+                sock.sendall(data)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            return read_reply(sock)
+
+
+def read_reply(sock):
+    """One whole reply: what was read until its Content-Length is there, or the end."""
+    data = b""
+    while True:
+        head, separator, rest = data.partition(b"\r\n\r\n")
+        if separator:
+            length = [h for h in head.lower().split(b"\r\n") if h.startswith(b"content-length:")]
+            if length and len(rest) >= int(length[0].split(b":")[1]):
+                return data
+        try:
+            block = sock.recv(65536)
+        except (ConnectionResetError, socket.timeout):
+            return data
+        if not block:
+            return data
+        data += block
+
+
+def raw_status(data):
+    """The status of a raw reply, its body checked as a problem; None when there was no reply at all."""
+    if not data:
+        return None
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    status = int(lines[0].split(" ")[1])
+    headers = http.client.HTTPMessage()
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        headers[name] = value.strip()
+    if status >= 400 and headers.get("Content-Type", "").startswith("application/"):
+        SPEC.check("GET", "/nothing-that-exists", status, headers, body)
+    return status
+
+
+class Stream:
+    """A reply that goes on: /events and followed consoles."""
+
+    def __init__(self, path, target, headers, timeout):
+        self.connection = _UnixConnection(path, timeout)
+        self.target = target
+        self.buffer = b""
+        self.connection.request("GET", target, headers=headers)
+        self.response = self.connection.getresponse()
+        if self.response.status >= 400:
+            body = self.response.read()
+            SPEC.check("GET", target, self.response.status, self.response.headers, body)
+            raise AssertionError(f"GET {target} -> {self.response.status} {body!r}")
+        SPEC.check("GET", target, self.response.status, self.response.headers, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.connection.close()
+        self.response.close()
+
+    def read(self, timeout=5):
+        """What is there, or comes within `timeout`; b"" at the end. socket.timeout when nothing came."""
+        if self.connection.sock is not None:
+            self.connection.sock.settimeout(timeout)
+        elif self.response.fp is not None:
+            self.response.fp.raw._sock.settimeout(timeout)
+        return self.response.read1(65536)
+
+    def read_until(self, needle, timeout=10):
+        end = time.monotonic() + timeout
+        while needle not in self.buffer:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"{self.target}: no {needle!r} within {timeout} s in {self.buffer[-500:]!r}")
+            try:
+                block = self.read(left)
+            except socket.timeout:
+                continue
+            if not block:
+                raise AssertionError(f"{self.target}: the stream ended before {needle!r}: {self.buffer[-500:]!r}")
+            self.buffer += block
+        return self.buffer
+
+    def read_all(self, timeout=10):
+        while True:
+            block = self.read(timeout)
+            if not block:
+                return self.buffer
+            self.buffer += block
+
+    def take_events(self, timeout=5):
+        """Whole events that came so far, at least one unless the stream ended or nothing came in time."""
+        end = time.monotonic() + timeout
+        while b"\n\n" not in self.buffer:
+            try:
+                block = self.read(max(0.01, end - time.monotonic()))
+            except socket.timeout:
+                return []
+            except (OSError, http.client.HTTPException):
+                return []
+            if not block:
+                return []
+            self.buffer += block
+        text, _, self.buffer = self.buffer.rpartition(b"\n\n")
+        return parse_events(text.decode())
+
+
+def parse_events(text):
+    """[{"id", "event", "data"}] of a server-sent stream; comments (heartbeats) are left out."""
+    events = []
+    for block in text.split("\n\n"):
+        fields = {}
+        for line in block.split("\n"):
+            if line and not line.startswith(":"):
+                name, _, value = line.partition(":")
+                fields[name] = value.removeprefix(" ")
+        if fields:
+            if "data" in fields:
+                fields["data"] = json.loads(fields["data"])
+            events.append(fields)
+    return events

@@ -1,0 +1,215 @@
+#!/bin/bash
+# Builds smartvmd with sanitizers and runs its tests: tests/run.sh [part…]
+# Parts: unit host api deploy lint; all by default. The last line is "N passed, N failed, N skipped".
+set -uo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=${SMARTVM_TEST_BUILD:-$root/build-tests}
+jobs=$(nproc)
+program_limit_s=300
+parts=(unit host api deploy lint)
+
+build_packages=(cmake ninja-build gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev libnl-3-dev
+    libnl-route-3-dev libnftnl-dev libmnl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev zlib1g-dev liblzma-dev
+    libzstd-dev liblz4-dev check)
+test_packages=(nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
+    busybox-static curl jq sqlite3 python3-yaml python3-jsonschema python3-pip unzip openssl cppcheck clang-tidy-14 procps
+    util-linux kmod)
+
+passed=0
+failed=0
+skipped=0
+failures=()
+
+say() { printf '%s\n' "$*"; }
+
+finish() {
+    if [ ${#failures[@]} -gt 0 ]; then
+        say "failed:"
+        printf '  %s\n' "${failures[@]}"
+    fi
+    say "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+# Counts one failure of $1, whose output is the file $2.
+failure() {
+    failed=$((failed + 1))
+    failures+=("$1")
+    say "FAILED $1"
+    [ -s "${2:-/dev/null}" ] && tail -n 200 "$2"
+    return 0
+}
+
+install_packages() {
+    command -v dpkg-query > /dev/null || { say "no dpkg here: what is needed is expected to be installed"; return; }
+    local package missing=()
+    for package in "${build_packages[@]}" "${test_packages[@]}"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    say "installing ${missing[*]}"
+    local log=$build/apt.log
+    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } > "$log" 2>&1; then
+        failure "installation of packages" "$log"
+        finish
+    fi
+}
+
+get_firecracker() {
+    command -v firecracker > /dev/null && command -v jailer > /dev/null && return
+    if ! bash "$root/deploy/get-firecracker.sh" > "$build/firecracker.log" 2>&1; then
+        failure "deploy/get-firecracker.sh" "$build/firecracker.log"
+    fi
+}
+
+build_program() {
+    say "building in $build"
+    local log=$build/build.log
+    if ! { cmake -G Ninja -S "$root" -B "$build" -DSMARTVM_SANITIZE=ON && cmake --build "$build" -j "$jobs"; } > "$log" 2>&1; then
+        failure "build" "$log"
+        finish
+    fi
+}
+
+build_image() {
+    export SMARTVM_TEST_BUNDLE=$build/image/debian-minimal
+    if ! bash "$root/deploy/build-image.sh" --output "$SMARTVM_TEST_BUNDLE" --cache "$build/packages" > "$build/image.log" 2>&1; then
+        failure "deploy/build-image.sh" "$build/image.log"
+    fi
+}
+
+# The newest line of the file $1 that is "N passed, N failed, N skipped", as three numbers.
+summary_of() {
+    sed -n 's/^\([0-9]\+\) passed, \([0-9]\+\) failed, \([0-9]\+\) skipped$/\1 \2 \3/p' "$1" | tail -n 1
+}
+
+# Sums of Check's own lines "NN%: Checks: N, Failures: N, Errors: N" in the file $1: checks, and what failed.
+check_summary_of() {
+    sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' "$1" |
+        awk '{ checks += $1; bad += $2 + $3 } END { if (NR) print checks, bad }'
+}
+
+# A program of libcheck: each of its checks is a test. A crash, a sanitizer's report or an endless loop is one failure more.
+run_check_program() {
+    local name=$1 program=$2 output status checks bad
+    output=$(mktemp "$build/out.XXXXXX")
+    (cd "$build" && CK_VERBOSITY=normal UBSAN_OPTIONS=print_stacktrace=1 timeout --kill-after=5 "$program_limit_s" "$program") > "$output" 2>&1
+    status=$?
+    read -r checks bad <<< "$(check_summary_of "$output")"
+    if [ "${bad:-0}" -gt 0 ]; then
+        passed=$((passed + checks - bad))
+        failed=$((failed + bad - 1))
+        failure "$name: $bad of $checks checks" "$output"
+    elif [ -z "${checks:-}" ] || [ "$status" -ne 0 ]; then
+        passed=$((passed + ${checks:-0}))
+        failure "$name: ended with status $status$([ "$status" -eq 124 ] && echo " after $program_limit_s s")" "$output"
+    elif grep -Eq 'ERROR: [A-Za-z]*Sanitizer|runtime error:' "$output"; then
+        passed=$((passed + checks))
+        failure "$name: a sanitizer's report" "$output"
+    else
+        passed=$((passed + checks))
+        say "ok $name: $checks checks"
+    fi
+    rm -f "$output"
+}
+
+# A script: one that ends with a summary line counts as that says; else it is one test, and status 77 is a skip.
+run_script() {
+    local name=$1 output status numbers
+    shift
+    output=$(mktemp "$build/out.XXXXXX")
+    timeout --kill-after=5 "${script_limit_s:-$program_limit_s}" "$@" > "$output" 2>&1
+    status=$?
+    numbers=$(summary_of "$output")
+    if [ -n "$numbers" ]; then
+        read -r p f s <<< "$numbers"
+        passed=$((passed + p))
+        skipped=$((skipped + s))
+        if [ "$f" -gt 0 ] || [ "$status" -ne 0 ]; then
+            failed=$((failed + (f > 0 ? f - 1 : 0)))
+            failure "$name: $f failed, status $status" "$output"
+        else
+            say "ok $name: $p passed, $s skipped"
+            grep '^skipped ' "$output"
+        fi
+    elif [ "$status" -eq 0 ]; then
+        passed=$((passed + 1))
+        say "ok $name"
+    elif [ "$status" -eq 77 ]; then
+        skipped=$((skipped + 1))
+        say "skipped $name: $(tail -n 1 "$output")"
+    else
+        failure "$name: status $status" "$output"
+    fi
+    rm -f "$output"
+}
+
+# Every source file has a program, and every program a source file: one left over from another commit is not run.
+run_check_programs() {
+    local source name
+    for source in "$root/tests/$1"/*.c; do
+        [ -e "$source" ] || continue
+        name=$(basename "$source" .c)
+        run_check_program "$1/$name" "$build/tests/$1/$name"
+    done
+}
+
+run_scripts() {
+    local script
+    for script in "$root/tests/$1"/*.sh; do
+        [ -e "$script" ] && run_script "$1/$(basename "$script")" bash "$script"
+    done
+}
+
+part_unit() {
+    run_check_programs unit
+    run_scripts unit
+}
+
+part_host() { run_check_programs host; }
+
+part_deploy() { run_scripts deploy; }
+
+part_lint() { script_limit_s=1200 run_script lint bash "$root/tests/lint.sh" "$build"; }
+
+# Its own summary tells themes and tests; it is shown as it comes, since it takes minutes.
+part_api() {
+    local output=$build/api.log status numbers p f s
+    SMARTVM_TEST_BUILD=$build timeout --kill-after=10 1500 /usr/bin/python3 "$root/tests/api/run.py" -j "$jobs" 2>&1 | tee "$output"
+    status=${PIPESTATUS[0]}
+    numbers=$(summary_of "$output")
+    read -r p f s <<< "${numbers:-0 1 0}"
+    passed=$((passed + p))
+    skipped=$((skipped + s))
+    failed=$((failed + f))
+    [ "$f" -gt 0 ] && failures+=("api: $f tests, see above")
+    [ "$f" -eq 0 ] && [ "$status" -ne 0 ] && failure "api: ended with status $status"
+    return 0
+}
+
+wanted=("${@:-${parts[@]}}")
+for part in "${wanted[@]}"; do
+    if [[ " ${parts[*]} " != *" $part "* ]]; then
+        say "there is no part '$part'; parts are: ${parts[*]}" >&2
+        exit 2
+    fi
+done
+if [ "$(id -u)" -ne 0 ]; then
+    say "run this as root: sudo tests/run.sh" >&2
+    exit 2
+fi
+
+mkdir -p "$build"
+install_packages
+build_program
+for part in "${wanted[@]}"; do
+    say "== $part"
+    case $part in
+        host | api | deploy) get_firecracker ;;&
+        host | api) build_image ;;&
+        *) "part_$part" ;;
+    esac
+done
+finish
