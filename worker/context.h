@@ -37,6 +37,7 @@ struct worker {
     int api_socket;
     atomic_bool api_behind;     /* a notification could not be sent: tell the API to look at everything */
     _Atomic enum network_state network_state;
+    atomic_bool bridge_remade; /* TAPs may have lost it: every VM is to be looked at */
     atomic_bool settled;  /* everything was looked at once since the start */
     atomic_bool stop_vms; /* the daemon ends, and every VM with it */
 };

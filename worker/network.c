@@ -114,6 +114,16 @@ static void observe_forwarding(struct network_work *work)
     }
 }
 
+static bool is_orphan_tap(const struct network_work *work, const char *name)
+{
+    for (size_t i = 0; i < work->orphan_tap_count; i++) {
+        if (strcmp(work->orphan_taps[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A TAP is an orphan when it is marked as ours and no VM has an interface of that name; an element, when its TAP is none of ours. */
 static int observe_orphans(struct network_work *work, struct error *err)
 {
@@ -142,7 +152,7 @@ static int observe_orphans(struct network_work *work, struct error *err)
     for (size_t g = 0; g < work->guest_count; g++) {
         bool has_tap = false;
         for (size_t i = 0; i < work->link_count && !has_tap; i++) {
-            has_tap = strcmp(work->links[i].name, work->guests[g].tap) == 0;
+            has_tap = strcmp(work->links[i].name, work->guests[g].tap) == 0 && !is_orphan_tap(work, work->links[i].name);
         }
         if (!has_tap) {
             work->orphan_guests[work->orphan_guest_count++] = work->guests[g];
@@ -186,7 +196,11 @@ static int ensure_bridge(struct network_work *work, struct error *err)
                          ipv4_net_format(net, subnet), foreign);
     }
     bridge_alias(worker, alias, sizeof alias);
-    return link_bridge_ensure(work->bridge, alias, bridge_mac(worker), worker->gateway, net.prefix, &created, err);
+    if (link_bridge_ensure(work->bridge, alias, bridge_mac(worker), worker->gateway, net.prefix, &created, err) != 0) {
+        return -1;
+    }
+    atomic_store(&work->worker->bridge_remade, true);
+    return 0;
 }
 
 /* The elements that the tables had, or, when they were lost, those of every interface whose TAP is there. */

@@ -88,7 +88,11 @@ static void kill_process(pid_t pid, const char *argument, void *ctx)
         return;
     }
     (void)snprintf(id, sizeof id, "%.*s", (int)strcspn(path + strlen(prefix), "/"), path + strlen(prefix));
-    if (is_known(worker, id) || process_start_time(pid, &start_time, NULL) != 0 ||
+    /* Anyone may name our paths, to read a console for instance; the socket's is a VMM's. */
+    const char *rest = path + strlen(prefix) + strcspn(path + strlen(prefix), "/");
+    size_t socket_len = strlen("/api.sock");
+    bool is_socket = strncmp(rest, "/api.sock", socket_len) == 0 && (rest[socket_len] == '\0' || rest[socket_len] == ',');
+    if (!is_socket || is_known(worker, id) || process_start_time(pid, &start_time, NULL) != 0 ||
         process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
         return;
     }

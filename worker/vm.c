@@ -108,6 +108,7 @@ static int run_plan(struct vm_work *work, bool *ret_done, struct error *err)
     bool later = false;
     int result = spawns ? prepare_start(work, &later, err) : 0;
     if (later) {
+        work->keep_record = true;
         *ret_done = true;
         return 0;
     }

@@ -304,6 +304,11 @@ static int explain_start_failure(struct vm_work *work, struct error *err)
     bool ended = process_wait(work->runtime->pidfd, why.code == ERR_TIMEOUT ? 0 : 500, &status, NULL) == 0;
     work->runtime->exit_status = status;
     vm_last_words(work, words, sizeof words);
+    if (ended && status == 0) {
+        /* The guest was quicker than we: it booted, and ended its VM already. */
+        work->row.boot_done = work->row.boot_wanted;
+        return 0;
+    }
     if (!ended) {
         return words[0] == '\0' ? -1 : error_set(err, why.code, "%.400s; its last words: %s", why.message, words);
     }

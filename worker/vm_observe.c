@@ -155,6 +155,12 @@ static void observe_vmm(struct vm_work *work)
 static int observe_taps(struct vm_work *work, struct error *err)
 {
     char alias[LINK_ALIAS_MAX];
+    struct link_info bridge = {.index = 0};
+    bool has_bridge = false;
+    if (work->row.interface_count > 0 &&
+        link_get(work->worker->config->network.bridge, &bridge, &has_bridge, err) != 0) {
+        return -1;
+    }
     (void)snprintf(alias, sizeof alias, "%s:%s", work->worker->mark, work->row.id);
     for (size_t i = 0; i < work->row.interface_count; i++) {
         struct link_info link;
@@ -163,6 +169,7 @@ static int observe_taps(struct vm_work *work, struct error *err)
             return -1;
         }
         work->observed.tap_present[i] = found && strcmp(link.alias, alias) == 0;
+        work->observed.tap_astray[i] = has_bridge && found && (link.master != bridge.index || !link.up || !link.isolated);
     }
     return 0;
 }

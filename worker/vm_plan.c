@@ -134,6 +134,12 @@ static void plan_running(const struct vm_wanted *wanted, const struct vm_observe
         add(plan, VM_OP_AWAIT_VMM);
         return;
     }
+    for (size_t i = 0; i < wanted->interface_count; i++) {
+        if (observed->tap_present[i] && observed->tap_astray[i]) {
+            add(plan, VM_OP_CREATE_TAP);
+            plan->ops[plan->count - 1].index = i;
+        }
+    }
     bool paused = observed->vmm_state == VMM_STATE_PAUSED;
     plan->state = wanted->desired == VM_WANT_PAUSED ? VM_PAUSED : VM_RUNNING;
     if (wanted->desired == VM_WANT_PAUSED && !paused) {

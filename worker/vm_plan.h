@@ -46,6 +46,7 @@ struct vm_observed {
     bool vmm_answers;         /* its API answered */
     enum vmm_state vmm_state; /* when it answered */
     bool tap_present[LIMIT_INTERFACES];
+    bool tap_astray[LIMIT_INTERFACES]; /* there, but not an isolated, up port of the bridge */
     bool run_dir_present;
     bool staged_present;
     bool cgroup_present;

@@ -164,6 +164,11 @@ static int write_observation(struct vm_work *work, enum vm_state state, const ch
         .boot_id = alive ? worker->boot_id : "",
         .boot_done = work->row.boot_done,
     };
+    if (work->keep_record) {
+        observation.pid = work->row.pid;
+        observation.start_time = work->row.start_time;
+        observation.boot_id = work->row.boot_id;
+    }
     if (vms_set_observed(worker->db, work->row.uid, &observation, ret_changed, err) != 0) {
         return -1;
     }
@@ -194,8 +199,11 @@ int vm_report(struct vm_work *work, enum vm_state state, struct error *err)
         return -1;
     }
     work->row.state = state;
-    work->row.pid = work->observed.process_alive ? work->runtime->pid : 0;
-    (void)snprintf(work->row.boot_id, sizeof work->row.boot_id, "%s", work->observed.process_alive ? work->worker->boot_id : "");
+    if (!work->keep_record) {
+        bool alive = work->observed.process_alive;
+        work->row.pid = alive ? work->runtime->pid : 0;
+        (void)snprintf(work->row.boot_id, sizeof work->row.boot_id, "%s", alive ? work->worker->boot_id : "");
+    }
     json_decref(work->old);
     work->old = NULL;
     if (json_parse(text, strlen(text), &work->old, err) != 0) {

@@ -22,6 +22,7 @@ struct vm_work {
     bool failed;       /* an operation failed */
     bool start_failed; /* and with it the wanted boot, in this look */
     struct error error;
+    bool keep_record;  /* nothing was done yet: what is on record of an earlier process stays */
     bool exit_noted; /* exit_tier and exit_message tell how the process ended, in this look */
     const char *exit_tier;
     char exit_message[256];

@@ -97,8 +97,9 @@ static int reconcile_network(struct worker *worker, struct error *err)
 {
     enum network_state before = atomic_load(&worker->network_state);
     int result = network_reconcile(worker, err);
-    /* VMs that waited for the network, or failed to find out about it. */
-    if (before != atomic_load(&worker->network_state)) {
+    /* VMs that waited for the network, and TAPs that lost their bridge. */
+    bool remade = atomic_exchange(&worker->bridge_remade, false);
+    if (remade || before != atomic_load(&worker->network_state)) {
         look_at_everything(worker);
     }
     return result;
