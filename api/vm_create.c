@@ -70,6 +70,9 @@ static int check_image(struct api *api, const char *id, struct error *err)
     if (image.state != IMAGE_READY) {
         return error_set(err, ERR_IMAGE_NOT_READY, "image '%s' is %s", id, image_state_name(image.state));
     }
+    if (strstr(image.manifest, "\"arch\":\"x86_64\"") == NULL) {
+        return error_set(err, ERR_INVALID_CONFIG, "image '%s' is for another architecture than this host's, x86_64", id);
+    }
     return 0;
 }
 

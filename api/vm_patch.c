@@ -50,7 +50,7 @@ static int patch_machine(struct api *api, const json_t *body, struct vm_row *row
 }
 
 /* A merge patch (RFC 7396) of one level. */
-static int patch_labels(json_t *changes, struct vm_row *row, struct error *err)
+static int patch_labels(struct call *call, json_t *changes, struct vm_row *row, struct error *err)
 {
     AUTO_JSON *labels = NULL;
     const char *key = NULL;
@@ -70,6 +70,7 @@ static int patch_labels(json_t *changes, struct vm_row *row, struct error *err)
         }
     }
     if (json_object_size(labels) > LIMIT_LABELS) {
+        spec_faults_add(&call->faults, "body", "/labels", "the VM would have more than %d labels", LIMIT_LABELS);
         return error_set(err, ERR_INVALID_CONFIG, "the VM would have more than %d labels", LIMIT_LABELS);
     }
     char *text = json_text(labels);
@@ -87,7 +88,7 @@ static int patch(struct call *call, struct vm_row *row, bool *ret_done, struct e
     const char *desired_name = json_get_string(body, "desired_state");
     bool was_settled = vm_is_settled(row);
     if (vm_check_not_deleting(row, err) != 0 || patch_machine(call->api, body, row, err) != 0 ||
-        patch_labels(json_object_get(body, "labels"), row, err) != 0) {
+        patch_labels(call, json_object_get(body, "labels"), row, err) != 0) {
         return -1;
     }
     row->autostart = json_get_bool(body, "autostart", row->autostart);

@@ -9,4 +9,7 @@
 /* Does an interface of any VM have this MAC? */
 int interfaces_mac_taken(struct db *db, struct mac mac, bool *ret, struct error *err);
 
+/* The id of the VM that has the TAP of this name; *ret NULL when there is none, else owned by the caller. */
+int interfaces_vm_of_tap(struct db *db, const char *tap, char **ret, struct error *err);
+
 #endif

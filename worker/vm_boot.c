@@ -90,7 +90,8 @@ static int load_image(struct vm_work *work, struct boot_image *ret, struct error
 
 int vm_make_run_dir(struct vm_work *work, struct error *err)
 {
-    static const char *const leftovers[] = {"api.sock", "boot", "vmm.json", "console.log", "vmm.log"};
+    /* The console goes on over reboots: who follows it sees the next boot. */
+    static const char *const leftovers[] = {"api.sock", "boot", "vmm.json", "vmm.log"};
     char path[256];
     if (make_dir(work->dir, err) != 0 || console_make_fifos(work->dir, err) != 0) {
         return -1;

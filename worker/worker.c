@@ -6,6 +6,7 @@
 #include "core/limits.h"
 #include "db/facts.h"
 #include "db/images.h"
+#include "db/interfaces.h"
 #include "db/vms.h"
 #include "host/link.h"
 #include "host/nft.h"
@@ -29,7 +30,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-enum { API_RESTART_MS = 100, THREADS_MAX = 64, NETWORK_FOLD_MS = 20, TMPFS_MAGIC_NUMBER = 0x01021994 };
+enum { API_RESTART_MS = 100, THREADS_MAX = 64, NETWORK_FOLD_MS = 20, TAP_FOLD_MS = 50, TMPFS_MAGIC_NUMBER = 0x01021994 };
 
 struct main_loop {
     struct worker *worker;
@@ -234,11 +235,24 @@ static void on_api_process(struct main_loop *loop)
     loop->api_restart_ms = clock_monotonic_ms() + API_RESTART_MS;
 }
 
+/* A TAP was changed, by us or by someone else: its VM is looked at when the dust has settled. */
+static void on_tap(struct worker *worker, const char *name)
+{
+    AUTO_FREE char *id = NULL;
+    if (interfaces_vm_of_tap(worker->db, name, &id, NULL) == 0 && id != NULL) {
+        char key[QUEUE_KEY_MAX];
+        (void)snprintf(key, sizeof key, "vm/%s", id);
+        (void)queue_add_after(worker->queue, key, TAP_FOLD_MS);
+    }
+}
+
 static void on_link(const char *name, void *ctx)
 {
     struct worker *worker = ctx;
     if (name == NULL || strcmp(name, worker->config->network.bridge) == 0) {
         (void)queue_add_after(worker->queue, "network", NETWORK_FOLD_MS);
+    } else if (strncmp(name, worker->tap_prefix, strlen(worker->tap_prefix)) == 0) {
+        on_tap(worker, name);
     }
 }
 
