@@ -7,7 +7,10 @@
 #include "host/qmp.h"
 #include "host/vmm_common.h"
 
+#include <pthread.h>
+#include <stdint.h>
 #include <string.h>
+#include <x86intrin.h>
 
 /* reboot=t: a triple fault resets any machine. panic=-1: at once, so a dead guest is an ended VMM. */
 const char qemu_boot_args[] = "console=ttyS0 reboot=t panic=-1";
@@ -37,6 +40,32 @@ static void add_option(struct argv *argv, const char *before, const char *value,
     }
 }
 
+enum { TSC_MEASURE_US = 20000 };
+static unsigned tsc_khz;
+
+static void measure_tsc(void)
+{
+    int64_t begin = clock_monotonic_us();
+    uint64_t ticks = __rdtsc();
+    int64_t us;
+    do {
+        us = clock_monotonic_us() - begin;
+    } while (us < TSC_MEASURE_US);
+    tsc_khz = (unsigned)((__rdtsc() - ticks) * 1000 / (uint64_t)us);
+}
+
+/*
+ * Without KVM there is no paravirtual clock, and microvm's reduced ACPI has no timer interrupt to fall back on: a
+ * Linux guest measures its TSC by polling the PIT, and when the host is busy for a moment meanwhile, the guest waits for
+ * its first tick for ever. An emulated TSC is the host's, so its rate can be told.
+ */
+static unsigned emulated_tsc_khz(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, measure_tsc);
+    return tsc_khz;
+}
+
 /* Firecracker names the root device on the command line by itself; one image must boot under both. */
 static void add_kernel(struct argv *argv, const struct vmm_spec *spec)
 {
@@ -52,7 +81,11 @@ static void add_kernel(struct argv *argv, const struct vmm_spec *spec)
         argv_add(argv, spec->initrd);
     }
     argv_add(argv, "-append");
-    argv_addf(argv, "%s%s", spec->boot_args, root);
+    if (spec->accel == VMM_ACCEL_TCG) {
+        argv_addf(argv, "tsc_early_khz=%u %s%s", emulated_tsc_khz(), spec->boot_args, root);
+    } else {
+        argv_addf(argv, "%s%s", spec->boot_args, root);
+    }
 }
 
 /* The guest is told of an error of the host's disk; QEMU's default for a full disk is to stop the guest. */
