@@ -29,7 +29,8 @@ struct runtime {
     bool guest_elements;
     bool kill_sent;
     bool forced;
-    int64_t shutdown_sent_ms; /* -1: not sent */
+    int64_t shutdown_sent_ms; /* first; -1: not sent */
+    int64_t shutdown_last_ms;
     int64_t start_us;         /* when the last start began */
     struct runtime_timing *timings; /* of the last start; NULL before */
     size_t timing_count;

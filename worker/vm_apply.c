@@ -71,7 +71,14 @@ static int call_timeout_ms(const struct vm_work *work)
 static int shutdown_guest(struct vm_work *work, struct error *err)
 {
     const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
-    work->runtime->shutdown_sent_ms = clock_monotonic_ms();
+    bool again = work->runtime->shutdown_sent_ms >= 0;
+    work->runtime->shutdown_last_ms = clock_monotonic_ms();
+    if (again) {
+        /* A guest that never listens makes Firecracker refuse at last: that is no failure, the deadline comes anyway. */
+        (void)driver->shutdown(work->dir, call_timeout_ms(work), NULL);
+        return 0;
+    }
+    work->runtime->shutdown_sent_ms = work->runtime->shutdown_last_ms;
     return driver->shutdown(work->dir, call_timeout_ms(work), err);
 }
 

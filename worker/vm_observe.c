@@ -220,6 +220,7 @@ void vm_work_want(struct vm_work *work)
         .guest_elements = runtime->guest_elements,
         .stop_timeout_ms = row->stop_timeout_ms < 0 ? default_ms : row->stop_timeout_ms,
         .shutdown_sent_ms = runtime->shutdown_sent_ms,
+        .shutdown_last_ms = runtime->shutdown_last_ms,
         .now_ms = clock_monotonic_ms(),
     };
 }

@@ -98,12 +98,17 @@ static void plan_end(const struct vm_wanted *wanted, const struct vm_observed *o
         add(plan, VM_OP_KILL_VMM);
     } else if (wanted->shutdown_sent_ms < 0) {
         add(plan, VM_OP_SHUTDOWN_GUEST);
-        plan->look_again_ms = wanted->now_ms + wanted->stop_timeout_ms;
+        plan->look_again_ms = wanted->now_ms + (wanted->stop_timeout_ms < VM_ASK_AGAIN_MS ? wanted->stop_timeout_ms : VM_ASK_AGAIN_MS);
     } else if (wanted->now_ms >= deadline_ms) {
         plan->forced = true;
         add(plan, VM_OP_KILL_VMM);
     } else {
-        plan->look_again_ms = deadline_ms;
+        int64_t again_ms = wanted->shutdown_last_ms + VM_ASK_AGAIN_MS;
+        if (wanted->now_ms >= again_ms && can_ask) {
+            add(plan, VM_OP_SHUTDOWN_GUEST);
+            again_ms = wanted->now_ms + VM_ASK_AGAIN_MS;
+        }
+        plan->look_again_ms = again_ms > wanted->now_ms && again_ms < deadline_ms ? again_ms : deadline_ms;
     }
 }
 

@@ -64,9 +64,13 @@ struct vm_wanted {
     bool start_failed;   /* the wanted boot was tried and failed: clean up and stay failed */
     bool guest_elements; /* firewall elements may be there */
     int64_t stop_timeout_ms;
-    int64_t shutdown_sent_ms; /* -1: not sent to this process */
+    int64_t shutdown_sent_ms; /* first, to this process; -1: not sent */
+    int64_t shutdown_last_ms; /* last */
     int64_t now_ms;
 };
+
+/* A guest that is just booting does not hear; it is asked again. Slower than the repetition that systemd takes as "now". */
+enum { VM_ASK_AGAIN_MS = 2000 };
 
 enum { VM_PLAN_OPS_MAX = 16 + LIMIT_INTERFACES };
 

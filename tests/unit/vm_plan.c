@@ -124,7 +124,18 @@ START_TEST(stop_asks_waits_and_forces)
     ck_assert_int_eq(plan.ops[0].type, VM_OP_SHUTDOWN_GUEST);
     ck_assert_int_eq(plan.state, VM_STOPPING);
     wanted.shutdown_sent_ms = wanted.now_ms;
-    wanted.now_ms += 4999;
+    wanted.shutdown_last_ms = wanted.now_ms;
+    wanted.now_ms += 1999;
+    make();
+    ck_assert_uint_eq(plan.count, 0);
+    ck_assert_int_eq(plan.look_again_ms, 102000);
+    wanted.now_ms += 1; /* once more, for a guest that was not listening yet */
+    make();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_SHUTDOWN_GUEST);
+    ck_assert_int_eq(plan.look_again_ms, 104000);
+    wanted.now_ms += 2999;
+    wanted.shutdown_last_ms = wanted.now_ms;
     make();
     ck_assert_uint_eq(plan.count, 0);
     ck_assert_int_eq(plan.look_again_ms, 105000);
