@@ -100,7 +100,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 static int load_config(const struct options *options, struct config **ret, struct error *err)
 {
     struct spec *spec = NULL;
-    if (spec_load(openapi_yaml_begin, (size_t)(openapi_yaml_end - openapi_yaml_begin), &spec, err) != 0) {
+    if (spec_load(openapi_yaml_begin, openapi_yaml_len, &spec, err) != 0) {
         return -1;
     }
     int result = config_load(spec, options->config_path, options->sets, options->set_count, ret, err);

@@ -123,9 +123,12 @@ int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **
                                          " JOIN vms v ON v.uid = i.vm_uid WHERE i.address > ?1"
                                          " ORDER BY i.address LIMIT ?2",
                                          err);
+    if (stmt == NULL) {
+        return -1;
+    }
     AUTO_FREE struct lease_row *rows = calloc(limit > 0 ? limit : 1, sizeof *rows);
-    if (stmt == NULL || rows == NULL) {
-        return stmt == NULL ? -1 : error_oom(err);
+    if (rows == NULL) {
+        return error_oom(err);
     }
     (void)sqlite3_bind_int64(stmt, 1, after);
     (void)sqlite3_bind_int64(stmt, 2, (int64_t)limit);
@@ -144,7 +147,8 @@ int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **
         (void)snprintf(row->iface_id, sizeof row->iface_id, "%s", (const char *)sqlite3_column_text(stmt, 2));
         (void)snprintf(row->mac, sizeof row->mac, "%s", (const char *)sqlite3_column_text(stmt, 3));
     }
-    *ret = TAKE_PTR(rows);
+    *ret = rows;
+    rows = NULL; // NOLINT(clang-analyzer-unix.Malloc): the caller's now
     *ret_count = count;
     return 0;
 }

@@ -123,13 +123,17 @@ static void api_process_free(struct api_process *process)
 static int open_all(struct api_process *process, pid_t parent, struct error *err)
 {
     char path[300];
-    if (read_config(&process->config, err) != 0 ||
-        drop_privileges(process->config->user, parent, err) != 0) {
+    struct config *config = NULL;
+    if (read_config(&config, err) != 0 || config == NULL) {
         return -1;
     }
-    log_set_level(process->config->log.level);
-    (void)snprintf(path, sizeof path, "%s/db/smartvm.db", process->config->state_dir);
-    size_t len = (size_t)(openapi_yaml_end - openapi_yaml_begin);
+    process->config = config;
+    if (drop_privileges(config->user, parent, err) != 0) {
+        return -1;
+    }
+    log_set_level(config->log.level);
+    (void)snprintf(path, sizeof path, "%s/db/smartvm.db", config->state_dir);
+    const size_t len = openapi_yaml_len;
     if (spec_load(openapi_yaml_begin, len, &process->spec, err) != 0 ||
         db_open(path, DB_API, &process->db, err) != 0) {
         return -1;

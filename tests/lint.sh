@@ -15,8 +15,9 @@ result() {
     if [ "$2" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "FAILED $1"; fi
 }
 
+# varFuncNullUB: NULL ends the arguments of log_event(); POSIX makes it a pointer (void *).
 cppcheck --quiet --std=c11 --language=c -j "$jobs" --enable=warning,performance,portability --inline-suppr \
-    --suppress=missingIncludeSystem --suppress=checkersReport --library=gnu --error-exitcode=1 -D_GNU_SOURCE \
+    --suppress=missingIncludeSystem --suppress=checkersReport --suppress=varFuncNullUB --library=gnu --error-exitcode=1 -D_GNU_SOURCE \
     -I "$root" "${files[@]}"
 result cppcheck $?
 

@@ -117,7 +117,8 @@ static void observe_forwarding(struct network_work *work)
 static bool is_orphan_tap(const struct network_work *work, const char *name)
 {
     for (size_t i = 0; i < work->orphan_tap_count; i++) {
-        if (strcmp(work->orphan_taps[i], name) == 0) {
+        const char *orphan = work->orphan_taps[i];
+        if (orphan != NULL && strcmp(orphan, name) == 0) {
             return true;
         }
     }
@@ -248,6 +249,7 @@ static int apply_firewall(struct network_work *work, struct error *err)
     if (collect_guests(work, &guests, &count, err) != 0) {
         return -1;
     }
+    // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freed by its cleanup
     return nft_base_apply(&base, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, guests, count, err);
 }
 
@@ -354,16 +356,15 @@ static int publish(struct network_work *work, const struct error *failure, struc
 
 int network_reconcile(struct worker *worker, struct error *err)
 {
-    __attribute__((cleanup(network_work_free))) struct network_work work = {.worker = worker,
-                                                                            .bridge = worker->config->network.bridge};
+    struct network_work work = {.worker = worker, .bridge = worker->config->network.bridge};
     struct error failure = {0};
     int result = observe_and_apply(&work, &failure);
     atomic_store(&worker->network_state, result == 0 ? NETWORK_READY : NETWORK_FAILED);
     if (publish(&work, result == 0 ? NULL : &failure, err) != 0) {
-        return -1;
-    }
-    if (result != 0) {
+        result = -1;
+    } else if (result != 0) {
         *err = failure;
     }
+    network_work_free(&work);
     return result;
 }

@@ -114,7 +114,7 @@ static void note_drive(struct vm_work *work, const struct boot_image *image)
 
 int vm_stage_drives(struct vm_work *work, struct error *err)
 {
-    struct boot_image image;
+    struct boot_image image = {.rootfs_is_read_only = false};
     char dir[320];
     char target[340];
     enum drive_method method;

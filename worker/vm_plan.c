@@ -88,20 +88,18 @@ static void plan_delete(const struct vm_wanted *wanted, const struct vm_observed
 static void plan_end(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *plan)
 {
     int64_t deadline_ms = wanted->shutdown_sent_ms + wanted->stop_timeout_ms;
+    bool asked = wanted->shutdown_sent_ms >= 0;
     bool can_ask = observed->vmm_answers && observed->vmm_state == VMM_STATE_RUNNING;
     plan->state = VM_STOPPING;
     if (wanted->stop_timeout_ms == 0) {
         add(plan, VM_OP_KILL_VMM);
-    } else if (wanted->shutdown_sent_ms < 0 && !can_ask) {
+    } else if (asked ? wanted->now_ms >= deadline_ms : !can_ask) {
         /* A guest that is paused, or whose VMM does not answer, can't do what it is asked. */
         plan->forced = true;
         add(plan, VM_OP_KILL_VMM);
-    } else if (wanted->shutdown_sent_ms < 0) {
+    } else if (!asked) {
         add(plan, VM_OP_SHUTDOWN_GUEST);
         plan->look_again_ms = wanted->now_ms + (wanted->stop_timeout_ms < VM_ASK_AGAIN_MS ? wanted->stop_timeout_ms : VM_ASK_AGAIN_MS);
-    } else if (wanted->now_ms >= deadline_ms) {
-        plan->forced = true;
-        add(plan, VM_OP_KILL_VMM);
     } else {
         int64_t again_ms = wanted->shutdown_last_ms + VM_ASK_AGAIN_MS;
         if (wanted->now_ms >= again_ms && can_ask) {

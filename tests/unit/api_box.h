@@ -59,7 +59,7 @@ static inline void box_set_subnet(const char *subnet)
 
 static inline size_t box_document_len(void)
 {
-    return (uintptr_t)openapi_yaml_end - (uintptr_t)openapi_yaml_begin;
+    return openapi_yaml_len;
 }
 
 static inline void box_open(void)

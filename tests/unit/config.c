@@ -17,7 +17,7 @@ static char path[64];
 
 static void set_up(void)
 {
-    size_t len = (size_t)(openapi_yaml_end - openapi_yaml_begin);
+    size_t len = openapi_yaml_len;
     ck_assert_msg(spec_load(openapi_yaml_begin, len, &spec, &err) == 0, "%s", err.message);
     config = NULL;
     (void)strcpy(path, "/tmp/config-test-XXXXXX");
