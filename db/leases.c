@@ -139,7 +139,7 @@ int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **
             break;
         }
         if (result != STATEMENT_ROW) {
-            return -1;
+            return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup
         }
         struct lease_row *row = &rows[count++];
         row->address = (uint32_t)sqlite3_column_int64(stmt, 0);
@@ -147,8 +147,7 @@ int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **
         (void)snprintf(row->iface_id, sizeof row->iface_id, "%s", (const char *)sqlite3_column_text(stmt, 2));
         (void)snprintf(row->mac, sizeof row->mac, "%s", (const char *)sqlite3_column_text(stmt, 3));
     }
-    *ret = rows;
-    rows = NULL; // NOLINT(clang-analyzer-unix.Malloc): the caller's now
+    *ret = TAKE_PTR(rows);
     *ret_count = count;
     return 0;
 }

@@ -5,6 +5,7 @@ set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${SMARTVM_TEST_BUILD:-$root/build-tests}
+export SMARTVM_TEST_BUILD=$build
 jobs=$(nproc)
 program_limit_s=300
 parts=(unit host api deploy lint)
@@ -208,7 +209,7 @@ for part in "${wanted[@]}"; do
     say "== $part"
     case $part in
         host | api | deploy) get_firecracker ;;&
-        host | api) build_image ;;&
+        host | api | deploy) build_image ;;&
         *) "part_$part" ;;
     esac
 done
