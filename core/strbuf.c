@@ -10,7 +10,7 @@ static bool make_room(struct strbuf *b, size_t more)
     if (b->failed) {
         return false;
     }
-    if (b->size - b->len > more) {
+    if (b->data != NULL && b->size - b->len > more) {
         return true;
     }
     size_t size = b->size == 0 ? 64 : b->size;

@@ -45,6 +45,7 @@ static inline int netns_try(const char *command, char *output)
         ck_assert(argc + 1 < ARRAY_LEN(argv));
         argv[argc++] = word;
     }
+    ck_assert(argv[0] != NULL);
     ck_assert(pipe2(ends, O_CLOEXEC) == 0);
     ck_assert(posix_spawn_file_actions_init(&actions) == 0);
     ck_assert(posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO) == 0);

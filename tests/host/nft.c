@@ -355,8 +355,8 @@ START_TEST(many_threads)
     pthread_t threads[THREADS];
     uint8_t numbers[THREADS];
     apply();
-    for (uint8_t i = 0; i < THREADS; i++) {
-        numbers[i] = i;
+    for (int i = 0; i < THREADS; i++) {
+        numbers[i] = (uint8_t)i;
         ck_assert(pthread_create(&threads[i], NULL, change_often, &numbers[i]) == 0);
     }
     for (int i = 0; i < THREADS; i++) {
