@@ -71,6 +71,7 @@ static inline uint16_t frame_checksum(uint32_t sum, const void *bytes, size_t le
 {
     const uint8_t *p = bytes;
     for (size_t i = 0; i < len; i++) {
+        // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): frames are filled from their first byte
         sum += (uint32_t)p[i] << (i % 2 == 0 ? 8 : 0);
     }
     while (sum >> 16 != 0) {

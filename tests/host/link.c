@@ -495,7 +495,7 @@ START_TEST(a_thousand_taps)
     (void)printf("link: tap_ensure %.2f ms, list of %zu %.1f ms, delete of 100 %.0f ms, of %d more %.0f ms\n",
                  (double)(made - start) / 1000 / MANY, count, (double)(listed - made) / 1000,
                  (double)(deleted - before) / 1000, MANY - 100, (double)(all_deleted - deleted) / 1000);
-    ck_assert_msg(deleted - before < 1000 * 1000, "100 TAPs took as long as one by one");
+    ck_assert_msg(deleted - before < 1000L * 1000, "100 TAPs took as long as one by one");
 }
 END_TEST
 
