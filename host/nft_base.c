@@ -2,6 +2,7 @@
 #include <stdio.h> /* libnftnl's headers need it */
 
 #include "host/nft_elements.h"
+#include "host/nft_expr.h"
 #include "host/nft_rules.h"
 
 #include <arpa/inet.h>
@@ -15,10 +16,10 @@
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
-static void put_table(struct nft_batch *b, uint16_t type, uint16_t family, const char *mark)
+static void put_table(struct nft_batch *b, uint16_t type, const struct nft_family_row *row, const char *mark)
 {
-    struct nlmsghdr *h = nft_batch_add(b, type, family, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0,
-                                       "table %s %.32s", family == NFPROTO_INET ? "inet" : "bridge", mark);
+    struct nlmsghdr *h = nft_batch_add(b, type, row->family, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0,
+                                       "table %s %.32s", row->word, mark);
     if (h != NULL) {
         mnl_attr_put_strz(h, NFTA_TABLE_NAME, mark);
         nft_batch_close(b);
@@ -29,8 +30,8 @@ static void put_table(struct nft_batch *b, uint16_t type, uint16_t family, const
 static void put_deletion(struct nft_batch *b, const char *mark)
 {
     for (size_t i = 0; i < ARRAY_LEN(nft_families); i++) {
-        put_table(b, NFT_MSG_NEWTABLE, nft_families[i], mark);
-        put_table(b, NFT_MSG_DELTABLE, nft_families[i], mark);
+        put_table(b, NFT_MSG_NEWTABLE, &nft_families[i], mark);
+        put_table(b, NFT_MSG_DELTABLE, &nft_families[i], mark);
     }
 }
 
@@ -66,18 +67,25 @@ static void put_set(struct nft_batch *b, const struct nft_set_row *row, const ch
     }
 }
 
+static void put_hook(struct nlmsghdr *h, const struct nft_chain_row *row)
+{
+    mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, row->type);
+    mnl_attr_put_u32(h, NFTA_CHAIN_POLICY, htonl(NF_ACCEPT));
+    struct nlattr *hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
+    mnl_attr_put_u32(h, NFTA_HOOK_HOOKNUM, htonl(row->hook));
+    mnl_attr_put_u32(h, NFTA_HOOK_PRIORITY, htonl((uint32_t)row->priority));
+    mnl_attr_nest_end(h, hook);
+}
+
 static void put_chain(struct nft_batch *b, const struct nft_chain_row *row, const char *mark)
 {
     struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_NEWCHAIN, row->family, NLM_F_CREATE, "chain %s", row->name);
     if (h != NULL) {
         mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, mark);
         mnl_attr_put_strz(h, NFTA_CHAIN_NAME, row->name);
-        mnl_attr_put_strz(h, NFTA_CHAIN_TYPE, row->type);
-        mnl_attr_put_u32(h, NFTA_CHAIN_POLICY, htonl(NF_ACCEPT));
-        struct nlattr *hook = mnl_attr_nest_start(h, NFTA_CHAIN_HOOK);
-        mnl_attr_put_u32(h, NFTA_HOOK_HOOKNUM, htonl(row->hook));
-        mnl_attr_put_u32(h, NFTA_HOOK_PRIORITY, htonl((uint32_t)row->priority));
-        mnl_attr_nest_end(h, hook);
+        if (row->type != NULL) {
+            put_hook(h, row);
+        }
         nft_batch_close(b);
     }
 }
@@ -94,7 +102,8 @@ static bool set_comment(struct nftnl_rule *rule, const char *comment)
     return ok;
 }
 
-static void put_rule(struct nft_batch *b, const struct nft_rule_row *row, const struct nft_base *base)
+static void put_rule(struct nft_batch *b, uint16_t family, const struct nft_rule_row *row,
+                     const struct nft_base *base)
 {
     char comment[NFT_COMMENT_MAX];
     struct nft_rule_builder builder = {.rule = nftnl_rule_alloc()};
@@ -108,7 +117,7 @@ static void put_rule(struct nft_batch *b, const struct nft_rule_row *row, const 
                      !set_comment(builder.rule, comment);
     row->build(&builder, base);
     b->failed = b->failed || builder.failed;
-    struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_NEWRULE, row->family, NLM_F_CREATE | NLM_F_APPEND,
+    struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND,
                                        "rule %s of chain %s", row->name, row->chain);
     if (h != NULL) {
         nftnl_rule_nlmsg_build_payload(h, builder.rule);
@@ -122,13 +131,24 @@ static bool is_wanted(const struct nft_rule_row *row, const struct nft_base *bas
     return row->wanted == NULL || row->wanted(base);
 }
 
+static void put_rules(struct nft_batch *b, const struct nft_base *base)
+{
+    for (size_t i = 0; i < ARRAY_LEN(nft_families); i++) {
+        for (const struct nft_rule_row *row = nft_families[i].rules; row->chain != NULL; row++) {
+            if (is_wanted(row, base)) {
+                put_rule(b, nft_families[i].family, row, base);
+            }
+        }
+    }
+}
+
 int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count,
                    const struct nft_guest *guests, size_t guest_count, struct error *err)
 {
     AUTO_NFT_BATCH b = NFT_BATCH_INIT;
     put_deletion(&b, base->mark);
     for (size_t i = 0; i < ARRAY_LEN(nft_families); i++) {
-        put_table(&b, NFT_MSG_NEWTABLE, nft_families[i], base->mark);
+        put_table(&b, NFT_MSG_NEWTABLE, &nft_families[i], base->mark);
     }
     for (size_t i = 0; i < ARRAY_LEN(nft_sets); i++) {
         put_set(&b, &nft_sets[i], base->mark, (uint32_t)i + 1);
@@ -136,11 +156,7 @@ int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size
     for (size_t i = 0; i < ARRAY_LEN(nft_chains); i++) {
         put_chain(&b, &nft_chains[i], base->mark);
     }
-    for (size_t i = 0; i < ARRAY_LEN(nft_rules); i++) {
-        if (is_wanted(&nft_rules[i], base)) {
-            put_rule(&b, &nft_rules[i], base);
-        }
-    }
+    put_rules(&b, base);
     nft_put_uplinks(&b, NFT_MSG_NEWSETELEM, base->mark, uplinks, uplink_count);
     nft_put_guests(&b, NFT_MSG_NEWSETELEM, base->mark, guests, guest_count);
     return nft_batch_commit(&b, base->mark, err);
@@ -158,6 +174,17 @@ struct found_chain {
     bool ok;
 };
 
+static bool chain_matches(const struct nftnl_chain *chain, const struct nft_chain_row *row)
+{
+    const char *type = nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE);
+    if (row->type == NULL || type == NULL) {
+        return row->type == type;
+    }
+    return strcmp(type, row->type) == 0 && nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM) == row->hook &&
+           nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO) == row->priority &&
+           nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_ACCEPT;
+}
+
 static void check_chain(const struct nlmsghdr *h, void *ctx)
 {
     struct found_chain *found = ctx;
@@ -166,11 +193,7 @@ static void check_chain(const struct nlmsghdr *h, void *ctx)
         return;
     }
     if (nftnl_chain_nlmsg_parse(h, chain) == 0) {
-        const char *type = nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE);
-        found->ok = type != NULL && strcmp(type, found->row->type) == 0 &&
-                    nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM) == found->row->hook &&
-                    nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO) == found->row->priority &&
-                    nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_ACCEPT;
+        found->ok = chain_matches(chain, found->row);
     }
     nftnl_chain_free(chain);
 }
@@ -198,7 +221,7 @@ static void check_set(const struct nlmsghdr *h, void *ctx)
 /* Rules come chain by chain and in order, but the chains in any order. */
 struct found_rules {
     const struct nft_base *base;
-    uint16_t family;
+    const struct nft_family_row *family;
     size_t found[NFT_CHAIN_COUNT]; /* rules so far, by chain */
     bool ok;
 };
@@ -207,10 +230,8 @@ struct found_rules {
 static const struct nft_rule_row *nth_rule(const struct found_rules *found, const char *chain,
                                            size_t position)
 {
-    for (size_t i = 0; i < ARRAY_LEN(nft_rules); i++) {
-        const struct nft_rule_row *row = &nft_rules[i];
-        if (row->family == found->family && strcmp(row->chain, chain) == 0 && is_wanted(row, found->base) &&
-            position-- == 0) {
+    for (const struct nft_rule_row *row = found->family->rules; row->chain != NULL; row++) {
+        if (strcmp(row->chain, chain) == 0 && is_wanted(row, found->base) && position-- == 0) {
             return row;
         }
     }
@@ -240,7 +261,7 @@ static bool rule_matches(struct found_rules *found, const struct nftnl_rule *rul
         return false;
     }
     for (size_t i = 0; i < ARRAY_LEN(nft_chains); i++) {
-        if (nft_chains[i].family == found->family && strcmp(nft_chains[i].name, chain) == 0) {
+        if (nft_chains[i].family == found->family->family && strcmp(nft_chains[i].name, chain) == 0) {
             const struct nft_rule_row *row = nth_rule(found, chain, found->found[i]++);
             if (row == NULL) {
                 return false;
@@ -302,13 +323,14 @@ static int check_rules(struct mnl_socket *nl, const struct nft_base *base, bool 
 {
     int result = 0;
     for (size_t i = 0; i < ARRAY_LEN(nft_families) && result == 0 && *ok; i++) {
-        struct found_rules found = {.base = base, .family = nft_families[i], .found = {0}, .ok = true};
-        result = query(nl, NFT_MSG_GETRULE, found.family, NLM_F_DUMP, base->mark, NULL, check_rule, &found);
+        struct found_rules found = {.base = base, .family = &nft_families[i], .found = {0}, .ok = true};
+        result = query(nl, NFT_MSG_GETRULE, found.family->family, NLM_F_DUMP, base->mark, NULL, check_rule,
+                       &found);
         *ok = found.ok;
         for (size_t c = 0; c < ARRAY_LEN(nft_chains); c++) {
             const struct nft_chain_row *chain = &nft_chains[c];
-            *ok = *ok &&
-                  (chain->family != found.family || nth_rule(&found, chain->name, found.found[c]) == NULL);
+            *ok = *ok && (chain->family != found.family->family ||
+                          nth_rule(&found, chain->name, found.found[c]) == NULL);
         }
     }
     return result;

@@ -5,7 +5,7 @@
 
 #include "host/nft.h"
 
-struct nftnl_rule;
+struct nft_rule_builder;
 
 enum {
     NFT_COMMENT_MAX = 64,
@@ -32,19 +32,12 @@ struct nft_set_row {
 struct nft_chain_row {
     uint16_t family;
     const char *name;
-    const char *type;
+    const char *type; /* NULL: a chain without a hook, for rules to jump to */
     uint32_t hook;
     int32_t priority;
 };
 
-/* A rule being built; `failed` when out of memory. */
-struct nft_rule_builder {
-    struct nftnl_rule *rule;
-    bool failed;
-};
-
 struct nft_rule_row {
-    uint16_t family;
     const char *chain;
     const char *name; /* unique in the chain; begins the comment */
     void (*build)(struct nft_rule_builder *b, const struct nft_base *base);
@@ -52,11 +45,19 @@ struct nft_rule_row {
 };
 
 enum { NFT_SET_UPLINK, NFT_SET_GUEST4, NFT_SET_COUNT };
-enum { NFT_CHAIN_COUNT = 4, NFT_RULE_COUNT = 16 };
-extern const uint16_t nft_families[2];
+enum { NFT_CHAIN_COUNT = 4, NFT_FAMILY_COUNT = 2 };
 extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
 extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
-extern const struct nft_rule_row nft_rules[NFT_RULE_COUNT]; /* in the order of their chains */
+
+/* One of the two tables. */
+struct nft_family_row {
+    uint16_t family;
+    const char *word;
+    const struct nft_rule_row *rules; /* in the order of their chains; ends with a row without a chain */
+};
+extern const struct nft_family_row nft_families[NFT_FAMILY_COUNT];
+extern const struct nft_rule_row nft_inet_rules[];   /* host/nft_rules_inet.c */
+extern const struct nft_rule_row nft_bridge_rules[]; /* host/nft_rules_bridge.c */
 
 /* "<name> <version> <digest of base>" */
 void nft_rule_comment(const struct nft_rule_row *row, const struct nft_base *base, char ret[NFT_COMMENT_MAX]);

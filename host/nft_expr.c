@@ -1,0 +1,145 @@
+#include "host/nft_expr.h"
+
+#include <stdio.h> /* libnftnl's headers need it */
+#include "host/nft_rules.h"
+
+#include <arpa/inet.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <string.h>
+
+struct nftnl_expr *nft_expr_add(struct nft_rule_builder *b, const char *name)
+{
+    struct nftnl_expr *expr = b->failed ? NULL : nftnl_expr_alloc(name);
+    if (expr == NULL) {
+        b->failed = true;
+        return NULL;
+    }
+    nftnl_rule_add_expr(b->rule, expr);
+    return expr;
+}
+
+static void set_data(struct nft_rule_builder *b, struct nftnl_expr *expr, uint16_t attr, const void *data,
+                     size_t len)
+{
+    if (nftnl_expr_set(expr, attr, data, (uint32_t)len) != 0) {
+        b->failed = true;
+    }
+}
+
+void nft_expr_meta(struct nft_rule_builder *b, uint32_t key, uint32_t reg)
+{
+    struct nftnl_expr *e = nft_expr_add(b, "meta");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, reg);
+    }
+}
+
+void nft_expr_payload(struct nft_rule_builder *b, uint32_t header, uint32_t offset, uint32_t len,
+                      uint32_t reg)
+{
+    struct nftnl_expr *e = nft_expr_add(b, "payload");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, header);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, len);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
+    }
+}
+
+void nft_expr_cmp(struct nft_rule_builder *b, uint32_t op, const void *data, size_t len)
+{
+    struct nftnl_expr *e = nft_expr_add(b, "cmp");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
+        set_data(b, e, NFTNL_EXPR_CMP_DATA, data, len);
+    }
+}
+
+void nft_expr_mask(struct nft_rule_builder *b, uint32_t bits)
+{
+    const uint32_t none = 0;
+    struct nftnl_expr *e = nft_expr_add(b, "bitwise");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof bits);
+        set_data(b, e, NFTNL_EXPR_BITWISE_MASK, &bits, sizeof bits);
+        set_data(b, e, NFTNL_EXPR_BITWISE_XOR, &none, sizeof none);
+    }
+}
+
+void nft_expr_in_set(struct nft_rule_builder *b, const char *set)
+{
+    struct nftnl_expr *e = nft_expr_add(b, "lookup");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+        if (nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set) != 0) {
+            b->failed = true;
+        }
+    }
+}
+
+void nft_expr_verdict(struct nft_rule_builder *b, uint32_t value)
+{
+    struct nftnl_expr *e = nft_expr_add(b, "immediate");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, value);
+    }
+}
+
+void nft_expr_count_and_drop(struct nft_rule_builder *b)
+{
+    (void)nft_expr_add(b, "counter");
+    nft_expr_verdict(b, NF_DROP);
+}
+
+void nft_expr_interface_is(struct nft_rule_builder *b, uint32_t key, const char *name)
+{
+    char padded[NFT_IFNAME_BYTES] = {0};
+    memcpy(padded, name, strnlen(name, sizeof padded - 1));
+    nft_expr_meta(b, key, NFT_REG_1);
+    nft_expr_cmp(b, NFT_CMP_EQ, padded, sizeof padded);
+}
+
+void nft_expr_is_ipv4(struct nft_rule_builder *b)
+{
+    const uint8_t ipv4 = NFPROTO_IPV4;
+    nft_expr_meta(b, NFT_META_NFPROTO, NFT_REG_1);
+    nft_expr_cmp(b, NFT_CMP_EQ, &ipv4, sizeof ipv4);
+}
+
+void nft_expr_ipv4_in(struct nft_rule_builder *b, uint32_t offset, struct ipv4_net net)
+{
+    const uint32_t address = htonl(net.address);
+    nft_expr_is_ipv4(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, offset, sizeof address, NFT_REG_1);
+    if (net.prefix < 32) {
+        nft_expr_mask(b, htonl(ipv4_mask(net.prefix)));
+    }
+    nft_expr_cmp(b, NFT_CMP_EQ, &address, sizeof address);
+}
+
+void nft_expr_is_answer(struct nft_rule_builder *b)
+{
+    const uint32_t none = 0;
+    struct nftnl_expr *e = nft_expr_add(b, "ct");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+    }
+    nft_expr_mask(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+    nft_expr_cmp(b, NFT_CMP_NEQ, &none, sizeof none);
+}
+
+void nft_expr_from_tap(struct nft_rule_builder *b, const struct nft_base *base, uint32_t op)
+{
+    nft_expr_meta(b, NFT_META_IIFNAME, NFT_REG_1);
+    nft_expr_cmp(b, op, base->tap_prefix, strlen(base->tap_prefix));
+}
