@@ -89,12 +89,18 @@ int firecracker_parse_instance(const char *body, size_t len, enum vmm_state *ret
                      name == NULL ? "" : name);
 }
 
+static bool has_no_guest(pid_t pid)
+{
+    pid_t vcpu;
+    return firecracker_guest(pid, &vcpu) == VMM_GUEST_NONE;
+}
+
 static int call(const char *dir, int timeout_ms, const char *method, const char *target, const char *body,
                 struct unix_http_reply *ret, struct error *err)
 {
     char socket[LIMIT_SOCKET_PATH_BYTES];
     if (vmm_socket_path(dir, socket, err) != 0 ||
-        unix_http_call(socket, method, target, body, timeout_ms, ret, err) != 0) {
+        unix_http_call(socket, method, target, body, timeout_ms, has_no_guest, ret, err) != 0) {
         return -1;
     }
     if (ret->status / 100 != 2) {

@@ -8,6 +8,8 @@
 
 #include "host/vmm.h"
 
+#include <sys/types.h>
+
 extern const char firecracker_boot_args[];
 extern const char *const firecracker_noise[];
 extern const char *const firecracker_lead_ins[];
@@ -18,6 +20,13 @@ int firecracker_pause(const char *dir, int timeout_ms, struct error *err);
 int firecracker_resume(const char *dir, int timeout_ms, struct error *err);
 int firecracker_shutdown(const char *dir, int timeout_ms, struct error *err);
 int firecracker_version(const char *binary, char *ret, size_t size, struct error *err);
+
+/*
+ * By the names of its threads: fc_api and fc_vcpu N. Firecracker (seen in 1.12.1) hangs for ever when its guest ends while a request is under
+ * way: its main thread waits for that of the API, which waits for an answer of the main thread. So no request is sent before there are vCPUs,
+ * and a call whose answer fails to come looks here.
+ */
+enum vmm_guest firecracker_guest(pid_t pid, pid_t *ret_vcpu);
 
 /* The configuration file's text; *ret owned by the caller (free). */
 int firecracker_config(const struct vmm_spec *spec, char **ret, struct error *err);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum {
     STAT_BYTES = 1024,          /* the whole line: 52 numbers of at most 20 digits, and a name */
@@ -113,6 +114,15 @@ int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *e
     }
     *ret_pidfd = found == start_time && process_is_alive(pidfd) ? TAKE_FD(pidfd) : -1;
     return 0;
+}
+
+int process_watch_thread(pid_t pid, pid_t thread)
+{
+    const unsigned pidfd_thread = O_EXCL; /* PIDFD_THREAD of <linux/pidfd.h>, which Debian 12 does not have yet */
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%d", (int)pid, (int)thread);
+    AUTO_CLOSE int fd = pidfd_open(thread, pidfd_thread);
+    return fd >= 0 && access(path, F_OK) == 0 ? TAKE_FD(fd) : -1;
 }
 
 int process_signal(int pidfd, int signal, struct error *err)

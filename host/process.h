@@ -47,6 +47,12 @@ int process_spawn(const struct process_spec *spec, struct process *ret, struct e
  */
 int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd, struct error *err);
 
+/*
+ * A descriptor that gets readable when this thread of the process ends (PIDFD_THREAD of pidfd_open(2), Linux 6.9); -1 when the kernel can't do
+ * that or the thread is gone. Compared with /proc after it was opened, so it is never that of another process.
+ */
+int process_watch_thread(pid_t pid, pid_t thread);
+
 int process_signal(int pidfd, int signal, struct error *err); /* one that is gone already is no failure */
 bool process_is_alive(int pidfd);                             /* false for a zombie */
 

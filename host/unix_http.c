@@ -8,8 +8,12 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
-enum { URL_MAX = 256 };
+enum {
+    URL_MAX = 256,
+    PATIENCE_MS = 50, /* without an answer, before it is asked whether there is any hope */
+};
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
@@ -21,6 +25,11 @@ static void start_curl(void)
 static void cleanup_curl(CURL **curl)
 {
     curl_easy_cleanup(*curl);
+}
+
+static void cleanup_multi(CURLM **multi)
+{
+    (void)curl_multi_cleanup(*multi);
 }
 
 static void cleanup_slist(struct curl_slist **list)
@@ -44,6 +53,50 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *ctx)
     }
     strbuf_add_bytes(body, bytes, len);
     return body->failed ? 0 : len;
+}
+
+/* Called before the connection is made: keeps its descriptor. */
+static int note_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)purpose;
+    *(int *)ctx = fd;
+    return CURL_SOCKOPT_OK;
+}
+
+static bool is_hopeless(unix_http_hopeless *hopeless, int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    return hopeless != NULL && fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 &&
+           hopeless(peer.pid);
+}
+
+/* *ret_gone: given up, since the peer will never answer. */
+static CURLcode transfer(CURL *curl, unix_http_hopeless *hopeless, bool *ret_gone)
+{
+    int fd = -1;
+    int running = 1;
+    __attribute__((cleanup(cleanup_multi))) CURLM *multi = curl_multi_init();
+    (void)curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, note_socket);
+    (void)curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, &fd);
+    if (multi == NULL || curl_multi_add_handle(multi, curl) != CURLM_OK) {
+        return CURLE_OUT_OF_MEMORY;
+    }
+    CURLcode code = CURLE_OK;
+    while (!*ret_gone && curl_multi_perform(multi, &running) == CURLM_OK && running > 0) {
+        int active = 0;
+        (void)curl_multi_poll(multi, NULL, 0, PATIENCE_MS, &active);
+        *ret_gone = active == 0 && is_hopeless(hopeless, fd);
+    }
+    int left = 0;
+    const CURLMsg *message = curl_multi_info_read(multi, &left);
+    if (message != NULL) {
+        code = message->data.result;
+    } else if (running > 0 && !*ret_gone) {
+        code = CURLE_FAILED_INIT;
+    }
+    (void)curl_multi_remove_handle(multi, curl);
+    return code;
 }
 
 static int explain(CURL *curl, CURLcode code, const char *socket, int timeout_ms, struct error *err)
@@ -83,7 +136,7 @@ static void set_options(CURL *curl, const char *socket, const char *url, const c
 }
 
 int unix_http_call(const char *socket, const char *method, const char *target, const char *body,
-                   int timeout_ms, struct unix_http_reply *ret, struct error *err)
+                   int timeout_ms, unix_http_hopeless *hopeless, struct unix_http_reply *ret, struct error *err)
 {
     (void)pthread_once(&curl_once, start_curl);
     char url[URL_MAX];
@@ -100,7 +153,11 @@ int unix_http_call(const char *socket, const char *method, const char *target, c
     set_options(curl, socket, url, method, body, headers, timeout_ms);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &reply);
-    CURLcode code = curl_easy_perform(curl);
+    bool gone = false;
+    CURLcode code = transfer(curl, hopeless, &gone);
+    if (gone) {
+        return error_sys(err, ERR_VMM_FAILED, EOWNERDEAD, "no answer on %s, and none to come", socket);
+    }
     if (code != CURLE_OK) {
         return reply.failed ? error_oom(err) : explain(curl, code, socket, timeout_ms, err);
     }

@@ -28,10 +28,16 @@
 #include "core/net_addr.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 enum vmm_kind { VMM_FIRECRACKER, VMM_QEMU, VMM_KIND_COUNT_ };
 enum vmm_accel { VMM_ACCEL_KVM, VMM_ACCEL_TCG };
 enum vmm_state { VMM_STATE_STARTING, VMM_STATE_RUNNING, VMM_STATE_PAUSED };
+enum vmm_guest {
+    VMM_GUEST_UNKNOWN, /* the process is just starting, or gone */
+    VMM_GUEST_NONE,    /* not built yet, or ended */
+    VMM_GUEST_PRESENT
+};
 
 struct vmm_drive {
     const char *drive_id;
@@ -86,6 +92,13 @@ struct vmm_driver {
      * yet, does not hear it; Firecracker then says so from the fifth time on.
      */
     int (*shutdown)(const char *dir, int timeout_ms, struct error *err);
+
+    /*
+     * NULL, or what the process shows of its guest without being asked. A VMM that has this can hang when it is asked while its guest ends:
+     * it is asked only when there is a guest, and a call that turns out to be hopeless is VMM_FAILED with sys_errno EOWNERDEAD.
+     * *ret_vcpu: a thread that ends with the guest, when it is present; else -1.
+     */
+    enum vmm_guest (*guest)(pid_t pid, pid_t *ret_vcpu);
 
     /* "1.12.1", by running `<binary> --version` with a deadline of 5 s. */
     int (*version)(const char *binary, char *ret, size_t size, struct error *err);

@@ -67,6 +67,7 @@ struct runtime *runtimes_get(struct runtimes *runtimes, int64_t uid, const char 
         if (*p != NULL) {
             (*p)->uid = uid;
             (*p)->pidfd = -1;
+            (*p)->guest_fd = -1;
             (*p)->exit_status = -1;
             (*p)->shutdown_sent_ms = -1;
             (void)snprintf((*p)->id, sizeof(*p)->id, "%s", id);
@@ -108,6 +109,8 @@ int runtime_set_process(struct worker *worker, struct runtime *runtime, const st
     runtime->start_time = process->start_time;
     runtime->exit_status = -1;
     runtime->shutdown_sent_ms = -1;
+    runtime->answered = false;
+    runtime->guest_gone = false;
     runtime->kill_sent = false;
     runtime->forced = false;
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
@@ -124,8 +127,27 @@ void runtime_clear_process(struct runtime *runtime)
         (void)close(runtime->pidfd); /* leaves the epoll by itself: it is the only descriptor of that file */
         runtime->pidfd = -1;
     }
+    if (runtime->guest_fd >= 0) {
+        (void)close(runtime->guest_fd);
+        runtime->guest_fd = -1;
+    }
     runtime->pid = 0;
     runtime->start_time = 0;
+}
+
+bool runtime_watch_guest(struct worker *worker, struct runtime *runtime, pid_t vcpu)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
+                                .data.u64 = EPOLL_DATA(EPOLL_TAG_VMM, runtime->uid)};
+    if (runtime->guest_fd >= 0) {
+        return true;
+    }
+    AUTO_CLOSE int fd = process_watch_thread(runtime->pid, vcpu);
+    if (fd < 0 || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        return false;
+    }
+    runtime->guest_fd = TAKE_FD(fd);
+    return true;
 }
 
 void runtime_add_timing(struct runtime *runtime, const char *operation, const char *target, int64_t begin_us,

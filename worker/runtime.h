@@ -24,9 +24,12 @@ struct runtime {
     pid_t pid;
     uint64_t start_time;
     int64_t process_boot;
+    int guest_fd;    /* gets readable when its guest ends; -1: not watched */
     int exit_status; /* of the process that ended last: wait(2) status, -1 unknown */
     bool observed;   /* the host was searched for its process once */
     bool guest_elements;
+    bool answered;   /* the VMM of this process has answered once: it had a guest */
+    bool guest_gone; /* and the guest ended, but the VMM hung */
     bool kill_sent;
     bool forced;
     int64_t shutdown_sent_ms; /* first; -1: not sent */
@@ -48,6 +51,9 @@ bool runtimes_id(struct runtimes *runtimes, int64_t uid, char ret[64]);
 /* Takes over the pidfd and watches it: when the process ends, the VM's key is queued. */
 int runtime_set_process(struct worker *worker, struct runtime *runtime, const struct process *process, struct error *err);
 void runtime_clear_process(struct runtime *runtime);
+
+/* Watches a vCPU thread likewise: a VMM can hang when its guest ends, and then its own end is never seen. False when the kernel can't. */
+bool runtime_watch_guest(struct worker *worker, struct runtime *runtime, pid_t vcpu);
 
 void runtime_add_timing(struct runtime *runtime, const char *operation, const char *target, int64_t begin_us,
                         int64_t end_us);

@@ -9,7 +9,10 @@
 #include <string.h>
 
 /* A look leads to a plan, its application to another look; a VM that needs more rounds than this is queued again. */
-enum { ROUNDS_MAX = 6 };
+enum {
+    ROUNDS_MAX = 6,
+    UNWATCHED_LOOK_MS = 60000, /* at a guest whose end the kernel can't tell (before Linux 6.9): its VMM may hang then */
+};
 
 static void log_failure(const struct vm_work *work)
 {
@@ -160,6 +163,9 @@ static int reconcile(struct vm_work *work, struct error *err)
     }
     if (work->runtime == NULL) {
         return 0;
+    }
+    if (work->plan.look_again_ms < 0 && work->observed.guest_unwatched) {
+        work->plan.look_again_ms = clock_monotonic_ms() + UNWATCHED_LOOK_MS;
     }
     if (work->plan.look_again_ms >= 0) {
         char key[QUEUE_KEY_MAX];

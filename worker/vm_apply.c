@@ -7,6 +7,7 @@
 #include "worker/vm_boot.h"
 #include "worker/vm_work.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,17 @@ static int call_timeout_ms(const struct vm_work *work)
     return (int)work->worker->config->vmm.api_timeout_s * 1000;
 }
 
+/* A guest that ended just now needs no order any more: the next look sees it. */
+static int order(const struct vm_work *work, int (*call)(const char *dir, int timeout_ms, struct error *err), struct error *err)
+{
+    struct error why = {0};
+    if (call(work->dir, call_timeout_ms(work), &why) == 0 || why.sys_errno == EOWNERDEAD) {
+        return 0;
+    }
+    *err = why;
+    return -1;
+}
+
 static int shutdown_guest(struct vm_work *work, struct error *err)
 {
     const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
@@ -79,7 +91,7 @@ static int shutdown_guest(struct vm_work *work, struct error *err)
         return 0;
     }
     work->runtime->shutdown_sent_ms = work->runtime->shutdown_last_ms;
-    return driver->shutdown(work->dir, call_timeout_ms(work), err);
+    return order(work, driver->shutdown, err);
 }
 
 static int kill_vmm(struct vm_work *work, struct error *err)
@@ -89,8 +101,8 @@ static int kill_vmm(struct vm_work *work, struct error *err)
     if (runtime->pidfd < 0) {
         return 0;
     }
-    runtime->kill_sent = true;
-    runtime->forced = runtime->forced || work->plan.forced;
+    runtime->kill_sent = !runtime->guest_gone;
+    runtime->forced = !runtime->guest_gone && (runtime->forced || work->plan.forced);
     if (process_signal(runtime->pidfd, SIGKILL, err) != 0) {
         return -1;
     }
@@ -103,6 +115,9 @@ static int kill_vmm(struct vm_work *work, struct error *err)
         if (process_wait(runtime->pidfd, 100, &status, NULL) == 0 && status >= 0) {
             runtime->exit_status = status;
         }
+    }
+    if (runtime->guest_gone) {
+        runtime->exit_status = 0; /* as it would have ended */
     }
     return 0;
 }
@@ -167,9 +182,9 @@ static int run(struct vm_work *work, const struct vm_op *op, struct error *err)
     case VM_OP_AWAIT_VMM:
         return vm_await(work, err);
     case VM_OP_PAUSE_VMM:
-        return driver->pause(work->dir, call_timeout_ms(work), err);
+        return order(work, driver->pause, err);
     case VM_OP_RESUME_VMM:
-        return driver->resume(work->dir, call_timeout_ms(work), err);
+        return order(work, driver->resume, err);
     case VM_OP_SHUTDOWN_GUEST:
         return shutdown_guest(work, err);
     case VM_OP_KILL_VMM:

@@ -317,6 +317,44 @@ static int explain_start_failure(struct vm_work *work, struct error *err)
                      process_status_text(status, status_text), words[0] != '\0' ? words : "it said nothing");
 }
 
+/* Does it run? *ret_early: not yet, but soon; the guest is being built, or the VMM is between bind(2) and listen(2). */
+static int query_start(struct vm_work *work, const struct vmm_driver *driver, int64_t left_ms, bool *ret_early, struct error *err)
+{
+    enum vmm_state state = VMM_STATE_STARTING;
+    *ret_early = true;
+    if (driver->guest != NULL) {
+        pid_t vcpu;
+        *ret_early = driver->guest(work->runtime->pid, &vcpu) != VMM_GUEST_PRESENT;
+        return 0;
+    }
+    if (driver->query(work->dir, (int)left_ms, &state, err) == 0) {
+        *ret_early = state == VMM_STATE_STARTING;
+        return 0;
+    }
+    return err->sys_errno == ECONNREFUSED || err->sys_errno == ENOENT ? 0 : -1;
+}
+
+static int await_answer(struct vm_work *work, const struct vmm_driver *driver, int64_t deadline_ms, struct error *err)
+{
+    for (;;) {
+        bool early = false;
+        struct pollfd ended = {.fd = work->runtime->pidfd, .events = POLLIN};
+        int64_t left_ms = deadline_ms - clock_monotonic_ms();
+        if (left_ms <= 0) {
+            return error_set(err, ERR_TIMEOUT, "the VMM did not answer within %u s", work->worker->config->vmm.start_timeout_s);
+        }
+        if (query_start(work, driver, left_ms, &early, err) != 0) {
+            return -1;
+        }
+        if (!early) {
+            return 0;
+        }
+        if (poll(&ended, 1, 1) > 0) {
+            return error_set(err, ERR_VMM_START_FAILED, "the VMM ended before its guest ran");
+        }
+    }
+}
+
 int vm_await(struct vm_work *work, struct error *err)
 {
     int64_t deadline_ms = clock_monotonic_ms() + (int64_t)work->worker->config->vmm.start_timeout_s * 1000;
@@ -324,24 +362,14 @@ int vm_await(struct vm_work *work, struct error *err)
     if (notify < 0 || inotify_add_watch(notify, work->dir, IN_CREATE | IN_MOVED_TO) < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "%s could not be watched", work->dir);
     }
-    const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
     if (wait_for_socket(work, notify, deadline_ms, err) != 0) {
         return explain_start_failure(work, err);
     }
-    for (;;) {
-        struct error why = {0};
-        enum vmm_state state = VMM_STATE_STARTING;
-        int64_t left = deadline_ms - clock_monotonic_ms();
-        int rc = left > 0 ? driver->query(work->dir, (int)left, &state, &why) : error_set(&why, ERR_TIMEOUT, "the VMM did not answer within %u s", work->worker->config->vmm.start_timeout_s);
-        if (rc == 0 && state != VMM_STATE_STARTING) {
-            return 0;
-        }
-        /* Between bind(2) and listen(2), and while the guest is being built, it is too early: a millisecond, then again. */
-        bool early = rc == 0 || why.sys_errno == ECONNREFUSED || why.sys_errno == ENOENT;
-        struct pollfd ended = {.fd = work->runtime->pidfd, .events = POLLIN};
-        if (!early || poll(&ended, 1, 1) > 0) {
-            *err = why;
-            return explain_start_failure(work, err);
-        }
+    struct error why = {0};
+    if (await_answer(work, &vmm_drivers[work->choice.kind], deadline_ms, &why) != 0) {
+        *err = why;
+        return explain_start_failure(work, err);
     }
+    work->runtime->answered = true;
+    return 0;
 }

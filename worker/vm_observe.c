@@ -9,7 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { PIDS_MAX = 8 };
+enum {
+    PIDS_MAX = 8,
+    GUEST_GONE_MS = 200, /* for a VMM to end by itself after its guest */
+};
 
 static bool exists(const char *path)
 {
@@ -112,8 +115,9 @@ static void note_exit(struct vm_work *work)
     }
     work->exit_noted = true;
     work->exit_tier = tier;
-    (void)snprintf(work->exit_message, sizeof work->exit_message, "the VMM ended: %s%s%.160s",
-                   process_status_text(status, text), words[0] != '\0' ? "; its last words: " : "", words);
+    (void)snprintf(work->exit_message, sizeof work->exit_message, "the %s ended: %s%s%.160s",
+                   runtime->guest_gone ? "guest (whose VMM hung, and was killed)" : "VMM", process_status_text(status, text),
+                   words[0] != '\0' ? "; its last words: " : "", words);
     console_hub_remove(work->worker->consoles, work->row.uid);
     runtime_clear_process(runtime);
 }
@@ -137,15 +141,47 @@ static int observe_process(struct vm_work *work, struct error *err)
     return 0;
 }
 
+/* A VMM without a guest is one that is just starting, or, when it was seen running before, one whose guest has ended. */
+static bool had_guest(const struct vm_work *work)
+{
+    enum vm_state state = work->row.state;
+    return work->runtime->answered || state == VM_RUNNING || state == VM_PAUSED || state == VM_STOPPING;
+}
+
+static void query_vmm(struct vm_work *work, const struct vmm_driver *driver)
+{
+    struct error why = {0};
+    int timeout_ms = (int)work->worker->config->vmm.api_timeout_s * 1000;
+    pid_t vcpu = -1;
+    bool gone = driver->guest != NULL && driver->guest(work->runtime->pid, &vcpu) == VMM_GUEST_NONE;
+    if (vcpu > 0) {
+        work->observed.guest_unwatched = !runtime_watch_guest(work->worker, work->runtime, vcpu);
+    }
+    if (!gone) {
+        work->observed.vmm_answers = driver->query(work->dir, timeout_ms, &work->observed.vmm_state, &why) == 0;
+        gone = !work->observed.vmm_answers && why.sys_errno == EOWNERDEAD;
+    }
+    work->runtime->answered = work->runtime->answered || work->observed.vmm_answers;
+    if (!gone || !had_guest(work)) {
+        return;
+    }
+    /* Between the end of a guest and that of its VMM there is a moment; only a VMM that outlasts it hangs. */
+    if (process_wait(work->runtime->pidfd, GUEST_GONE_MS, &work->runtime->exit_status, NULL) == 0) {
+        note_exit(work);
+        work->observed.process_alive = false;
+    } else {
+        work->observed.guest_gone = true;
+        work->runtime->guest_gone = true;
+    }
+}
+
 static void observe_vmm(struct vm_work *work)
 {
     struct vm_boot_record record;
     if (!work->observed.process_alive || !vm_boot_record_read(work->dir, &record)) {
         return;
     }
-    int timeout_ms = (int)work->worker->config->vmm.api_timeout_s * 1000;
-    work->observed.vmm_answers =
-        vmm_drivers[record.kind].query(work->dir, timeout_ms, &work->observed.vmm_state, NULL) == 0;
+    query_vmm(work, &vmm_drivers[record.kind]);
     work->choice_known = true;
     work->choice.kind = record.kind;
     work->choice.accel = record.accel;

@@ -173,6 +173,9 @@ void vm_plan_make(const struct vm_wanted *wanted, const struct vm_observed *obse
     bool wanted_process = wanted->desired != VM_WANT_STOPPED && !wanted->start_failed;
     if (wanted->deleting) {
         plan_delete(wanted, observed, ret);
+    } else if (observed->guest_gone) {
+        ret->state = VM_STOPPING;
+        add(ret, VM_OP_KILL_VMM);
     } else if (wanted->start_failed && observed->process_alive) {
         ret->state = VM_FAILED;
         add(ret, VM_OP_KILL_VMM);

@@ -50,6 +50,8 @@ struct vm_observed {
     bool run_dir_present;
     bool staged_present;
     bool cgroup_present;
+    bool guest_unwatched; /* there is a guest, and the kernel can't tell of its end */
+    bool guest_gone;    /* the guest ended, and its VMM hangs: it only needs to be buried */
     bool host_rebooted; /* since the process was recorded */
 };
 

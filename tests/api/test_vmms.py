@@ -2,8 +2,9 @@
 
 import os
 import signal
+import threading
 
-from harness import OwnDaemonCase, eventually, is_alive, run
+from harness import OwnDaemonCase, ThemeCase, eventually, is_alive, limit, run, unix_socket
 
 
 class FailureTest(OwnDaemonCase):
@@ -114,3 +115,67 @@ class FailureTest(OwnDaemonCase):
             self.forget(body["id"])
         finally:
             run("umount", str(stage), check=False)
+
+
+class DeadlockTest(ThemeCase):
+    """
+    Firecracker 1.12.1 hangs for ever when its guest ends while a request to its API is under way (its vCPU threads are gone, and
+    its main thread waits for the API's). Nothing of that may be seen in a VM.
+    """
+
+    settings = {"vmm": {"api_timeout_s": 1}}
+
+    def press(self, vm):
+        """Asks that VMM without end, so that a request is always under way."""
+        path = str(self.daemon.run_dir / "vm" / vm / "api.sock")
+        stop = threading.Event()
+
+        def work():
+            while not stop.is_set():
+                try:
+                    with unix_socket(path, 1) as sock:
+                        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                        sock.recv(4096)
+                except OSError:
+                    stop.wait(0.001)
+
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+            self.addCleanup(thread.join)
+            self.addCleanup(stop.set)
+        return path
+
+    @limit(120)
+    def test_the_end_of_a_guest_that_was_asked(self):
+        for _ in range(4):
+            vm = self.create(mode="ctrlaltdel")
+            self.await_console(vm["id"], b"waiting")
+            self.press(vm["id"])
+            with self.quick(12):
+                stopped = self.act(vm["id"], "stop", {"timeout_seconds": 60}, wait=20)
+            self.assertEqual("graceful", stopped["last_exit"]["tier"])
+            self.doCleanups()
+
+    @limit(120)
+    def test_the_end_of_a_guest_by_itself(self):
+        for _ in range(4):
+            vm = self.create(mode="ctrlaltdel")
+            self.await_console(vm["id"], b"waiting")
+            path = self.press(vm["id"])
+            body = b'{"action_type": "SendCtrlAltDel"}'
+            with unix_socket(path, 5) as sock:
+                sock.sendall(b"PUT /actions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                self.assertIn(b" 204 ", sock.recv(4096))
+            ended = self.await_vm(vm["id"], lambda v: v["state"] in ("stopped", "failed"), "the end", 20)
+            self.assertIn("last_exit", ended)
+            self.doCleanups()
+
+    @limit(90)
+    def test_many_graceful_stops(self):
+        vms = [self.create(mode="ctrlaltdel")["id"] for _ in range(20)]
+        for vm in vms:
+            self.await_console(vm, b"waiting")
+        for vm in vms:
+            with self.quick(5):
+                self.assertEqual("graceful", self.act(vm, "stop", {"timeout_seconds": 60})["last_exit"]["tier"])

@@ -7,6 +7,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -342,6 +343,43 @@ START_TEST(a_thread_is_no_process)
 }
 END_TEST
 
+struct reader {
+    int fds[2];
+    _Atomic pid_t tid;
+};
+
+static void *read_a_byte(void *arg)
+{
+    struct reader *reader = arg;
+    char byte;
+    reader->tid = gettid();
+    ck_assert_int_eq(read(reader->fds[0], &byte, 1), 1);
+    return NULL;
+}
+
+START_TEST(the_end_of_a_thread_is_told)
+{
+    struct reader reader = {.tid = 0};
+    pthread_t thread;
+    ck_assert_int_eq(pipe(reader.fds), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, read_a_byte, &reader), 0);
+    while (reader.tid == 0) {
+        (void)usleep(100);
+    }
+    int fd = process_watch_thread(getpid(), reader.tid);
+    struct pollfd told = {.fd = fd, .events = POLLIN};
+    if (fd >= 0) { /* Linux 6.9 */
+        ck_assert_int_eq(poll(&told, 1, 50), 0);
+    }
+    ck_assert_int_eq(process_watch_thread(1, reader.tid), -1);
+    ck_assert_int_eq(write(reader.fds[1], "x", 1), 1);
+    if (fd >= 0) {
+        ck_assert_int_eq(poll(&told, 1, 5000), 1);
+    }
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
 START_TEST(waiting_has_a_deadline)
 {
     int write_end;
@@ -534,6 +572,7 @@ int main(void)
     tcase_add_test(tc, descriptors_may_be_numbered_like_each_other);
     tcase_add_test(tc, only_the_very_process_is_found_again);
     tcase_add_test(tc, a_thread_is_no_process);
+    tcase_add_test(tc, the_end_of_a_thread_is_told);
     tcase_add_test(tc, waiting_has_a_deadline);
     tcase_add_test(tc, a_name_cannot_confuse_the_start_time);
     tcase_add_test(tc, the_boot_id_is_a_uuid);

@@ -186,6 +186,23 @@ START_TEST(stopped_is_torn_down_in_order)
 }
 END_TEST
 
+START_TEST(a_vmm_that_outlives_its_guest_is_buried)
+{
+    const enum vm_desired all[] = {VM_WANT_RUNNING, VM_WANT_STOPPED, VM_WANT_PAUSED};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        set_running();
+        observed.vmm_answers = false;
+        observed.guest_gone = true;
+        wanted.desired = all[i];
+        make();
+        ck_assert_int_eq(plan.state, VM_STOPPING);
+        ck_assert_uint_eq(plan.count, 1);
+        ck_assert_int_eq(plan.ops[0].type, VM_OP_KILL_VMM);
+        ck_assert(!plan.forced);
+    }
+}
+END_TEST
+
 START_TEST(reboot_replaces_the_process)
 {
     set_running();
@@ -342,6 +359,7 @@ int main(void)
     tcase_add_test(tcase, kill_does_not_ask);
     tcase_add_test(tcase, paused_or_hung_guest_is_not_asked);
     tcase_add_test(tcase, stopped_is_torn_down_in_order);
+    tcase_add_test(tcase, a_vmm_that_outlives_its_guest_is_buried);
     tcase_add_test(tcase, reboot_replaces_the_process);
     tcase_add_test(tcase, ended_by_itself_is_not_started_again);
     tcase_add_test(tcase, host_reboot);
