@@ -19,7 +19,7 @@ static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
 static void start_curl(void)
 {
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    (void)curl_global_init(CURL_GLOBAL_NOTHING); /* nothing here speaks TLS */
 }
 
 static void cleanup_curl(CURL **curl)

@@ -1,7 +1,6 @@
 #include "worker/vm_boot.h"
 
 #include "core/cleanup.h"
-#include "core/clock.h"
 #include "core/json.h"
 #include "core/strbuf.h"
 #include "db/images.h"
@@ -13,10 +12,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 
 enum { STORE_PATH_MAX = 400 };
@@ -269,107 +266,4 @@ int vm_spawn(struct vm_work *work, struct error *err)
     }
     work->runtime->process_boot = work->row.boot_wanted;
     return runtime_set_process(work->worker, work->runtime, &process, err);
-}
-
-/* Waits until something happens in the runtime directory, or the process ends; at most until the deadline. */
-static int wait_for_socket(struct vm_work *work, int notify, int64_t deadline_ms, struct error *err)
-{
-    char path[256];
-    struct stat st;
-    (void)snprintf(path, sizeof path, "%s/api.sock", work->dir);
-    while (stat(path, &st) != 0) {
-        int64_t left = deadline_ms - clock_monotonic_ms();
-        struct pollfd fds[] = {{.fd = notify, .events = POLLIN}, {.fd = work->runtime->pidfd, .events = POLLIN}};
-        if (left <= 0) {
-            return error_set(err, ERR_TIMEOUT, "the VMM did not open its API within %u s",
-                             work->worker->config->vmm.start_timeout_s);
-        }
-        (void)poll(fds, ARRAY_LEN(fds), (int)left);
-        if (fds[1].revents != 0) {
-            return error_set(err, ERR_VMM_START_FAILED, "the VMM ended before it opened its API");
-        }
-        char events[1024];
-        ssize_t ignored = read(notify, events, sizeof events);
-        (void)ignored;
-    }
-    return 0;
-}
-
-static int explain_start_failure(struct vm_work *work, struct error *err)
-{
-    char words[300];
-    char status_text[64];
-    int status = -1;
-    struct error why = *err;
-    /* A VMM whose API breaks off is about to end: its words count more than the broken connection. */
-    bool ended = process_wait(work->runtime->pidfd, why.code == ERR_TIMEOUT ? 0 : 500, &status, NULL) == 0;
-    work->runtime->exit_status = status;
-    vm_last_words(work, words, sizeof words);
-    if (ended && status == 0) {
-        /* The guest was quicker than we: it booted, and ended its VM already. */
-        work->row.boot_done = work->row.boot_wanted;
-        return 0;
-    }
-    if (!ended) {
-        return words[0] == '\0' ? -1 : error_set(err, why.code, "%.400s; its last words: %s", why.message, words);
-    }
-    return error_set(err, ERR_VMM_START_FAILED, "the VMM ended at once (%s): %s",
-                     process_status_text(status, status_text), words[0] != '\0' ? words : "it said nothing");
-}
-
-/* Does it run? *ret_early: not yet, but soon; the guest is being built, or the VMM is between bind(2) and listen(2). */
-static int query_start(struct vm_work *work, const struct vmm_driver *driver, int64_t left_ms, bool *ret_early, struct error *err)
-{
-    enum vmm_state state = VMM_STATE_STARTING;
-    *ret_early = true;
-    if (driver->guest != NULL) {
-        pid_t vcpu;
-        *ret_early = driver->guest(work->runtime->pid, &vcpu) != VMM_GUEST_PRESENT;
-        return 0;
-    }
-    if (driver->query(work->dir, (int)left_ms, &state, err) == 0) {
-        *ret_early = state == VMM_STATE_STARTING;
-        return 0;
-    }
-    return err->sys_errno == ECONNREFUSED || err->sys_errno == ENOENT ? 0 : -1;
-}
-
-static int await_answer(struct vm_work *work, const struct vmm_driver *driver, int64_t deadline_ms, struct error *err)
-{
-    for (;;) {
-        bool early = false;
-        struct pollfd ended = {.fd = work->runtime->pidfd, .events = POLLIN};
-        int64_t left_ms = deadline_ms - clock_monotonic_ms();
-        if (left_ms <= 0) {
-            return error_set(err, ERR_TIMEOUT, "the VMM did not answer within %u s", work->worker->config->vmm.start_timeout_s);
-        }
-        if (query_start(work, driver, left_ms, &early, err) != 0) {
-            return -1;
-        }
-        if (!early) {
-            return 0;
-        }
-        if (poll(&ended, 1, 1) > 0) {
-            return error_set(err, ERR_VMM_START_FAILED, "the VMM ended before its guest ran");
-        }
-    }
-}
-
-int vm_await(struct vm_work *work, struct error *err)
-{
-    int64_t deadline_ms = clock_monotonic_ms() + (int64_t)work->worker->config->vmm.start_timeout_s * 1000;
-    AUTO_CLOSE int notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (notify < 0 || inotify_add_watch(notify, work->dir, IN_CREATE | IN_MOVED_TO) < 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "%s could not be watched", work->dir);
-    }
-    if (wait_for_socket(work, notify, deadline_ms, err) != 0) {
-        return explain_start_failure(work, err);
-    }
-    struct error why = {0};
-    if (await_answer(work, &vmm_drivers[work->choice.kind], deadline_ms, &why) != 0) {
-        *err = why;
-        return explain_start_failure(work, err);
-    }
-    work->runtime->answered = true;
-    return 0;
 }
