@@ -8,6 +8,7 @@
 #include "worker/host_facts.h"
 #include "worker/queue.h"
 
+#include <semaphore.h>
 #include <stdatomic.h>
 
 struct runtimes;
@@ -39,6 +40,7 @@ struct worker {
     _Atomic enum network_state network_state;
     atomic_bool bridge_remade; /* TAPs may have lost it: every VM is to be looked at */
     atomic_bool settled;  /* everything was looked at once since the start */
+    sem_t settled_once;   /* posted then */
     atomic_bool stop_vms; /* the daemon ends, and every VM with it */
 };
 

@@ -30,7 +30,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-enum { API_RESTART_MS = 100, THREADS_MAX = 64, NETWORK_FOLD_MS = 20, TAP_FOLD_MS = 50, TMPFS_MAGIC_NUMBER = 0x01021994 };
+enum { API_RESTART_MS = 100, THREADS_MAX = 64, NETWORK_FOLD_MS = 20, TAP_FOLD_MS = 50, KVM_PROBE_DELAY_MAX_S = 2, TMPFS_MAGIC_NUMBER = 0x01021994 };
 
 struct main_loop {
     struct worker *worker;
@@ -120,6 +120,7 @@ static void note_settled(struct worker *worker)
     (void)facts_set(worker->db, "worker", "{\"ready\":true}", NULL, NULL);
     worker_notify(worker, "worker");
     worker->setup->ready(worker->setup->ctx);
+    (void)sem_post(&worker->settled_once);
 }
 
 static void *work(void *arg)
@@ -154,9 +155,15 @@ static void *work_images(void *arg)
     return NULL;
 }
 
+/* A second of a whole processor where KVM is slow: VMs that run already are looked at first, and only `vmm: auto` waits for this. */
 static void *probe_kvm(void *arg)
 {
     struct worker *worker = arg;
+    struct timespec limit;
+    (void)clock_gettime(CLOCK_MONOTONIC, &limit);
+    limit.tv_sec += KVM_PROBE_DELAY_MAX_S;
+    while (sem_clockwait(&worker->settled_once, CLOCK_MONOTONIC, &limit) != 0 && errno == EINTR) {
+    }
     host_facts_probe_kvm(worker);
     look_at_everything(worker);
     return NULL;
@@ -368,6 +375,7 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
     (void)snprintf(worker->store_root, sizeof worker->store_root, "%.280s/images", config->state_dir);
     choose_stage_root(worker);
     (void)pthread_mutex_init(&worker->facts.lock, NULL);
+    (void)sem_init(&worker->settled_once, 0, 0);
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (worker->epoll < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "no epoll");
@@ -448,6 +456,7 @@ static void stop_all_vms(struct worker *worker)
 static void stop_threads(struct threads *threads, struct worker *worker)
 {
     if (worker->queue != NULL) {
+        (void)sem_post(&worker->settled_once);
         queue_stop(worker->queue);
     }
     if (worker->image_queue != NULL) {
