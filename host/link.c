@@ -4,6 +4,7 @@
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdarg.h>
 #include <string.h>
 
 enum { LIST_TRIES = 3 };
@@ -40,6 +41,17 @@ static void parse_tun(struct nlattr *data, struct link_detail *ret)
     }
 }
 
+const struct link_port_flag link_port_flags[LINK_PORT_FLAGS] = {
+    {IFLA_BRPORT_ISOLATED, 1, "it is not isolated"},
+    {IFLA_BRPORT_LEARNING, 0, "it learns addresses"},
+    {IFLA_BRPORT_UNICAST_FLOOD, 0, "frames to unknown addresses are flooded to it"},
+    {IFLA_BRPORT_MCAST_FLOOD, 1, "multicast is not sent to it"},
+    {IFLA_BRPORT_BCAST_FLOOD, 1, "broadcast is not sent to it"},
+    {IFLA_BRPORT_MODE, 0, "it is in hairpin mode"},
+    {IFLA_BRPORT_PROXYARP, 0, "the bridge answers ARP in its place"},
+    {IFLA_BRPORT_PROTECT, 0, "it may not lead to the root bridge"},
+};
+
 static void parse_port(struct nlattr *data, struct link_detail *ret)
 {
     struct nlattr *tb[IFLA_BRPORT_MAX + 1] = {NULL};
@@ -48,8 +60,12 @@ static void parse_port(struct nlattr *data, struct link_detail *ret)
     }
     struct nlattr *groups = tb[IFLA_BRPORT_GROUP_FWD_MASK];
     ret->info.isolated = flag_of(tb[IFLA_BRPORT_ISOLATED]) != 0;
-    ret->port.learning = flag_of(tb[IFLA_BRPORT_LEARNING]) != 0;
-    ret->port.unicast_flood = flag_of(tb[IFLA_BRPORT_UNICAST_FLOOD]) != 0;
+    for (size_t i = 0; i < ARRAY_LEN(link_port_flags); i++) {
+        const struct link_port_flag *flag = &link_port_flags[i];
+        if (tb[flag->attribute] != NULL && flag_of(tb[flag->attribute]) != flag->wanted) {
+            ret->port.wrong |= 1U << i;
+        }
+    }
     ret->port.group_forward = groups != NULL && nla_len(groups) >= 2 ? nla_get_u16(groups) : 0;
 }
 
@@ -255,4 +271,52 @@ bool link_alias_has_mark(const char *alias, const char *mark)
 {
     size_t len = strlen(mark);
     return strncmp(alias, mark, len) == 0 && alias[len] == ':';
+}
+
+void link_note(struct link_check *check, const char *fmt, ...)
+{
+    char text[LINK_FOUND_MAX];
+    size_t len = strlen(check->found);
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (len + strlen(text) + 3 <= sizeof check->found) {
+        (void)snprintf(check->found + len, sizeof check->found - len, "%s%s", len > 0 ? "; " : "", text);
+    }
+}
+
+int link_alias_restore(const char *name, int index, const char *alias, struct error *err)
+{
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    AUTO_RTNL r = RTNL_INIT;
+    struct link_detail link;
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    int result = link_detail_get(&r, index, NULL, &link);
+    if (result == 0 && strcmp(link.info.name, name) != 0) {
+        result = ENODEV;
+    }
+    AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, 0, &head, sizeof head);
+    if (msg == NULL || nla_put(msg, IFLA_IFALIAS, (int)strlen(alias), alias) != 0) {
+        return error_oom(err);
+    }
+    result = result == 0 ? rtnl_talk(&r, msg, NULL, NULL) : result;
+    return result == 0 ? 0 : rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot give link %s its alias back", name);
+}
+
+void link_check_identity(const struct link_detail *link, const char *alias, bool right_kind, int known,
+                         struct link_check *ret)
+{
+    bool marked = strcmp(link->info.alias, alias) == 0;
+    ret->present = true;
+    ret->marked = right_kind && marked;
+    ret->index = link->info.index;
+    ret->ours = right_kind && (marked || link->info.index == known);
+    if (!ret->ours) {
+        link_note(ret, "a link of this name is there that is not ours (alias '%.64s')", link->info.alias);
+    } else if (!marked) {
+        link_note(ret, "its alias is '%.64s'", link->info.alias);
+    }
 }

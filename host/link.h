@@ -30,6 +30,9 @@ struct link_info {
     struct mac mac;
 };
 
+/* Does the alias begin with "<mark>:"? Then the link is ours. */
+bool link_alias_has_mark(const char *alias, const char *mark);
+
 /* All links, one dump (again when it was disturbed, three times at most; a link that comes or goes at that
  * very time may then be missing or still be listed). *ret is owned by the caller (free). */
 int link_list(struct link_info **ret, size_t *ret_count, struct error *err);
@@ -46,6 +49,30 @@ int link_get(const char *name, struct link_info *ret, bool *ret_found, struct er
  */
 int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
                        bool *ret_created, struct error *err);
+
+/* What a look at a link of ours found. */
+enum { LINK_FOUND_MAX = 256 };
+struct link_check {
+    bool present; /* a link of that name is there */
+    bool ours;    /* by its alias, or as it still is the link with the index `known` */
+    bool marked;  /* the alias is the right one */
+    int index;
+    char found[LINK_FOUND_MAX]; /* in words what differs from what ensuring it would make; "" when nothing does */
+};
+
+/*
+ * Looks, and changes nothing. `known` is the index under which the caller saw this link before with the right
+ * alias, or 0: the kernel does not give an index twice within a boot but after 2^31 links, so a link that has
+ * it and the name is the same one, even if somebody changed its alias. Without it, a link with another alias
+ * is foreign: then `found` says no more than that.
+ */
+int link_bridge_check(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
+                      int known, struct link_check *ret, struct error *err);
+int link_tap_check(const char *name, const char *alias, const char *bridge, struct mac guest, int known,
+                   struct link_check *ret, struct error *err);
+
+/* Gives a link its alias back, if its index and name are still those. ENODEV (sys_errno) when they are not. */
+int link_alias_restore(const char *name, int index, const char *alias, struct error *err);
 
 /* Does the bridge have just this address? For observation. */
 int link_has_address(const char *name, uint32_t address, unsigned prefix, bool *ret, struct error *err);
@@ -81,13 +108,16 @@ int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_f
                        struct error *err);
 
 /*
- * A socket that gets readable when a link, an IPv4 address or a route changes (RTNLGRP_LINK, _IPV4_IFADDR,
- * _IPV4_ROUTE). link_monitor_drain() reads all that is there and reports each changed link's name once (new,
- * changed or deleted) by the callback; `routes_changed` tells about routes and addresses. After ENOBUFS the
- * callback gets NULL: "anything".
+ * A socket that gets readable when a link, an address, a route, a routing rule, a bridge's table or one of the
+ * settings that the kernel tells about (forwarding, rp_filter, proxy_arp, …: RTM_NEWNETCONF) changes, for IPv4
+ * and IPv6. The kernel filters what else it tells of neighbours out of it.
+ *
+ * link_monitor_drain() reads all that is there. `changed` gets each link's name once: links that are new,
+ * changed or deleted, and TAPs of ours (`tap_prefix`) for whatever was told of them. *ret_routes_changed is
+ * about everything else. After ENOBUFS `changed` gets NULL: "anything".
  */
 int link_monitor_open(int *ret_fd, struct error *err);
-int link_monitor_drain(int fd, void (*changed)(const char *name, void *ctx), void *ctx,
+int link_monitor_drain(int fd, const char *tap_prefix, void (*changed)(const char *name, void *ctx), void *ctx,
                        bool *ret_routes_changed, struct error *err);
 
 #endif

@@ -62,11 +62,16 @@ static bool is_unfinished(const struct link_detail *link, const struct wanted_br
            memcmp(link->info.mac.bytes, wanted->mac.bytes, sizeof wanted->mac.bytes) == 0;
 }
 
-static int check_ours(const struct link_detail *link, const struct wanted_bridge *wanted, struct error *err)
+static bool has_mark_of(const struct link_detail *link, const char *alias)
 {
     char mark[LINK_ALIAS_MAX];
-    (void)snprintf(mark, sizeof mark, "%.*s", (int)strcspn(wanted->alias, ":"), wanted->alias);
-    if (!link_alias_has_mark(link->info.alias, mark) && !is_unfinished(link, wanted)) {
+    (void)snprintf(mark, sizeof mark, "%.*s", (int)strcspn(alias, ":"), alias);
+    return link_alias_has_mark(link->info.alias, mark);
+}
+
+static int check_ours(const struct link_detail *link, const struct wanted_bridge *wanted, struct error *err)
+{
+    if (!has_mark_of(link, wanted->alias) && !is_unfinished(link, wanted)) {
         return error_set(err, ERR_BRIDGE_SETUP_FAILED,
                          "cannot set up bridge %s: a link of this name exists that was not made by this "
                          "daemon (alias '%s', not '%s')",
@@ -240,6 +245,66 @@ int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint
     }
     *ret_created = created;
     return 0;
+}
+
+static void note_bridge(const struct link_detail *link, const struct wanted_bridge *wanted, struct link_check *ret)
+{
+    if (!link->info.up) {
+        link_note(ret, "it is down");
+    }
+    if (memcmp(link->info.mac.bytes, wanted->mac.bytes, sizeof wanted->mac.bytes) != 0) {
+        link_note(ret, "it has another MAC");
+    }
+    if (link->bridge.stp || link->bridge.forward_delay != 0) {
+        link_note(ret, "spanning tree is on");
+    }
+    if (link->bridge.snooping) {
+        link_note(ret, "multicast snooping is on");
+    }
+    if (link->group == (uint32_t)GROUP_UNFINISHED) {
+        link_note(ret, "it is half-made");
+    }
+}
+
+static int note_addresses(struct rtnl *r, int index, const struct wanted_bridge *wanted, struct link_check *ret)
+{
+    struct found_addresses found = {.count = 0};
+    char text[IPV4_TEXT_MAX];
+    int result = find_addresses(r, index, wanted->address, wanted->prefix, &found);
+    if (result == 0 && !found.wanted_found) {
+        link_note(ret, "its address %s/%u is gone", ipv4_format(wanted->address, text), wanted->prefix);
+    }
+    for (size_t i = 0; result == 0 && i < found.others; i++) {
+        link_note(ret, "it has the additional address %s/%u", ipv4_format(ntohl(found.other[i].address), text),
+                  (unsigned)found.other[i].head.ifa_prefixlen);
+    }
+    return result;
+}
+
+int link_bridge_check(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
+                      int known, struct link_check *ret, struct error *err)
+{
+    const struct wanted_bridge wanted = {name, alias, mac, address, prefix};
+    AUTO_RTNL r = RTNL_INIT;
+    struct link_detail link;
+    *ret = (struct link_check){.present = false};
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    int result = link_detail_get(&r, LINK_BY_NAME, name, &link);
+    if (result == ENODEV) {
+        link_note(ret, "it is gone");
+        return 0;
+    }
+    if (result == 0) {
+        bool certain = has_mark_of(&link, alias) || is_unfinished(&link, &wanted);
+        link_check_identity(&link, alias, link.info.is_bridge, certain ? link.info.index : known, ret);
+    }
+    if (result == 0 && ret->ours) {
+        note_bridge(&link, &wanted, ret);
+        result = note_addresses(&r, link.info.index, &wanted, ret);
+    }
+    return result == 0 ? 0 : rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot look at bridge %s", name);
 }
 
 int link_has_address(const char *name, uint32_t address, unsigned prefix, bool *ret, struct error *err)

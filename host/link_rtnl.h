@@ -64,12 +64,27 @@ struct link_detail {
         uid_t owner;
     } tun;
     struct {
-        bool learning;
-        bool unicast_flood;
+        unsigned wrong; /* a bit for each row of link_port_flags that is not as wanted */
         uint16_t group_forward; /* link-local groups that are bridged, see link_tap.c */
     } port;
     bool arp; /* not IFF_NOARP */
 };
+
+/* What the port of a guest must be like. What the kernel does not tell counts as right. */
+struct link_port_flag {
+    int attribute; /* IFLA_BRPORT_… */
+    uint8_t wanted;
+    const char *words; /* when it is otherwise */
+};
+enum { LINK_PORT_FLAGS = 8 };
+extern const struct link_port_flag link_port_flags[LINK_PORT_FLAGS];
+
+/* Adds to what was found, with "; " between; what does not fit is left out. */
+void link_note(struct link_check *check, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Fills in everything of *ret but what is wrong with a link of ours. `right_kind`: it is a bridge, or a TAP, as wanted. */
+void link_check_identity(const struct link_detail *link, const char *alias, bool right_kind, int known,
+                         struct link_check *ret);
 
 enum { LINK_BY_NAME = 0 };
 /* By index, or by name where index is LINK_BY_NAME. ENODEV when there is none. */
@@ -77,8 +92,5 @@ int link_detail_get(struct rtnl *r, int index, const char *name, struct link_det
 
 /* Each link, in one dump. */
 int link_detail_dump(struct rtnl *r, void (*each)(const struct link_detail *link, void *ctx), void *ctx);
-
-/* Does the alias begin with "<mark>:"? */
-bool link_alias_has_mark(const char *alias, const char *mark);
 
 #endif

@@ -81,10 +81,13 @@ static int isolate_and_up(struct rtnl *r, const struct wanted_tap *wanted)
         return ENOMEM;
     }
     struct nlattr *data = nla_nest_start(msg, IFLA_INFO_SLAVE_DATA);
-    if (data == NULL || nla_put_u8(msg, IFLA_BRPORT_ISOLATED, 1) != 0 ||
-        nla_put_u8(msg, IFLA_BRPORT_LEARNING, 0) != 0 || nla_put_u8(msg, IFLA_BRPORT_UNICAST_FLOOD, 0) != 0 ||
-        nla_put_u16(msg, IFLA_BRPORT_GROUP_FWD_MASK, GROUP_FORWARD_ALL) != 0) {
+    if (data == NULL || nla_put_u16(msg, IFLA_BRPORT_GROUP_FWD_MASK, GROUP_FORWARD_ALL) != 0) {
         return ENOMEM;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(link_port_flags); i++) {
+        if (nla_put_u8(msg, link_port_flags[i].attribute, link_port_flags[i].wanted) != 0) {
+            return ENOMEM;
+        }
     }
     (void)nla_nest_end(msg, data);
     (void)nla_nest_end(msg, info);
@@ -107,7 +110,7 @@ static int set_guest_mac(struct rtnl *r, int index, const struct wanted_tap *wan
 static bool is_configured(const struct link_detail *link, const struct wanted_tap *wanted)
 {
     return link->info.up && link->info.master == wanted->bridge && link->info.isolated && !link->arp &&
-           !link->port.learning && !link->port.unicast_flood && link->port.group_forward == GROUP_FORWARD_ALL;
+           link->port.wrong == 0 && link->port.group_forward == GROUP_FORWARD_ALL;
 }
 
 /* `link` is what is there already, or NULL for a new one. */
@@ -264,4 +267,98 @@ int link_tap_ensure(const char *name, const char *alias, const char *bridge, str
         return rtnl_fail(&r, ERR_TAP_CREATE_FAILED, result, err, "cannot look up TAP %s", name);
     }
     return repair(&r, &link, &wanted, err);
+}
+
+struct found_entry {
+    int port;
+    bool is_static;
+};
+
+static void found_entry(const struct nlmsghdr *h, void *ctx)
+{
+    struct found_entry *found = ctx;
+    const struct ndmsg *head = nlmsg_data(h);
+    if (h->nlmsg_type == RTM_NEWNEIGH && nlmsg_datalen(h) >= (int)sizeof *head) {
+        found->port = head->ndm_ifindex;
+        found->is_static = (head->ndm_state & (NUD_NOARP | NUD_PERMANENT)) != 0;
+    }
+}
+
+/* Does the bridge's table lead to the guest by its own port? Kernels that do not answer (before 5.0) count as yes. */
+static bool has_guest_mac(struct rtnl *r, int index, struct mac guest)
+{
+    struct ndmsg head = {.ndm_family = AF_BRIDGE, .ndm_ifindex = index, .ndm_flags = NTF_MASTER};
+    struct found_entry found = {.port = 0};
+    AUTO_MSG *msg = rtnl_msg(RTM_GETNEIGH, 0, &head, sizeof head);
+    if (msg == NULL || nla_put(msg, NDA_LLADDR, sizeof guest.bytes, guest.bytes) != 0) {
+        return true;
+    }
+    int result = rtnl_talk(r, msg, found_entry, &found);
+    return result == 0 ? found.port == index && found.is_static : result != ENOENT;
+}
+
+static void note_port(const struct link_detail *link, struct link_check *ret)
+{
+    for (size_t i = 0; i < ARRAY_LEN(link_port_flags); i++) {
+        if ((link->port.wrong & 1U << i) != 0) {
+            link_note(ret, "%s", link_port_flags[i].words);
+        }
+    }
+    if (link->port.group_forward != GROUP_FORWARD_ALL) {
+        link_note(ret, "link-local groups are not bridged from it");
+    }
+}
+
+static void note_tap(struct rtnl *r, const struct link_detail *link, const struct link_detail *bridge,
+                     const char *bridge_name, struct mac guest, struct link_check *ret)
+{
+    if (!link->info.up) {
+        link_note(ret, "it is down");
+    }
+    if (link->arp) {
+        link_note(ret, "it answers ARP");
+    }
+    if (!link->tun.has_owner) {
+        link_note(ret, "anyone may attach to it");
+    }
+    if (bridge->info.index == 0) {
+        return; /* while the bridge is gone there is nothing to be put into */
+    }
+    if (link->info.master != bridge->info.index) {
+        link_note(ret, "it is not a port of bridge %s", bridge_name);
+        return;
+    }
+    note_port(link, ret);
+    if (!has_guest_mac(r, link->info.index, guest)) {
+        link_note(ret, "the bridge does not know its guest's MAC");
+    }
+}
+
+int link_tap_check(const char *name, const char *alias, const char *bridge, struct mac guest, int known,
+                   struct link_check *ret, struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    struct link_detail master = {.group = 0};
+    struct link_detail link;
+    *ret = (struct link_check){.present = false};
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    int result = link_detail_get(&r, LINK_BY_NAME, name, &link);
+    if (result == ENODEV) {
+        link_note(ret, "it is gone");
+        return 0;
+    }
+    if (result == 0) {
+        result = link_detail_get(&r, LINK_BY_NAME, bridge, &master);
+        result = result == ENODEV ? 0 : result;
+    }
+    if (result != 0) {
+        return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot look up TAP %s", name);
+    }
+    link_check_identity(&link, alias, link.info.is_tap, known, ret);
+    if (ret->ours) {
+        note_tap(&r, &link, &master, bridge, guest, ret);
+    }
+    return 0;
 }

@@ -43,11 +43,12 @@ struct nft_guest {
 };
 
 /*
- * Are tables, chains, sets and all rules as `base` wants them? Compares names, hooks and the rule comments
- * (which carry a version of the rule set and a digest of `base`), not expressions. *ret_ok false when
- * anything is missing or different.
+ * Are tables, chains, sets and all rules as `base` wants them? Compares names, flags, hooks and the rule
+ * comments (which carry a version of the rule set and a digest of `base`), not expressions. The first
+ * difference is told in words ("chain forward of table inet is gone"); "" when there is none.
  */
-int nft_base_check(const struct nft_base *base, bool *ret_ok, struct error *err);
+enum { NFT_FOUND_MAX = 192 };
+int nft_base_check(const struct nft_base *base, char ret_found[NFT_FOUND_MAX], struct error *err);
 
 /*
  * Makes both tables new in one transaction (delete when there, add, chains, sets, rules, and the elements

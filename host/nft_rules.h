@@ -59,6 +59,11 @@ extern const struct nft_family_row nft_families[NFT_FAMILY_COUNT];
 extern const struct nft_rule_row nft_inet_rules[];   /* host/nft_rules_inet.c */
 extern const struct nft_rule_row nft_bridge_rules[]; /* host/nft_rules_bridge.c */
 
+static inline bool nft_rule_wanted(const struct nft_rule_row *row, const struct nft_base *base)
+{
+    return row->wanted == NULL || row->wanted(base);
+}
+
 /* "<name> <version> <digest of base>" */
 void nft_rule_comment(const struct nft_rule_row *row, const struct nft_base *base, char ret[NFT_COMMENT_MAX]);
 

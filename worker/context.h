@@ -6,8 +6,10 @@
 #include "db/db.h"
 #include "host/process.h"
 #include "worker/host_facts.h"
+#include "worker/network_memory.h"
 #include "worker/queue.h"
 
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -39,6 +41,11 @@ struct worker {
     atomic_bool api_behind;     /* a notification could not be sent: tell the API to look at everything */
     _Atomic enum network_state network_state;
     atomic_bool bridge_remade; /* TAPs may have lost it: every VM is to be looked at */
+    struct network_memory_box network;
+    pthread_mutex_t guests_lock; /* of the firewall's elements of VMs, see network_guests.c */
+    atomic_bool contested;       /* somebody undoes repairs of the network: it is looked at less often */
+    atomic_int contested_vms;    /* the same, of TAPs of so many VMs */
+    atomic_uint repair_epoch;    /* goes up when somebody asks for repair: back-offs are forgotten */
     atomic_bool settled;  /* everything was looked at once since the start */
     sem_t settled_once;   /* posted then */
     atomic_bool stop_vms; /* the daemon ends, and every VM with it */

@@ -10,49 +10,153 @@
 #include <stdio.h>
 #include <string.h>
 
-static int observe_and_apply(struct network_work *work, struct error *err)
+enum { CONTESTED_TEXT_MAX = 400 };
+
+void network_tell(struct worker *worker, const char *type, const char *vm, const char *operation, const char *found,
+                  const char *done)
 {
-    struct network_plan plan;
-    if (network_observe(work, err) != 0) {
-        return -1;
+    AUTO_JSON *data = json_pack("{s:s, s:s, s:s}", "operation", operation, "found", found, "done", done);
+    AUTO_FREE char *text = json_text(data);
+    bool of_vm = vm[0] != '\0';
+    log_event(LOG_WARN, type, "vm", vm, "operation", operation, "found", found, NULL);
+    if (text != NULL) {
+        (void)events_add(worker->db, type, of_vm ? "vm" : "network", vm, text, NULL);
     }
-    network_plan_make(&work->observed, &plan);
-    for (size_t i = 0; i < plan.count; i++) {
-        if (network_apply(work, plan.ops[i], err) != 0) {
-            return error_prefix(err, "%s", network_op_name(plan.ops[i]));
-        }
-        log_event(LOG_INFO, "network.operation", "operation", network_op_name(plan.ops[i]), NULL);
-        char data[96];
-        (void)snprintf(data, sizeof data, "{\"operation\":\"%s\"}", network_op_name(plan.ops[i]));
+    worker_notify(worker, "network");
+}
+
+static void tell(struct network_work *work, const struct network_op *op, struct repair_backoff *backoff)
+{
+    const char *name = network_op_name(op->type);
+    char data[96];
+    if (!op->repair) {
+        log_event(LOG_INFO, "network.operation", "operation", name, NULL);
+        (void)snprintf(data, sizeof data, "{\"operation\":\"%s\"}", name);
         (void)events_add(work->worker->db, "network.operation", "network", "", data, NULL);
+        return;
+    }
+    const char *vm = op->type == NETWORK_OP_ADD_GUESTS ? work->repaired_vm : "";
+    network_tell(work->worker, "network.repaired", vm, name, op->found, network_op_description(op->type));
+    if (repair_backoff_note(backoff, clock_monotonic_ms())) {
+        network_tell(work->worker, "network.contested", vm, name, op->found,
+                     "somebody undoes this repair: from now on it waits 1 s, and twice as long each time, up to 60 s");
+    }
+}
+
+/* Somebody asked for repair: everything that was held against whoever undoes it is forgotten. */
+static void follow_epoch(struct network_work *work)
+{
+    unsigned epoch = atomic_load(&work->worker->repair_epoch);
+    if (work->memory.repair_epoch != epoch) {
+        work->memory.repair_epoch = epoch;
+        memset(work->memory.backoffs, 0, sizeof work->memory.backoffs);
+    }
+}
+
+/* Applies what need not wait. *ret_held: what has to, NULL for nothing. */
+static int apply_plan(struct network_work *work, const struct network_op **ret_held, int64_t *ret_wait_ms, struct error *err)
+{
+    bool bridge_held = false;
+    for (size_t i = 0; i < work->plan.count; i++) {
+        const struct network_op *op = &work->plan.ops[i];
+        struct repair_backoff *backoff = &work->memory.backoffs[op->type];
+        int64_t wait_ms = op->repair ? repair_backoff_wait(backoff, clock_monotonic_ms()) : 0;
+        if (wait_ms > 0) {
+            *ret_wait_ms = *ret_held == NULL || wait_ms < *ret_wait_ms ? wait_ms : *ret_wait_ms;
+            *ret_held = op;
+            bridge_held = bridge_held || op->type == NETWORK_OP_ENSURE_BRIDGE || op->type == NETWORK_OP_RESTORE_ALIAS;
+        }
+        bool needs_bridge = op->type == NETWORK_OP_FORWARD_BRIDGE || op->type == NETWORK_OP_ENSURE_BRIDGE;
+        if (wait_ms > 0 || (bridge_held && needs_bridge)) {
+            continue;
+        }
+        if (network_apply(work, op->type, err) != 0) {
+            return error_prefix(err, "%s", network_op_name(op->type));
+        }
+        tell(work, op, backoff);
     }
     return 0;
 }
 
-static int publish(struct network_work *work, const struct error *failure, struct error *err)
+static bool find_contested(const struct network_work *work, enum network_op_type *ret, int64_t *ret_quiet_ms)
 {
-    char now[CLOCK_TEXT_MAX];
-    AUTO_FREE char *old_text = NULL;
-    AUTO_JSON *old = NULL;
-    const char *status = failure == NULL ? "true" : "false";
-    const char *since = clock_format(clock_wall_ms(), now);
-    if (facts_get(work->worker->db, "network", &old_text, NULL) == 0 && old_text != NULL &&
-        json_parse(old_text, strlen(old_text), &old, NULL) == 0) {
-        const json_t *condition = json_array_get(json_object_get(old, "conditions"), 0);
-        const char *old_status = json_get_string(condition, "status");
-        if (old_status != NULL && strcmp(old_status, status) == 0) {
-            since = json_get_string(condition, "since");
+    int64_t now_ms = clock_monotonic_ms();
+    bool found = false;
+    for (int i = 0; i < NETWORK_OP_COUNT_; i++) {
+        const struct repair_backoff *backoff = &work->memory.backoffs[i];
+        int64_t quiet_ms = repair_backoff_quiet_at(backoff) - now_ms;
+        if (repair_backoff_is_contested(backoff, now_ms) && (!found || quiet_ms < *ret_quiet_ms)) {
+            *ret = (enum network_op_type)i;
+            *ret_quiet_ms = quiet_ms;
+            found = true;
         }
     }
+    return found;
+}
+
+static const json_t *old_condition(const json_t *old, const char *type)
+{
+    size_t i = 0;
+    json_t *item = NULL;
+    json_array_foreach(json_object_get(old, "conditions"), i, item)
+    {
+        const char *name = json_get_string(item, "type");
+        if (name != NULL && strcmp(name, type) == 0) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
+static void add_condition(json_t *list, const json_t *old, const char *type, bool status, const char *reason,
+                          const char *message)
+{
+    char now[CLOCK_TEXT_MAX];
+    const char *word = status ? "true" : "false";
+    const json_t *before = old_condition(old, type);
+    const char *old_status = json_get_string(before, "status");
+    const char *since = old_status != NULL && strcmp(old_status, word) == 0 ? json_get_string(before, "since") : NULL;
+    (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", type, "status", word, "reason",
+                                                reason, "message", message, "since",
+                                                since != NULL ? since : clock_format(clock_wall_ms(), now)));
+}
+
+static void add_contested(struct network_work *work, json_t *list, const json_t *old)
+{
+    enum network_op_type type = NETWORK_OP_COUNT_;
+    char message[CONTESTED_TEXT_MAX];
+    int64_t quiet_ms = 0;
+    if (find_contested(work, &type, &quiet_ms)) {
+        const struct repair_backoff *backoff = &work->memory.backoffs[type];
+        (void)snprintf(message, sizeof message,
+                       "somebody undoes what the daemon repairs: '%s' was needed %u times, and waits %lld s before the "
+                       "next time; find out who (a firewall manager, a script), or ask for it by POST /drift/repair",
+                       network_op_description(type), backoff->repairs, (long long)backoff->delay_ms / 1000);
+        add_condition(list, old, "contested", true, network_op_name(type), message);
+    }
+}
+
+static json_t *fact_json(struct network_work *work, const json_t *old, const struct error *failure)
+{
     const char *uplink = work->observed.uplink;
-    AUTO_JSON *fact = json_pack(
-        "{s:o, s:[{s:s, s:s, s:s, s:s, s:s}]}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(),
-        "conditions", "type", "ready", "status", status, "reason",
-        failure == NULL ? "set_up" : error_code_name(failure->code), "message",
-        failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message, "since",
-        since != NULL ? since : now);
-    AUTO_FREE char *text = json_text(fact);
+    json_t *conditions = json_array();
+    add_condition(conditions, old, "ready", failure == NULL, failure == NULL ? "set_up" : error_code_name(failure->code),
+                  failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message);
+    add_contested(work, conditions, old);
+    return json_pack("{s:o, s:o}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(), "conditions",
+                     conditions);
+}
+
+static int publish(struct network_work *work, const struct error *failure, struct error *err)
+{
+    AUTO_FREE char *old_text = NULL;
+    AUTO_JSON *old = NULL;
     bool changed = false;
+    if (facts_get(work->worker->db, "network", &old_text, NULL) == 0 && old_text != NULL) {
+        (void)json_parse(old_text, strlen(old_text), &old, NULL);
+    }
+    AUTO_JSON *fact = fact_json(work, old, failure);
+    AUTO_FREE char *text = json_text(fact);
     if (text == NULL) {
         return error_oom(err);
     }
@@ -65,13 +169,60 @@ static int publish(struct network_work *work, const struct error *failure, struc
     return 0;
 }
 
+/* What was made by this look is there at the next one. */
+static void remember(struct network_work *work, bool ready)
+{
+    struct worker *worker = work->worker;
+    enum network_op_type type = NETWORK_OP_COUNT_;
+    int64_t quiet_ms = 0;
+    struct link_info bridge;
+    bool found = false;
+    if (ready) {
+        work->memory.set_up_before = true;
+        memcpy(work->memory.uplink, work->observed.uplink, sizeof work->memory.uplink);
+        if (link_get(work->bridge, &bridge, &found, NULL) == 0 && found &&
+            link_alias_has_mark(bridge.alias, worker->mark)) {
+            work->memory.bridge_index = bridge.index;
+        }
+    }
+    (void)pthread_mutex_lock(&worker->network.lock);
+    worker->network.memory = work->memory;
+    (void)pthread_mutex_unlock(&worker->network.lock);
+    bool contested = find_contested(work, &type, &quiet_ms);
+    atomic_store(&worker->contested, contested);
+    if (contested) {
+        (void)queue_add_after(worker->queue, "network", quiet_ms > 0 ? quiet_ms : 1);
+    }
+}
+
+static int observe_and_apply(struct network_work *work, const struct network_op **ret_held, int64_t *ret_wait_ms,
+                             struct error *err)
+{
+    if (network_observe(work, err) != 0) {
+        return -1;
+    }
+    follow_epoch(work);
+    network_plan_make(&work->observed, &work->plan);
+    return apply_plan(work, ret_held, ret_wait_ms, err);
+}
+
 int network_reconcile(struct worker *worker, struct error *err)
 {
-    struct network_work work = {.worker = worker, .bridge = worker->config->network.bridge};
+    struct network_work work;
     struct error failure = {0};
-    int result = observe_and_apply(&work, &failure);
-    atomic_store(&worker->network_state, result == 0 ? NETWORK_READY : NETWORK_FAILED);
-    if (publish(&work, result == 0 ? NULL : &failure, err) != 0) {
+    const struct network_op *held = NULL;
+    int64_t wait_ms = 0;
+    network_work_init(&work, worker);
+    int result = observe_and_apply(&work, &held, &wait_ms, &failure);
+    if (result == 0 && held != NULL) {
+        (void)error_set(&failure, held->type <= NETWORK_OP_ENSURE_BRIDGE ? ERR_BRIDGE_SETUP_FAILED : ERR_FIREWALL_SETUP_FAILED,
+                        "%s; the repair waits, as somebody undoes it", held->found);
+        (void)queue_add_after(worker->queue, "network", wait_ms);
+    }
+    bool ready = result == 0 && held == NULL;
+    atomic_store(&worker->network_state, ready ? NETWORK_READY : NETWORK_FAILED);
+    remember(&work, ready);
+    if (publish(&work, ready ? NULL : &failure, err) != 0) {
         result = -1;
     } else if (result != 0) {
         *err = failure;

@@ -1,19 +1,27 @@
 /* The network as it is. */
 #include "core/cleanup.h"
 #include "db/facts.h"
-#include "db/vms.h"
 #include "host/sysctl.h"
 #include "worker/network_work.h"
 
 #include <stdio.h>
 #include <string.h>
 
+void network_work_init(struct network_work *work, struct worker *worker)
+{
+    memset(work, 0, sizeof *work);
+    work->worker = worker;
+    work->bridge = worker->config->network.bridge;
+    (void)pthread_mutex_lock(&worker->network.lock);
+    work->memory = worker->network.memory;
+    (void)pthread_mutex_unlock(&worker->network.lock);
+}
+
 void network_work_free(struct network_work *work)
 {
     free(work->links);
-    free(work->guests);
+    free(work->interfaces);
     free(work->orphan_taps);
-    free(work->orphan_guests);
 }
 
 void network_bridge_alias(const struct worker *worker, char *buf, size_t size)
@@ -35,17 +43,19 @@ static int observe_bridge(struct network_work *work, struct error *err)
 {
     const struct worker *worker = work->worker;
     char alias[LINK_ALIAS_MAX];
+    struct link_check check;
     network_bridge_alias(worker, alias, sizeof alias);
-    for (size_t i = 0; i < work->link_count; i++) {
+    if (link_bridge_check(work->bridge, alias, network_bridge_mac(worker), worker->gateway,
+                          worker->config->network.subnet.prefix, work->memory.bridge_index, &check, err) != 0) {
+        return -1;
+    }
+    work->bridge_index = check.ours ? check.index : 0;
+    work->observed.bridge_present = check.present;
+    (void)snprintf(work->observed.bridge_found, sizeof work->observed.bridge_found, "%s", check.found);
+    for (size_t i = 0; i < work->link_count && check.ours; i++) {
         const struct link_info *link = &work->links[i];
-        if (strcmp(link->name, work->bridge) == 0) {
-            bool has_address = false;
-            if (link_has_address(work->bridge, worker->gateway, worker->config->network.subnet.prefix, &has_address,
-                                 err) != 0) {
-                return -1;
-            }
-            work->observed.bridge_ok = link->is_bridge && link->up && strcmp(link->alias, alias) == 0 && has_address;
-        }
+        work->observed.bridge_alias_changed = work->observed.bridge_alias_changed ||
+            (link->index == check.index && !link_alias_has_mark(link->alias, worker->mark));
     }
     return 0;
 }
@@ -85,65 +95,51 @@ static void observe_forwarding(struct network_work *work)
     }
 }
 
-static bool is_orphan_tap(const struct network_work *work, const char *name)
+static bool has_vm(const struct network_work *work, const struct link_info *link)
 {
-    for (size_t i = 0; i < work->orphan_tap_count; i++) {
-        const char *orphan = work->orphan_taps[i];
-        if (orphan != NULL && strcmp(orphan, name) == 0) {
+    const char *vm = link->alias + strlen(work->worker->mark) + 1;
+    for (size_t i = 0; i < work->interface_count; i++) {
+        const struct interface_row *row = &work->interfaces[i];
+        /* By its name, too: someone may have changed the alias. */
+        if (strcmp(row->vm, vm) == 0 || strcmp(row->tap, link->name) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* A TAP is an orphan when it is marked as ours and no VM has an interface of that name; an element, when its TAP is none of ours. */
-static int observe_orphans(struct network_work *work, struct error *err)
+/* A TAP is an orphan when it is marked as ours and no VM has it. */
+static int observe_orphan_taps(struct network_work *work, struct error *err)
 {
-    const struct worker *worker = work->worker;
-    const size_t mark_len = strlen(worker->mark);
+    struct network_observed *seen = &work->observed;
     work->orphan_taps = calloc(work->link_count + 1, sizeof *work->orphan_taps);
-    work->orphan_guests = calloc(work->guest_count + 1, sizeof *work->orphan_guests);
-    if (work->orphan_taps == NULL || work->orphan_guests == NULL) {
+    if (work->orphan_taps == NULL) {
         return error_oom(err);
     }
     for (size_t i = 0; i < work->link_count; i++) {
         const struct link_info *link = &work->links[i];
-        bool ours = strncmp(link->alias, worker->mark, mark_len) == 0 && link->alias[mark_len] == ':';
-        AUTO_VM_ROW row = {0};
-        bool found = false;
-        if (!ours || !link->is_tap) {
-            continue;
-        }
-        if (vms_get(worker->db, link->alias + mark_len + 1, &row, &found, err) != 0) {
-            return -1;
-        }
-        if (!found) {
+        if (link->is_tap && link_alias_has_mark(link->alias, work->worker->mark) && !has_vm(work, link)) {
             work->orphan_taps[work->orphan_tap_count++] = link->name;
         }
     }
-    for (size_t g = 0; g < work->guest_count; g++) {
-        bool has_tap = false;
-        for (size_t i = 0; i < work->link_count && !has_tap; i++) {
-            has_tap = strcmp(work->links[i].name, work->guests[g].tap) == 0 && !is_orphan_tap(work, work->links[i].name);
-        }
-        if (!has_tap) {
-            work->orphan_guests[work->orphan_guest_count++] = work->guests[g];
-        }
+    if (work->orphan_tap_count > 0) {
+        (void)snprintf(seen->orphan_taps, sizeof seen->orphan_taps, "%zu TAPs of VMs that are gone: %s%s",
+                       work->orphan_tap_count, work->orphan_taps[0], work->orphan_tap_count > 1 ? " and others" : "");
     }
-    work->observed.orphan_taps = work->orphan_tap_count > 0;
-    /* While VMs are being started, an element may be there before its TAP: only the first look may judge. */
-    work->observed.orphan_guests =
-        work->orphan_guest_count > 0 && atomic_load(&worker->network_state) == NETWORK_UNKNOWN;
     return 0;
 }
 
 int network_observe(struct network_work *work, struct error *err)
 {
     struct nft_base base = network_firewall_base(work->worker);
+    _Static_assert((int)NFT_FOUND_MAX <= (int)NETWORK_FOUND_MAX && (int)LINK_FOUND_MAX <= (int)NETWORK_FOUND_MAX,
+                   "what the drivers say fits");
+    work->observed.set_up_before = work->memory.set_up_before;
+    memcpy(work->observed.last_uplink, work->memory.uplink, sizeof work->observed.last_uplink);
+    /* Links before the rows of their VMs: a row is there before its TAP. */
     if (link_list(&work->links, &work->link_count, err) != 0 || observe_bridge(work, err) != 0 ||
-        nft_base_check(&base, &work->observed.firewall_ok, err) != 0 ||
-        nft_guests_list(work->worker->mark, &work->guests, &work->guest_count, err) != 0 ||
-        observe_uplink(work, err) != 0 || observe_orphans(work, err) != 0) {
+        nft_base_check(&base, work->observed.firewall_found, err) != 0 || observe_uplink(work, err) != 0 ||
+        network_guests_observe(work, err) != 0 || observe_orphan_taps(work, err) != 0) {
         return -1;
     }
     observe_forwarding(work);

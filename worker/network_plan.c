@@ -1,55 +1,106 @@
 #include "worker/network_plan.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
-static const char *const op_names[NETWORK_OP_COUNT_] = {
-    [NETWORK_OP_ENSURE_BRIDGE] = "ensure_bridge",
-    [NETWORK_OP_APPLY_FIREWALL] = "apply_firewall",
-    [NETWORK_OP_REPLACE_UPLINK] = "replace_uplink",
-    [NETWORK_OP_REMOVE_TAPS] = "remove_taps",
-    [NETWORK_OP_REMOVE_GUESTS] = "remove_guests",
-    [NETWORK_OP_FORWARD_BRIDGE] = "forward_bridge",
-    [NETWORK_OP_FORWARD_UPLINK] = "forward_uplink",
-    [NETWORK_OP_UNFORWARD_OLD_UPLINK] = "unforward_old_uplink",
+static const struct {
+    const char *name;
+    const char *description;
+} op_table[NETWORK_OP_COUNT_] = {
+    [NETWORK_OP_RESTORE_ALIAS] = {"restore_alias", "give the bridge its alias back"},
+    [NETWORK_OP_REMOVE_TAPS] = {"remove_taps", "remove TAPs of VMs that are gone"},
+    [NETWORK_OP_ENSURE_BRIDGE] = {"ensure_bridge", "make the bridge as it should be"},
+    [NETWORK_OP_APPLY_FIREWALL] = {"apply_firewall", "make both firewall tables new, in one transaction"},
+    [NETWORK_OP_REPLACE_UPLINK] = {"replace_uplink", "put the uplink into the firewall's set"},
+    [NETWORK_OP_REMOVE_GUESTS] = {"remove_guests", "remove addresses from the firewall that no VM has"},
+    [NETWORK_OP_ADD_GUESTS] = {"add_guests", "let the addresses of running VMs through the firewall"},
+    [NETWORK_OP_FORWARD_BRIDGE] = {"forward_bridge", "turn on forwarding on the bridge"},
+    [NETWORK_OP_UNFORWARD_OLD_UPLINK] = {"unforward_old_uplink", "turn off forwarding on the uplink of before"},
+    [NETWORK_OP_FORWARD_UPLINK] = {"forward_uplink", "turn on forwarding on the uplink"},
 };
 
 const char *network_op_name(enum network_op_type type)
 {
-    return op_names[type];
+    return op_table[type].name;
 }
 
-static void add(struct network_plan *plan, enum network_op_type type)
+const char *network_op_description(enum network_op_type type)
 {
-    plan->ops[plan->count++] = type;
+    return op_table[type].description;
+}
+
+static void add(struct network_plan *plan, enum network_op_type type, bool repair, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void add(struct network_plan *plan, enum network_op_type type, bool repair, const char *fmt, ...)
+{
+    struct network_op *op = &plan->ops[plan->count++];
+    va_list ap;
+    op->type = type;
+    op->repair = repair;
+    va_start(ap, fmt);
+    (void)vsnprintf(op->found, sizeof op->found, fmt, ap);
+    va_end(ap);
+}
+
+static void plan_bridge(const struct network_observed *seen, struct network_plan *plan)
+{
+    if (seen->orphan_taps[0] != '\0') {
+        add(plan, NETWORK_OP_REMOVE_TAPS, seen->set_up_before, "%s", seen->orphan_taps);
+    }
+    if (seen->bridge_alias_changed) {
+        add(plan, NETWORK_OP_RESTORE_ALIAS, seen->set_up_before, "the bridge: %.200s", seen->bridge_found);
+    }
+    if (seen->bridge_found[0] != '\0') {
+        add(plan, NETWORK_OP_ENSURE_BRIDGE, seen->set_up_before, "the bridge: %.200s", seen->bridge_found);
+    }
+}
+
+/* The firewall's set follows the default route; that is no repair. */
+static void plan_firewall(const struct network_observed *seen, struct network_plan *plan)
+{
+    bool followed = strcmp(seen->uplink, seen->last_uplink) != 0;
+    if (seen->firewall_found[0] != '\0') {
+        add(plan, NETWORK_OP_APPLY_FIREWALL, seen->set_up_before, "%s", seen->firewall_found);
+        return;
+    }
+    if (!seen->firewall_uplink_single || strcmp(seen->uplink, seen->firewall_uplink) != 0) {
+        add(plan, NETWORK_OP_REPLACE_UPLINK, seen->set_up_before && !followed, "set uplink holds %s%s, not %s",
+            seen->firewall_uplink[0] != '\0' ? seen->firewall_uplink : "nothing",
+            seen->firewall_uplink_single ? "" : " and others", seen->uplink[0] != '\0' ? seen->uplink : "nothing");
+    }
+    if (seen->orphan_guests[0] != '\0') {
+        add(plan, NETWORK_OP_REMOVE_GUESTS, seen->set_up_before, "%s", seen->orphan_guests);
+    }
+    if (seen->missing_guests[0] != '\0') {
+        add(plan, NETWORK_OP_ADD_GUESTS, seen->set_up_before, "%s", seen->missing_guests);
+    }
+}
+
+static void plan_forwarding(const struct network_observed *seen, struct network_plan *plan)
+{
+    bool ours = strcmp(seen->uplink, seen->forwarded_uplink) == 0;
+    if (!seen->bridge_forwards) {
+        /* A bridge that was just made anew forwards nothing; that is part of the same repair. */
+        add(plan, NETWORK_OP_FORWARD_BRIDGE, seen->set_up_before && seen->bridge_present,
+            "forwarding is off on the bridge");
+    }
+    if (seen->forwarded_uplink[0] != '\0' && !ours) {
+        add(plan, NETWORK_OP_UNFORWARD_OLD_UPLINK, false, "%s is the uplink no more", seen->forwarded_uplink);
+    }
+    if (seen->uplink[0] != '\0' && !seen->uplink_forwards) {
+        bool known = strcmp(seen->uplink, seen->last_uplink) == 0;
+        add(plan, NETWORK_OP_FORWARD_UPLINK, seen->set_up_before && known, "forwarding is off on the uplink %s",
+            seen->uplink);
+    }
 }
 
 /* The firewall stands before anything can be forwarded, and an element leaves after its TAP. */
 void network_plan_make(const struct network_observed *observed, struct network_plan *ret)
 {
-    bool has_uplink = observed->uplink[0] != '\0';
-    bool uplink_moved = strcmp(observed->uplink, observed->forwarded_uplink) != 0;
     memset(ret, 0, sizeof *ret);
-    if (observed->orphan_taps) {
-        add(ret, NETWORK_OP_REMOVE_TAPS);
-    }
-    if (!observed->bridge_ok) {
-        add(ret, NETWORK_OP_ENSURE_BRIDGE);
-    }
-    if (!observed->firewall_ok) {
-        add(ret, NETWORK_OP_APPLY_FIREWALL);
-    } else if (!observed->firewall_uplink_single || strcmp(observed->uplink, observed->firewall_uplink) != 0) {
-        add(ret, NETWORK_OP_REPLACE_UPLINK);
-    }
-    if (observed->firewall_ok && observed->orphan_guests) {
-        add(ret, NETWORK_OP_REMOVE_GUESTS);
-    }
-    if (!observed->bridge_forwards) {
-        add(ret, NETWORK_OP_FORWARD_BRIDGE);
-    }
-    if (observed->forwarded_uplink[0] != '\0' && uplink_moved) {
-        add(ret, NETWORK_OP_UNFORWARD_OLD_UPLINK);
-    }
-    if (has_uplink && !observed->uplink_forwards) {
-        add(ret, NETWORK_OP_FORWARD_UPLINK);
-    }
+    plan_bridge(observed, ret);
+    plan_firewall(observed, ret);
+    plan_forwarding(observed, ret);
 }

@@ -5,34 +5,52 @@
 #include "core/net_addr.h"
 
 enum network_op_type {
+    NETWORK_OP_RESTORE_ALIAS, /* of the bridge */
+    NETWORK_OP_REMOVE_TAPS,   /* of VMs that are gone */
     NETWORK_OP_ENSURE_BRIDGE,
     NETWORK_OP_APPLY_FIREWALL, /* both tables new in one transaction, with all elements */
     NETWORK_OP_REPLACE_UPLINK,
-    NETWORK_OP_REMOVE_TAPS,     /* of VMs that are gone */
-    NETWORK_OP_REMOVE_GUESTS,   /* elements of TAPs that are gone */
+    NETWORK_OP_REMOVE_GUESTS, /* elements that belong to no VM */
+    NETWORK_OP_ADD_GUESTS,    /* missing elements of running VMs */
     NETWORK_OP_FORWARD_BRIDGE,
-    NETWORK_OP_FORWARD_UPLINK,
     NETWORK_OP_UNFORWARD_OLD_UPLINK, /* that we turned on, and that is the uplink no more */
+    NETWORK_OP_FORWARD_UPLINK,
     NETWORK_OP_COUNT_
 };
 
+enum { NETWORK_FOUND_MAX = 256 };
+
+/* What the host shows. Texts say in words what is not as wanted; "" when all is well. */
 struct network_observed {
-    bool bridge_ok; /* there, ours, up, with its address */
-    bool firewall_ok;
+    bool set_up_before; /* everything was as wanted once since the start: what is not so now was broken by somebody */
+    bool bridge_present;
+    bool bridge_alias_changed; /* but it is ours: it is the same link as before */
+    char bridge_found[NETWORK_FOUND_MAX];
+    char firewall_found[NETWORK_FOUND_MAX];
     char uplink[INTERFACE_NAME_MAX];          /* that is wanted now; "" for none */
+    char last_uplink[INTERFACE_NAME_MAX];     /* that was wanted at the last look */
     char firewall_uplink[INTERFACE_NAME_MAX]; /* in the firewall's set; "" for none */
     bool firewall_uplink_single;              /* the set holds nothing else */
     bool bridge_forwards, uplink_forwards;
     char forwarded_uplink[INTERFACE_NAME_MAX]; /* whose forwarding the daemon turned on; "" for none */
-    bool orphan_taps, orphan_guests;
+    char orphan_taps[NETWORK_FOUND_MAX];
+    char orphan_guests[NETWORK_FOUND_MAX];
+    char missing_guests[NETWORK_FOUND_MAX];
+};
+
+struct network_op {
+    enum network_op_type type;
+    bool repair; /* of what somebody broke; else it is set up, or follows the host */
+    char found[NETWORK_FOUND_MAX];
 };
 
 struct network_plan {
-    enum network_op_type ops[NETWORK_OP_COUNT_];
+    struct network_op ops[NETWORK_OP_COUNT_];
     size_t count;
 };
 
 void network_plan_make(const struct network_observed *observed, struct network_plan *ret);
-const char *network_op_name(enum network_op_type type);
+const char *network_op_name(enum network_op_type type);        /* "ensure_bridge" */
+const char *network_op_description(enum network_op_type type); /* "make the bridge as it should be" */
 
 #endif

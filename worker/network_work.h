@@ -1,7 +1,8 @@
-/* Inside worker/: one look at the network, shared by network.c, network_observe.c and network_apply.c. */
+/* Inside worker/: one look at the network, shared by the network*.c files. */
 #ifndef SMARTVM_WORKER_NETWORK_WORK_H
 #define SMARTVM_WORKER_NETWORK_WORK_H
 
+#include "db/interfaces.h"
 #include "host/link.h"
 #include "host/nft.h"
 #include "worker/context.h"
@@ -11,20 +12,22 @@
 struct network_work {
     struct worker *worker;
     const char *bridge;
+    struct network_memory memory; /* a copy */
     struct network_observed observed;
+    struct network_plan plan;
+    int bridge_index; /* as it was seen now; 0: not there */
     struct link_info *links;
     size_t link_count;
-    struct nft_guest *guests; /* in the firewall */
-    size_t guest_count;
+    struct interface_row *interfaces; /* of all VMs, by TAP */
+    size_t interface_count;
     const char **orphan_taps; /* names in links */
     size_t orphan_tap_count;
-    struct nft_guest *orphan_guests;
-    size_t orphan_guest_count;
+    char repaired_vm[LIMIT_VM_ID_BYTES + 1]; /* the only one whose elements are missing; "" for several */
 };
-
+void network_work_init(struct network_work *work, struct worker *worker);
 void network_work_free(struct network_work *work);
 
-/* Fills work->observed, and the lists that it was told from. */
+/* Fills work->observed, and the lists that it was told from. Reads only. */
 int network_observe(struct network_work *work, struct error *err);
 
 /* Runs one operation of a plan. */
@@ -32,8 +35,22 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
 
 /* "<mark>:bridge" */
 void network_bridge_alias(const struct worker *worker, char *buf, size_t size);
+struct mac network_bridge_mac(const struct worker *worker);
 
 /* What the static part of the firewall is made from. */
 struct nft_base network_firewall_base(const struct worker *worker);
+
+/*
+ * Elements of single VMs: network_guests.c. Which are wanted is known for certain only under worker->guests_lock,
+ * under which VMs add and remove theirs, so each call takes it.
+ */
+int network_guests_observe(struct network_work *work, struct error *err);
+int network_guests_repair(struct network_work *work, struct error *err);
+/* Makes both tables new with the elements that are wanted at that moment. */
+int network_guests_apply_base(struct network_work *work, struct error *err);
+
+/* Tells of a repair: an event, a line of the log. `vm`: the resource, or "" for the network. */
+void network_tell(struct worker *worker, const char *type, const char *vm, const char *operation, const char *found,
+                  const char *done);
 
 #endif

@@ -90,6 +90,15 @@ void runtimes_remove(struct runtimes *runtimes, int64_t uid)
     (void)pthread_mutex_unlock(&runtimes->lock);
 }
 
+enum runtime_guests runtimes_guests(struct runtimes *runtimes, int64_t uid)
+{
+    (void)pthread_mutex_lock(&runtimes->lock);
+    struct runtime *runtime = *find(runtimes, uid);
+    enum runtime_guests guests = runtime != NULL ? atomic_load(&runtime->guests) : RUNTIME_GUESTS_UNKNOWN;
+    (void)pthread_mutex_unlock(&runtimes->lock);
+    return guests;
+}
+
 bool runtimes_id(struct runtimes *runtimes, int64_t uid, char ret[64])
 {
     (void)pthread_mutex_lock(&runtimes->lock);

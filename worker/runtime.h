@@ -6,6 +6,7 @@
 #ifndef SMARTVM_WORKER_RUNTIME_H
 #define SMARTVM_WORKER_RUNTIME_H
 
+#include "core/limits.h"
 #include "host/process.h"
 #include "worker/context.h"
 
@@ -17,6 +18,13 @@ struct runtime_timing {
 
 enum { RUNTIME_TIMINGS_MAX = 16 };
 
+/* Are the firewall's elements of the VM's interfaces there? */
+enum runtime_guests {
+    RUNTIME_GUESTS_UNKNOWN, /* it was not looked at since the daemon started */
+    RUNTIME_GUESTS_ABSENT,
+    RUNTIME_GUESTS_PRESENT,
+};
+
 struct runtime {
     int64_t uid;
     char id[64];
@@ -27,9 +35,13 @@ struct runtime {
     int guest_fd;    /* gets readable when its guest ends; -1: not watched */
     int exit_status; /* of the process that ended last: wait(2) status, -1 unknown */
     bool observed;   /* the host was searched for its process once */
-    bool guest_elements;
+    _Atomic enum runtime_guests guests; /* changed under worker->guests_lock, with the elements themselves */
     bool answered;   /* the VMM of this process has answered once: it had a guest */
     bool guest_gone; /* and the guest ended, but the VMM hung */
+    _Atomic int tap_index[LIMIT_INTERFACES]; /* as it was seen last with our alias; 0: not yet */
+    struct repair_backoff tap_repairs;
+    unsigned repair_epoch; /* worker->repair_epoch, when the back-off was forgotten last */
+    bool contested;        /* counted in worker->contested_vms */
     bool kill_sent;
     bool forced;
     int64_t shutdown_sent_ms; /* first; -1: not sent */
@@ -46,6 +58,7 @@ void runtimes_free(struct runtimes *runtimes);
 /* The entry of a VM, made when there is none. NULL when out of memory. */
 struct runtime *runtimes_get(struct runtimes *runtimes, int64_t uid, const char *id);
 void runtimes_remove(struct runtimes *runtimes, int64_t uid);
+enum runtime_guests runtimes_guests(struct runtimes *runtimes, int64_t uid);
 bool runtimes_id(struct runtimes *runtimes, int64_t uid, char ret[64]);
 
 /* Takes over the pidfd and watches it: when the process ends, the VM's key is queued. */

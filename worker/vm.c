@@ -27,6 +27,7 @@ static int look(struct vm_work *work, struct error *err)
     }
     vm_work_want(work);
     vm_plan_make(&work->wanted, &work->observed, &work->plan);
+    vm_drift_hold(work);
     return 0;
 }
 
@@ -82,6 +83,9 @@ static int apply_plan(struct vm_work *work, struct error *err)
         }
         if (work->runtime == NULL) {
             return 0;
+        }
+        if (work->plan.ops[i].type == VM_OP_REPAIR_TAP) {
+            vm_drift_note(work, &work->plan.ops[i]);
         }
     }
     return 0;
@@ -167,6 +171,7 @@ static int reconcile(struct vm_work *work, struct error *err)
     if (work->plan.look_again_ms < 0 && work->observed.guest_unwatched) {
         work->plan.look_again_ms = clock_monotonic_ms() + UNWATCHED_LOOK_MS;
     }
+    vm_drift_settle(work);
     if (work->plan.look_again_ms >= 0) {
         char key[QUEUE_KEY_MAX];
         int64_t delay_ms = work->plan.look_again_ms - clock_monotonic_ms();

@@ -29,19 +29,24 @@ static int add_guest(struct vm_work *work, struct error *err)
 {
     struct nft_guest guests[LIMIT_INTERFACES];
     size_t count = guests_of(work, guests);
-    work->runtime->guest_elements = true;
-    return nft_guests_change(work->worker->mark, guests, count, NULL, 0, err);
+    (void)pthread_mutex_lock(&work->worker->guests_lock);
+    atomic_store(&work->runtime->guests, RUNTIME_GUESTS_PRESENT);
+    int result = nft_guests_change(work->worker->mark, guests, count, NULL, 0, err);
+    (void)pthread_mutex_unlock(&work->worker->guests_lock);
+    return result;
 }
 
 static int remove_guest(struct vm_work *work, struct error *err)
 {
     struct nft_guest guests[LIMIT_INTERFACES];
     size_t count = guests_of(work, guests);
-    if (count > 0 && nft_guests_change(work->worker->mark, NULL, 0, guests, count, err) != 0) {
-        return -1;
+    (void)pthread_mutex_lock(&work->worker->guests_lock);
+    int result = count > 0 ? nft_guests_change(work->worker->mark, NULL, 0, guests, count, err) : 0;
+    if (result == 0) {
+        atomic_store(&work->runtime->guests, RUNTIME_GUESTS_ABSENT);
     }
-    work->runtime->guest_elements = false;
-    return 0;
+    (void)pthread_mutex_unlock(&work->worker->guests_lock);
+    return result;
 }
 
 static int create_tap(struct vm_work *work, size_t index, struct error *err)
@@ -50,6 +55,18 @@ static int create_tap(struct vm_work *work, size_t index, struct error *err)
     const struct vm_interface *interface = &work->row.interfaces[index];
     (void)snprintf(alias, sizeof alias, "%s:%s", work->worker->mark, work->row.id);
     return link_tap_ensure(interface->tap, alias, work->worker->config->network.bridge, interface->mac, (uid_t)-1, err);
+}
+
+/* What somebody changed of a TAP is made right again; the alias first, since nothing without it is touched. */
+static int repair_tap(struct vm_work *work, size_t index, struct error *err)
+{
+    char alias[LINK_ALIAS_MAX];
+    (void)snprintf(alias, sizeof alias, "%s:%s", work->worker->mark, work->row.id);
+    if (work->observed.tap_alias_changed[index] &&
+        link_alias_restore(work->row.interfaces[index].tap, atomic_load(&work->runtime->tap_index[index]), alias, err) != 0) {
+        return -1;
+    }
+    return create_tap(work, index, err);
 }
 
 static int remove_taps(struct vm_work *work, struct error *err)
@@ -154,6 +171,7 @@ static int forget(struct vm_work *work, struct error *err)
     if (vms_remove(work->worker->db, &work->row, err) != 0) {
         return -1;
     }
+    vm_drift_forget(work);
     runtimes_remove(work->worker->runtimes, work->row.uid);
     work->runtime = NULL;
     (void)snprintf(key, sizeof key, "vm/%s", work->row.id);
@@ -175,6 +193,8 @@ static int run(struct vm_work *work, const struct vm_op *op, struct error *err)
         return add_guest(work, err);
     case VM_OP_CREATE_TAP:
         return create_tap(work, op->index, err);
+    case VM_OP_REPAIR_TAP:
+        return repair_tap(work, op->index, err);
     case VM_OP_PREPARE_VMM:
         return vm_prepare_vmm(work, err);
     case VM_OP_SPAWN_VMM:

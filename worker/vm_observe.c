@@ -87,7 +87,7 @@ static int adopt(struct vm_work *work, pid_t pid, struct error *err)
     if (runtime_set_process(work->worker, work->runtime, &process, err) != 0) {
         return -1;
     }
-    work->runtime->guest_elements = work->row.interface_count > 0;
+    atomic_store(&work->runtime->guests, RUNTIME_GUESTS_PRESENT);
     return console_hub_add(work->worker->consoles, work->row.uid, work->row.id, work->dir, err);
 }
 
@@ -190,22 +190,23 @@ static void observe_vmm(struct vm_work *work)
 
 static int observe_taps(struct vm_work *work, struct error *err)
 {
+    struct vm_observed *seen = &work->observed;
     char alias[LINK_ALIAS_MAX];
-    struct link_info bridge = {.index = 0};
-    bool has_bridge = false;
-    if (work->row.interface_count > 0 &&
-        link_get(work->worker->config->network.bridge, &bridge, &has_bridge, err) != 0) {
-        return -1;
-    }
     (void)snprintf(alias, sizeof alias, "%s:%s", work->worker->mark, work->row.id);
     for (size_t i = 0; i < work->row.interface_count; i++) {
-        struct link_info link;
-        bool found = false;
-        if (link_get(work->row.interfaces[i].tap, &link, &found, err) != 0) {
+        const struct vm_interface *interface = &work->row.interfaces[i];
+        _Atomic int *known = &work->runtime->tap_index[i];
+        struct link_check check;
+        if (link_tap_check(interface->tap, alias, work->worker->config->network.bridge, interface->mac,
+                           atomic_load(known), &check, err) != 0) {
             return -1;
         }
-        work->observed.tap_present[i] = found && strcmp(link.alias, alias) == 0;
-        work->observed.tap_astray[i] = has_bridge && found && (link.master != bridge.index || !link.up || !link.isolated);
+        seen->tap_present[i] = check.present && check.ours;
+        seen->tap_alias_changed[i] = seen->tap_present[i] && !check.marked;
+        memcpy(seen->tap_found[i], check.found, sizeof seen->tap_found[i]);
+        if (check.marked) {
+            atomic_store(known, check.index);
+        }
     }
     return 0;
 }
@@ -253,7 +254,7 @@ void vm_work_want(struct vm_work *work)
         .interface_count = row->interface_count,
         .start_failed = row->desired != VM_WANT_STOPPED && boot_done >= row->boot_wanted &&
                         (work->start_failed || row->state == VM_FAILED),
-        .guest_elements = runtime->guest_elements,
+        .guest_elements = atomic_load(&runtime->guests) == RUNTIME_GUESTS_PRESENT,
         .stop_timeout_ms = row->stop_timeout_ms < 0 ? default_ms : row->stop_timeout_ms,
         .shutdown_sent_ms = runtime->shutdown_sent_ms,
         .shutdown_last_ms = runtime->shutdown_last_ms,

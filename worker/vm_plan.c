@@ -10,6 +10,7 @@ static const struct {
     [VM_OP_STAGE_DRIVES] = {"stage_drives", "copy the writable drives"},
     [VM_OP_ADD_GUEST] = {"add_guest", "let the addresses through the firewall"},
     [VM_OP_CREATE_TAP] = {"create_tap", "create the TAP as an isolated port of the bridge"},
+    [VM_OP_REPAIR_TAP] = {"repair_tap", "make the TAP an isolated port of the bridge again, with its alias and its guest's MAC"},
     [VM_OP_PREPARE_VMM] = {"prepare_vmm", "write the configuration of the VMM"},
     [VM_OP_SPAWN_VMM] = {"spawn_vmm", "start the VMM process"},
     [VM_OP_AWAIT_VMM] = {"await_vmm", "wait until the VMM answers"},
@@ -138,8 +139,8 @@ static void plan_running(const struct vm_wanted *wanted, const struct vm_observe
         return;
     }
     for (size_t i = 0; i < wanted->interface_count; i++) {
-        if (observed->tap_present[i] && observed->tap_astray[i]) {
-            add(plan, VM_OP_CREATE_TAP);
+        if (observed->tap_present[i] && observed->tap_found[i][0] != '\0') {
+            add(plan, VM_OP_REPAIR_TAP);
             plan->ops[plan->count - 1].index = i;
         }
     }

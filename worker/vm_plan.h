@@ -10,6 +10,7 @@
 
 #include "core/limits.h"
 #include "db/vms.h"
+#include "host/link.h"
 #include "host/vmm.h"
 
 enum vm_op_type {
@@ -17,6 +18,7 @@ enum vm_op_type {
     VM_OP_STAGE_DRIVES,
     VM_OP_ADD_GUEST, /* firewall elements of all interfaces, before a TAP is up */
     VM_OP_CREATE_TAP,
+    VM_OP_REPAIR_TAP, /* that somebody changed while the VM runs */
     VM_OP_PREPARE_VMM,
     VM_OP_SPAWN_VMM,
     VM_OP_AWAIT_VMM,
@@ -36,7 +38,7 @@ enum vm_op_type {
 
 struct vm_op {
     enum vm_op_type type;
-    size_t index; /* of the interface, for VM_OP_CREATE_TAP */
+    size_t index; /* of the interface, for VM_OP_CREATE_TAP and VM_OP_REPAIR_TAP */
 };
 
 /* What the host shows of a VM. */
@@ -46,7 +48,8 @@ struct vm_observed {
     bool vmm_answers;         /* its API answered */
     enum vmm_state vmm_state; /* when it answered */
     bool tap_present[LIMIT_INTERFACES];
-    bool tap_astray[LIMIT_INTERFACES]; /* there, but not an isolated, up port of the bridge */
+    bool tap_alias_changed[LIMIT_INTERFACES];
+    char tap_found[LIMIT_INTERFACES][LINK_FOUND_MAX]; /* what is not as it should be, in words; "": nothing */
     bool run_dir_present;
     bool staged_present;
     bool cgroup_present;

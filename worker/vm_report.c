@@ -60,7 +60,17 @@ static void network_condition(struct vm_work *work, json_t *list)
             (void)snprintf(message, sizeof message,
                            "the TAP %s of %.32s was removed by someone else; a running VMM can't be given a new one: reboot the VM",
                            work->row.interfaces[i].tap, work->row.interfaces[i].iface_id);
+            work->tap_lost = old_since(work->old, "network", "false", "tap_lost") == NULL;
             add_condition(work, list, "network", "false", "tap_lost", message);
+            return;
+        }
+    }
+    for (size_t i = 0; i < work->row.interface_count; i++) {
+        if (seen->tap_found[i][0] != '\0') {
+            char message[LINK_FOUND_MAX + 100];
+            (void)snprintf(message, sizeof message, "the TAP %s: %s; the repair waits, as somebody undoes it",
+                           work->row.interfaces[i].tap, seen->tap_found[i]);
+            add_condition(work, list, "network", "false", "contested", message);
             return;
         }
     }
@@ -199,6 +209,9 @@ int vm_report(struct vm_work *work, enum vm_state state, struct error *err)
         return -1;
     }
     work->row.state = state;
+    if (work->tap_lost) {
+        vm_drift_tell_loss(work);
+    }
     if (!work->keep_record) {
         bool alive = work->observed.process_alive;
         work->row.pid = alive ? work->runtime->pid : 0;

@@ -22,6 +22,7 @@ struct vm_work {
     bool failed;       /* an operation failed */
     bool start_failed; /* and with it the wanted boot, in this look */
     struct error error;
+    bool tap_lost;     /* it was there before this look */
     bool keep_record;  /* nothing was done yet: what is on record of an earlier process stays */
     bool exit_noted; /* exit_tier and exit_message tell how the process ended, in this look */
     const char *exit_tier;
@@ -37,6 +38,16 @@ void vm_work_want(struct vm_work *work);
 
 /* Runs one operation. On failure work->error is set too. */
 int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err);
+
+/* Takes repairs out of the plan that wait, since somebody undoes them: vm_drift.c. */
+void vm_drift_hold(struct vm_work *work);
+/* Tells of a repair that was made. */
+void vm_drift_note(struct vm_work *work, const struct vm_op *op);
+/* Once the repairs were left alone for a while, they count as accepted. Before the VM's runtime is removed, too. */
+void vm_drift_settle(struct vm_work *work);
+void vm_drift_forget(struct vm_work *work);
+/* Tells once that a TAP is gone. */
+void vm_drift_tell_loss(struct vm_work *work);
 
 /* Why the VMM ended, out of what it said; "" when it said nothing. */
 void vm_last_words(struct vm_work *work, char *ret, size_t size);

@@ -30,7 +30,16 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
-enum { API_RESTART_MS = 100, THREADS_MAX = 64, NETWORK_FOLD_MS = 20, TAP_FOLD_MS = 50, KVM_PROBE_DELAY_MAX_S = 2, TMPFS_MAGIC_NUMBER = 0x01021994 };
+enum {
+    API_RESTART_MS = 100,
+    THREADS_MAX = 64,
+    NETWORK_FOLD_MS = 20,
+    NFT_FOLD_MS = 1, /* one transaction is told in one go, and until the repair nothing holds the guests back */
+    TAP_FOLD_MS = 50,
+    CONTESTED_FOLD_MS = 250,
+    KVM_PROBE_DELAY_MAX_S = 2,
+    TMPFS_MAGIC_NUMBER = 0x01021994,
+};
 
 struct main_loop {
     struct worker *worker;
@@ -242,6 +251,13 @@ static void on_api_process(struct main_loop *loop)
     loop->api_restart_ms = clock_monotonic_ms() + API_RESTART_MS;
 }
 
+/* Who makes changes faster than this while repairs are held off gets no more of the processor by it. */
+static int64_t fold_ms(const struct worker *worker, int64_t usual_ms)
+{
+    bool contested = atomic_load(&worker->contested) || atomic_load(&worker->contested_vms) > 0;
+    return contested ? CONTESTED_FOLD_MS : usual_ms;
+}
+
 /* A TAP was changed, by us or by someone else: its VM is looked at when the dust has settled. */
 static void on_tap(struct worker *worker, const char *name)
 {
@@ -249,15 +265,17 @@ static void on_tap(struct worker *worker, const char *name)
     if (interfaces_vm_of_tap(worker->db, name, &id, NULL) == 0 && id != NULL) {
         char key[QUEUE_KEY_MAX];
         (void)snprintf(key, sizeof key, "vm/%s", id);
-        (void)queue_add_after(worker->queue, key, TAP_FOLD_MS);
+        (void)queue_add_after(worker->queue, key, fold_ms(worker, TAP_FOLD_MS));
     }
 }
 
 static void on_link(const char *name, void *ctx)
 {
     struct worker *worker = ctx;
-    if (name == NULL || strcmp(name, worker->config->network.bridge) == 0) {
-        (void)queue_add_after(worker->queue, "network", NETWORK_FOLD_MS);
+    if (name == NULL) {
+        look_at_everything(worker); /* news were lost: it may have been any TAP */
+    } else if (strcmp(name, worker->config->network.bridge) == 0) {
+        (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
     } else if (strncmp(name, worker->tap_prefix, strlen(worker->tap_prefix)) == 0) {
         on_tap(worker, name);
     }
@@ -266,8 +284,9 @@ static void on_link(const char *name, void *ctx)
 static void on_links(struct main_loop *loop)
 {
     bool routes = false;
-    if (link_monitor_drain(loop->links, on_link, loop->worker, &routes, NULL) != 0 || routes) {
-        (void)queue_add_after(loop->worker->queue, "network", NETWORK_FOLD_MS);
+    struct worker *worker = loop->worker;
+    if (link_monitor_drain(loop->links, worker->tap_prefix, on_link, worker, &routes, NULL) != 0 || routes) {
+        (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
     }
 }
 
@@ -275,7 +294,7 @@ static void on_nft(struct main_loop *loop)
 {
     bool concerned = false;
     if (nft_monitor_drain(loop->nft, loop->worker->mark, &concerned, NULL) != 0 || concerned) {
-        (void)queue_add_after(loop->worker->queue, "network", NETWORK_FOLD_MS);
+        (void)queue_add_after(loop->worker->queue, "network", fold_ms(loop->worker, NFT_FOLD_MS));
     }
 }
 
@@ -376,6 +395,8 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
     choose_stage_root(worker);
     (void)pthread_mutex_init(&worker->facts.lock, NULL);
     (void)sem_init(&worker->settled_once, 0, 0);
+    (void)pthread_mutex_init(&worker->network.lock, NULL);
+    (void)pthread_mutex_init(&worker->guests_lock, NULL);
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (worker->epoll < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "no epoll");

@@ -219,16 +219,31 @@ START_TEST(tap_is_made_once)
 }
 END_TEST
 
-static const char *const tap_damages[] = {
-    "ip link set tap0 nomaster",
-    "ip link set tap0 down",
-    "ip link set tap0 master br1",
-    "ip link set tap0 type bridge_slave isolated off",
-    "ip link set tap0 type bridge_slave learning on",
-    "ip link set tap0 type bridge_slave flood on",
-    "ip link set tap0 type bridge_slave group_fwd_mask 0",
-    "ip link set tap0 arp on",
-    "bridge fdb del 02:5a:00:00:01:01 dev tap0 master",
+static struct link_check look_at_tap(void)
+{
+    struct link_check check;
+    MUST(link_tap_check("tap0", "mark:vm", "br0", guest_mac, 0, &check, &err));
+    return check;
+}
+
+static const struct {
+    const char *command;
+    const char *found;
+} tap_damages[] = {
+    {"ip link set tap0 nomaster", "it is not a port of bridge br0"},
+    {"ip link set tap0 down", "it is down"},
+    {"ip link set tap0 master br1", "it is not a port of bridge br0"},
+    {"ip link set tap0 type bridge_slave isolated off", "it is not isolated"},
+    {"ip link set tap0 type bridge_slave learning on", "it learns addresses"},
+    {"ip link set tap0 type bridge_slave flood on", "frames to unknown addresses are flooded to it"},
+    {"ip link set tap0 type bridge_slave mcast_flood off", "multicast is not sent to it"},
+    {"ip link set tap0 type bridge_slave bcast_flood off", "broadcast is not sent to it"},
+    {"ip link set tap0 type bridge_slave hairpin on", "it is in hairpin mode"},
+    {"ip link set tap0 type bridge_slave proxy_arp on", "the bridge answers ARP in its place"},
+    {"ip link set tap0 type bridge_slave root_block on", "it may not lead to the root bridge"},
+    {"ip link set tap0 type bridge_slave group_fwd_mask 0", "link-local groups are not bridged from it"},
+    {"ip link set tap0 arp on", "it answers ARP"},
+    {"bridge fdb del 02:5a:00:00:01:01 dev tap0 master", "the bridge does not know its guest's MAC"},
 };
 
 START_TEST(tap_is_repaired)
@@ -236,9 +251,49 @@ START_TEST(tap_is_repaired)
     (void)make_bridge();
     netns_run("ip link add br1 type bridge");
     make_tap("tap0");
-    netns_run(tap_damages[_i]);
+    ck_assert_str_eq(look_at_tap().found, "");
+    netns_run(tap_damages[_i].command);
+    ck_assert_str_eq(look_at_tap().found, tap_damages[_i].found);
     make_tap("tap0");
     check_tap("tap0");
+    ck_assert_str_eq(look_at_tap().found, "");
+}
+END_TEST
+
+START_TEST(several_damages_are_all_told)
+{
+    (void)make_bridge();
+    make_tap("tap0");
+    netns_run("ip link set tap0 down");
+    netns_run("ip link set tap0 type bridge_slave isolated off learning on");
+    ck_assert_str_eq(look_at_tap().found, "it is down; it is not isolated; it learns addresses");
+}
+END_TEST
+
+/* A link is known again by its index when its alias was changed; another one of that name is foreign. */
+START_TEST(an_alias_is_given_back)
+{
+    struct link_check check;
+    (void)make_bridge();
+    make_tap("tap0");
+    int index = look_at_tap().index;
+    netns_run("ip link set tap0 alias other");
+    check = look_at_tap();
+    ck_assert(check.present && !check.ours);
+    MUST(link_tap_check("tap0", "mark:vm", "br0", guest_mac, index, &check, &err));
+    ck_assert(check.present && check.ours);
+    ck_assert_str_eq(check.found, "its alias is 'other'");
+    ck_assert_int_ne(link_alias_restore("tap1", index, "mark:vm", &err), 0);
+    ck_assert_int_ne(link_alias_restore("tap0", index + 1000, "mark:vm", &err), 0);
+    MUST(link_alias_restore("tap0", index, "mark:vm", &err));
+    ck_assert_str_eq(look_at_tap().found, "");
+    netns_run("ip link del tap0");
+    check = look_at_tap();
+    ck_assert(!check.present && !check.ours);
+    ck_assert_str_eq(check.found, "it is gone");
+    netns_run("ip tuntap add tap0 mode tap");
+    MUST(link_tap_check("tap0", "mark:vm", "br0", guest_mac, index, &check, &err));
+    ck_assert(check.present && !check.ours);
 }
 END_TEST
 
@@ -607,7 +662,7 @@ static void hear(const char *name, void *ctx)
 static struct heard drain(int fd)
 {
     struct heard heard = {0};
-    MUST(link_monitor_drain(fd, hear, &heard, &heard.routes, &err));
+    MUST(link_monitor_drain(fd, "tap", hear, &heard, &heard.routes, &err));
     return heard;
 }
 
@@ -637,6 +692,46 @@ START_TEST(monitor_tells_each_change_once)
     netns_run("ip route add blackhole 192.168.5.0/24");
     heard = drain(fd);
     ck_assert(heard.routes && heard.count == 0);
+    (void)close(fd);
+}
+END_TEST
+
+/* What is told besides links; `tap`: about a TAP, else about the rest of the network. */
+static const struct {
+    const char *command;
+    bool tap, rest;
+} news[] = {
+    {"ip rule add iif br0 lookup 77 priority 77", false, true},
+    {"ip -6 rule add iif br0 lookup 77 priority 77", false, true},
+    {"ip route add 192.168.9.0/24 dev br0", false, true},
+    {"ip -6 route add fd00:9::/64 dev br0", false, true},
+    {"ip -6 addr add fd00:7::1/64 dev br0 nodad", false, true},
+    {"sysctl -qw net.ipv4.conf.br0.forwarding=1", false, true},
+    {"sysctl -qw net.ipv4.ip_forward=1", true, true},
+    {"sysctl -qw net.ipv4.conf.br0.rp_filter=2", false, true},
+    {"sysctl -qw net.ipv4.conf.br0.proxy_arp=1", false, true},
+    {"sysctl -qw net.ipv6.conf.br0.forwarding=1", false, true},
+    {"sysctl -qw net.ipv4.conf.tap0.rp_filter=2", true, false},
+    {"bridge fdb del 02:5a:00:00:01:01 dev tap0 master", true, false},
+    {"ip link set tap0 type bridge_slave isolated off", true, false},
+    {"ip neigh add 172.30.0.77 lladdr 02:00:00:00:00:77 dev br0", false, false},
+    {"ip route add local 172.30.9.9 dev br0 table local", false, false},
+};
+
+START_TEST(monitor_tells_what_was_changed)
+{
+    int fd = -1;
+    (void)make_bridge();
+    make_tap("tap0");
+    MUST(link_monitor_open(&fd, &err));
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    while (poll(&readable, 1, 1500) > 0) {
+        (void)drain(fd);
+    }
+    netns_run(news[_i].command);
+    struct heard heard = drain(fd);
+    ck_assert_msg((heard.tap0 == 1) == news[_i].tap && heard.routes == news[_i].rest, "%s: tap0 %zu, rest %d",
+                  news[_i].command, (size_t)heard.tap0, heard.routes);
     (void)close(fd);
 }
 END_TEST
@@ -682,6 +777,8 @@ static TCase *tap_tests(void)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, tap_is_made_once);
     tcase_add_loop_test(tests, tap_is_repaired, 0, (int)ARRAY_LEN(tap_damages));
+    tcase_add_test(tests, several_damages_are_all_told);
+    tcase_add_test(tests, an_alias_is_given_back);
     tcase_add_loop_test(tests, foreign_tap_is_left_alone, 0, (int)ARRAY_LEN(foreign_taps));
     tcase_add_test(tests, tap_without_its_bridge);
     tcase_add_test(tests, tap_belongs_to_its_owner);
@@ -701,6 +798,7 @@ static TCase *other_tests(void)
     tcase_add_test(tests, default_route_of_the_lowest_metric);
     tcase_add_test(tests, overlapping_routes_are_named);
     tcase_add_test(tests, monitor_tells_each_change_once);
+    tcase_add_loop_test(tests, monitor_tells_what_was_changed, 0, (int)ARRAY_LEN(news));
     tcase_add_test(tests, monitor_that_lost_news_says_anything);
     return tests;
 }

@@ -32,11 +32,12 @@ enum { GUESTS = 2, QUIET_MS = 150, ANSWER_MS = 2000 };
 
 static struct error err;
 
+static char words[NFT_FOUND_MAX]; /* of the last look */
+
 static bool is_right(const struct nft_base *wanted)
 {
-    bool ok = false;
-    MUST(nft_base_check(wanted, &ok, &err));
-    return ok;
+    MUST(nft_base_check(wanted, words, &err));
+    return words[0] == '\0';
 }
 
 static void apply(void)
@@ -95,26 +96,31 @@ START_TEST(other_tables_are_left_alone)
 }
 END_TEST
 
-static const char *const damages[] = {
-    "nft delete table inet smartvmtest",
-    "nft delete table bridge smartvmtest",
-    "nft flush table inet smartvmtest",
-    "nft flush table bridge smartvmtest",
-    "nft flush chain inet smartvmtest postrouting",
-    "nft flush chain inet smartvmtest input",
-    "nft flush ruleset",
-    "nft add rule inet smartvmtest forward accept",
-    "nft insert rule inet smartvmtest forward accept",
-    "nft insert rule bridge smartvmtest prerouting accept comment mine",
-    "nft add chain inet smartvmtest forward { policy drop ; }",
+static const struct {
+    const char *command;
+    const char *found; /* how the words begin */
+} damages[] = {
+    {"nft delete table inet smartvmtest", "table inet smartvmtest is gone"},
+    {"nft delete table bridge smartvmtest", "table bridge smartvmtest is gone"},
+    {"nft add table inet smartvmtest { flags dormant ; }", "table inet smartvmtest is dormant"},
+    {"nft flush table inet smartvmtest", "rule "},
+    {"nft flush table bridge smartvmtest", "rule "},
+    {"nft flush chain inet smartvmtest postrouting", "rule masquerade of chain postrouting of table inet is gone"},
+    {"nft flush chain inet smartvmtest input", "rule "},
+    {"nft flush ruleset", "table inet smartvmtest is gone"},
+    {"nft add rule inet smartvmtest forward accept", "chain forward of table inet has an additional rule"},
+    {"nft insert rule inet smartvmtest forward accept", "rule "},
+    {"nft insert rule bridge smartvmtest prerouting accept comment mine", "rule "},
+    {"nft add chain inet smartvmtest forward { policy drop ; }", "chain forward of table inet has another"},
 };
 
 START_TEST(damage_shows_and_is_repaired)
 {
     apply();
     ck_assert(is_right(&base));
-    netns_run(damages[_i]);
+    netns_run(damages[_i].command);
     ck_assert(!is_right(&base));
+    ck_assert_msg(strncmp(words, damages[_i].found, strlen(damages[_i].found)) == 0, "%s", words);
     apply();
     ck_assert(is_right(&base));
 }

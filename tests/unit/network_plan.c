@@ -10,9 +10,10 @@ static struct network_plan plan;
 
 static void setup(void)
 {
-    seen = (struct network_observed){.bridge_ok = true,
-                                     .firewall_ok = true,
+    seen = (struct network_observed){.set_up_before = true,
+                                     .bridge_present = true,
                                      .uplink = "eth0",
+                                     .last_uplink = "eth0",
                                      .firewall_uplink = "eth0",
                                      .firewall_uplink_single = true,
                                      .bridge_forwards = true,
@@ -24,11 +25,20 @@ static int position(enum network_op_type type)
 {
     network_plan_make(&seen, &plan);
     for (size_t i = 0; i < plan.count; i++) {
-        if (plan.ops[i] == type) {
+        if (plan.ops[i].type == type) {
             return (int)i;
         }
     }
     return -1;
+}
+
+/* The one operation that is planned. */
+static const struct network_op *only(enum network_op_type type)
+{
+    network_plan_make(&seen, &plan);
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_int_eq(plan.ops[0].type, type);
+    return &plan.ops[0];
 }
 
 START_TEST(nothing_to_do)
@@ -42,10 +52,15 @@ START_TEST(from_nothing)
 {
     memset(&seen, 0, sizeof seen);
     strcpy(seen.uplink, "eth0");
+    strcpy(seen.bridge_found, "it is gone");
+    strcpy(seen.firewall_found, "table inet smartvm is gone");
     ck_assert_int_lt(position(NETWORK_OP_ENSURE_BRIDGE), position(NETWORK_OP_APPLY_FIREWALL));
     ck_assert_int_lt(position(NETWORK_OP_APPLY_FIREWALL), position(NETWORK_OP_FORWARD_BRIDGE));
     ck_assert_int_lt(position(NETWORK_OP_FORWARD_BRIDGE), position(NETWORK_OP_FORWARD_UPLINK));
     ck_assert_int_eq(position(NETWORK_OP_REPLACE_UPLINK), -1);
+    for (size_t i = 0; i < plan.count; i++) {
+        ck_assert(!plan.ops[i].repair);
+    }
 }
 END_TEST
 
@@ -55,6 +70,9 @@ START_TEST(uplink_moves)
     seen.uplink_forwards = false;
     ck_assert_int_ge(position(NETWORK_OP_REPLACE_UPLINK), 0);
     ck_assert_int_lt(position(NETWORK_OP_UNFORWARD_OLD_UPLINK), position(NETWORK_OP_FORWARD_UPLINK));
+    for (size_t i = 0; i < plan.count; i++) {
+        ck_assert(!plan.ops[i].repair); /* it follows the host */
+    }
 }
 END_TEST
 
@@ -79,8 +97,89 @@ END_TEST
 
 START_TEST(orphans)
 {
-    seen.orphan_taps = seen.orphan_guests = true;
+    strcpy(seen.orphan_taps, "TAP t1");
+    strcpy(seen.orphan_guests, "t1");
     ck_assert_int_lt(position(NETWORK_OP_REMOVE_TAPS), position(NETWORK_OP_REMOVE_GUESTS));
+}
+END_TEST
+
+START_TEST(what_somebody_broke_is_a_repair)
+{
+    strcpy(seen.bridge_found, "it is down");
+    ck_assert_str_eq(only(NETWORK_OP_ENSURE_BRIDGE)->found, "the bridge: it is down");
+    ck_assert(plan.ops[0].repair);
+    setup();
+    strcpy(seen.firewall_found, "chain forward of table inet is gone");
+    ck_assert_str_eq(only(NETWORK_OP_APPLY_FIREWALL)->found, "chain forward of table inet is gone");
+    ck_assert(plan.ops[0].repair);
+    setup();
+    seen.firewall_uplink[0] = '\0';
+    ck_assert_str_eq(only(NETWORK_OP_REPLACE_UPLINK)->found, "set uplink holds nothing, not eth0");
+    ck_assert(plan.ops[0].repair);
+    setup();
+    seen.firewall_uplink_single = false;
+    ck_assert_str_eq(only(NETWORK_OP_REPLACE_UPLINK)->found, "set uplink holds eth0 and others, not eth0");
+    setup();
+    strcpy(seen.missing_guests, "VM a");
+    ck_assert(only(NETWORK_OP_ADD_GUESTS)->repair);
+    setup();
+    seen.bridge_forwards = false;
+    ck_assert(only(NETWORK_OP_FORWARD_BRIDGE)->repair);
+    setup();
+    seen.uplink_forwards = false;
+    ck_assert(only(NETWORK_OP_FORWARD_UPLINK)->repair);
+}
+END_TEST
+
+START_TEST(before_it_was_set_up_nothing_is_a_repair)
+{
+    seen.set_up_before = false;
+    strcpy(seen.bridge_found, "it is down");
+    strcpy(seen.firewall_found, "x");
+    seen.uplink_forwards = seen.bridge_forwards = false;
+    network_plan_make(&seen, &plan);
+    ck_assert_uint_eq(plan.count, 4);
+    for (size_t i = 0; i < plan.count; i++) {
+        ck_assert(!plan.ops[i].repair);
+    }
+}
+END_TEST
+
+START_TEST(a_changed_alias_is_given_back_first)
+{
+    seen.bridge_alias_changed = true;
+    strcpy(seen.bridge_found, "its alias is 'x'");
+    ck_assert_int_lt(position(NETWORK_OP_RESTORE_ALIAS), position(NETWORK_OP_ENSURE_BRIDGE));
+}
+END_TEST
+
+/* A bridge that is made anew forwards nothing: one repair, not two. */
+START_TEST(forwarding_of_a_new_bridge_is_no_repair_of_its_own)
+{
+    seen.bridge_present = seen.bridge_forwards = false;
+    strcpy(seen.bridge_found, "it is gone");
+    int at = position(NETWORK_OP_FORWARD_BRIDGE);
+    ck_assert_int_ge(at, 0);
+    ck_assert(!plan.ops[at].repair);
+}
+END_TEST
+
+/* With the tables, the elements are made. */
+START_TEST(elements_come_with_the_tables)
+{
+    strcpy(seen.firewall_found, "x");
+    strcpy(seen.missing_guests, "VM a");
+    strcpy(seen.orphan_guests, "t1");
+    (void)only(NETWORK_OP_APPLY_FIREWALL);
+}
+END_TEST
+
+START_TEST(every_operation_has_words)
+{
+    for (int i = 0; i < NETWORK_OP_COUNT_; i++) {
+        ck_assert_ptr_nonnull(network_op_name((enum network_op_type)i));
+        ck_assert_ptr_nonnull(network_op_description((enum network_op_type)i));
+    }
 }
 END_TEST
 
@@ -95,6 +194,12 @@ int main(void)
     tcase_add_test(tcase, uplink_that_somebody_else_forwards_is_left_alone);
     tcase_add_test(tcase, no_way_out);
     tcase_add_test(tcase, orphans);
+    tcase_add_test(tcase, what_somebody_broke_is_a_repair);
+    tcase_add_test(tcase, before_it_was_set_up_nothing_is_a_repair);
+    tcase_add_test(tcase, a_changed_alias_is_given_back_first);
+    tcase_add_test(tcase, forwarding_of_a_new_bridge_is_no_repair_of_its_own);
+    tcase_add_test(tcase, elements_come_with_the_tables);
+    tcase_add_test(tcase, every_operation_has_words);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -86,10 +86,10 @@ END_TEST
 START_TEST(a_tap_astray_is_brought_back)
 {
     set_running();
-    observed.tap_astray[1] = true;
+    strcpy(observed.tap_found[1], "it is down");
     make();
     ck_assert_uint_eq(plan.count, 1);
-    ck_assert_int_eq(plan.ops[0].type, VM_OP_CREATE_TAP);
+    ck_assert_int_eq(plan.ops[0].type, VM_OP_REPAIR_TAP);
     ck_assert_uint_eq(plan.ops[0].index, 1);
     ck_assert_int_eq(plan.state, VM_RUNNING);
     observed.tap_present[1] = false; /* a running VMM can't be given a new one */

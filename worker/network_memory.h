@@ -1,0 +1,26 @@
+/* Inside worker/: what the network's reconciler remembers. */
+#ifndef SMARTVM_WORKER_NETWORK_MEMORY_H
+#define SMARTVM_WORKER_NETWORK_MEMORY_H
+
+#include "core/net_addr.h"
+#include "worker/network_plan.h"
+#include "worker/repair_backoff.h"
+
+#include <pthread.h>
+
+/* What is remembered from one look to the next. All of it may be lost: then the next look is the first. */
+struct network_memory {
+    bool set_up_before; /* everything was as wanted once */
+    int bridge_index;
+    char uplink[INTERFACE_NAME_MAX];
+    struct repair_backoff backoffs[NETWORK_OP_COUNT_];
+    unsigned repair_epoch; /* worker->repair_epoch, when the back-offs were forgotten last */
+};
+
+/* Written by the key "network" alone, read by whoever asks for drift. */
+struct network_memory_box {
+    pthread_mutex_t lock;
+    struct network_memory memory;
+};
+
+#endif
