@@ -36,6 +36,8 @@ void config_free(struct config *config)
     free(config->listen);
     free(config->network.bridge);
     free(config->network.uplink);
+    free(config->network.allow_host_networks);
+    free(config->network.open_host_ports);
     for (size_t i = 0; i < config->images.allowed_root_count; i++) {
         free(config->images.allowed_roots[i]);
     }

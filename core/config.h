@@ -5,6 +5,7 @@
 #ifndef SMARTVM_CORE_CONFIG_H
 #define SMARTVM_CORE_CONFIG_H
 
+#include "core/ip_net.h"
 #include "core/log.h"
 #include "core/net_addr.h"
 
@@ -19,6 +20,11 @@ struct config_listen {
     uint16_t port;
 };
 
+struct config_port {
+    uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+    uint16_t port;    /* 1 to 65535, host byte order */
+};
+
 struct config {
     char *state_dir; /* database and images; absolute */
     char *run_dir;   /* sockets and runtime directories of VMs; absolute, gone after a reboot */
@@ -31,6 +37,11 @@ struct config {
         char *uplink; /* NULL: the interface of the default route, followed when it changes */
         bool masquerade;
         unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */
+        unsigned max_flows_per_vm;   /* tracked at once, of each guest address */
+        struct ip_net *allow_host_networks; /* that guests reach although the host is connected to them */
+        size_t allow_host_network_count;
+        struct config_port *open_host_ports; /* that guests reach at the gateway's address */
+        size_t open_host_port_count;
     } network;
     struct {
         char **allowed_roots; /* absolute directories; host paths in requests must lie below one */

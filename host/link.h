@@ -11,6 +11,7 @@
 #ifndef SMARTVM_HOST_LINK_H
 #define SMARTVM_HOST_LINK_H
 
+#include "core/ip_net.h"
 #include "core/net_addr.h"
 
 #include <stdint.h>
@@ -106,6 +107,15 @@ int link_default_route(char name[INTERFACE_NAME_MAX], struct error *err);
  * *ret_found false when there is none, else `ret_text` says "10.0.0.0/8 via eth0" of the first. */
 int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_found, char ret_text[64],
                        struct error *err);
+
+enum { LINK_NETWORKS_MAX = 1024 };
+
+/*
+ * The networks that this host is connected to: destinations of unicast routes of the main table that lead to a link without a gateway, IPv4
+ * and IPv6, but for those of `except_link`. A prefix shorter than 8 is taken for half of a default route. *ret is owned by the caller (free),
+ * NULL for none; a network may be there twice. More than LINK_NETWORKS_MAX are an error.
+ */
+int link_networks_list(const char *except_link, struct ip_net **ret, size_t *ret_count, struct error *err);
 
 /*
  * A socket that gets readable when a link, an address, a route, a routing rule, a bridge's table or one of the

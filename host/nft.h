@@ -1,21 +1,32 @@
 /*
- * The firewall: tables `inet <mark>` and `bridge <mark>` by nfnetlink (libmnl + libnftnl). Static chains are
- * made once; a VM is nothing but set elements. Every change is one batch, BEGIN … END in one sendmsg: all of
- * it or none.
+ * The firewall: tables `inet <mark>` and `bridge <mark>` by nfnetlink (libmnl + libnftnl). Static chains are made once; a VM is nothing but
+ * set elements. Every change is one batch, BEGIN … END in one sendmsg: all of it or none. The cost of a packet does not grow with the number
+ * of VMs: each step is one lookup in a hash table (or, for `closed`, in a tree of the host's networks).
  *
  * inet <mark>
- *   set uplink { type ifname }        the interfaces that guests may leave by
- *   chain forward   (filter, priority 0, policy accept)  only looks at what comes from or goes to guests:
- *       from a TAP itself, past the bridge: drop.   From the bridge: back to the bridge drop; to
- * 169.254.0.0/16 drop; IPv4 by an interface in @uplink accept, new or established; else drop.   To the
- * bridge: established/related accept, else drop. chain input     (filter, priority 0, policy accept)  from a
- * TAP itself: drop.   From the bridge: established/related accept, ICMP echo-request to the gateway accept,
- * else drop. chain postrouting (nat, srcnat, policy accept)  saddr <subnet> and oifname in @uplink:
- * masquerade. bridge <mark> set guest4 { type ifname . ether_addr . ipv4_addr }   which MAC and address
- * belongs to which TAP chain prerouting (filter, priority -300, policy accept)  iifname not "<tap_prefix>*":
- * accept; IPv4 whose (iifname, ether saddr, ip saddr) is in guest4: accept; ARP whose (iifname, sender MAC,
- * sender IP) is in guest4 and whose ether saddr is the sender MAC: accept; everything else: counter drop.
- * (IPv6 too: it is not chosen yet.)
+ *   set uplink { ifname }              the interfaces that guests may leave by
+ *   set closed4, closed6 { interval }  what guests don't reach: loopback, link-local, multicast, the host's other networks
+ *   set open_ports { proto . port }    of the host, for guests
+ *   set flows4, flows6 { address }     dynamic, ct count: tracked flows of each guest
+ *   set drops4, drops6 { address . mark } dynamic, counter: see host/nft_drops.h
+ *   chain forward (filter, priority 0, policy accept)  only looks at what comes from or goes to guests:
+ *       from a TAP itself, past the bridge: drop; from the bridge: from_guest; to the bridge: to_guest
+ *   chain from_guest: to an interface that is neither in @uplink nor the bridge: drop; established/related: accept; chain flows; chain
+ *       closed; back to the bridge: drop; IPv4 (and IPv6 where it is chosen): accept; else drop
+ *   chain to_guest: established/related: accept, else drop
+ *   chain input (filter, priority 0, policy accept)  from a TAP itself: drop; from the bridge: guest_input
+ *   chain guest_input: established/related accept; chain flows; echo-request and @open_ports at the gateway's address accept; else drop
+ *   chain flows: invalid: drop; more tracked flows than max_flows: drop
+ *   chain closed: to what is in @closed4 or @closed6: drop
+ *   chain postrouting (nat, srcnat, policy accept)  saddr <subnet> and oifname in @uplink: masquerade.
+ * bridge <mark>
+ *   set guest4, guest6 { ifname . ether_addr . address }, guest_mac { ifname . ether_addr }   what belongs to which TAP
+ *   set rate_arp, rate_nd { ifname }   dynamic, limit: neighbour discovery towards the host
+ *   set drops { ifname . mark }        dynamic, counter: see host/nft_drops.h
+ *   chain prerouting (filter, priority -300, policy accept)  iifname not "<tap_prefix>*": accept; then by the type of the frame: IPv4 without
+ *       options whose (iifname, ether saddr, ip saddr) is in guest4, not from a DHCP server's port: accept; ARP whose (iifname, sender MAC,
+ *       sender IP) is in guest4 and whose ether saddr is the sender MAC: accept, at a rate; IPv6 alike, where it is chosen; all else: drop,
+ *       counted by its reason.
  *
  * Every rule carries its name in its userdata as a comment (NFTNL_UDATA_RULE_COMMENT), so that observation
  * can say which is missing. Any thread may call; they take turns on one socket that stays open (see
@@ -25,6 +36,8 @@
 #ifndef SMARTVM_HOST_NFT_H
 #define SMARTVM_HOST_NFT_H
 
+#include "core/config.h"
+#include "core/ip_range.h"
 #include "core/net_addr.h"
 
 struct nft_base {
@@ -34,12 +47,20 @@ struct nft_base {
     struct ipv4_net subnet;
     uint32_t gateway;
     bool masquerade;
+    bool ipv6;          /* chosen; else every IPv6 packet of a guest is dropped */
+    uint32_t max_flows; /* tracked at once, of each guest address */
+    const struct config_port *open_ports; /* of the host, that guests may reach at the gateway's address */
+    size_t open_port_count;
+    const struct ip_range *closed; /* that guests don't reach; sorted, neither overlapping nor adjacent (core/ip_range.h) */
+    size_t closed_count;
 };
 
 struct nft_guest {
     char tap[INTERFACE_NAME_MAX];
     struct mac mac;
     uint32_t address;
+    /* Network byte order; all zeroes for none. With one, the link-local address of the MAC (EUI-64) is the guest's, too. */
+    uint8_t address6[16];
 };
 
 /*
@@ -65,6 +86,10 @@ int nft_base_remove(const char *mark, struct error *err);
 int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count,
                      struct error *err);
 int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t count, struct error *err);
+
+/* Do sets closed4 and closed6 hold just these ranges? A missing table: no. */
+int nft_closed_check(const char *mark, const struct ip_range *closed, size_t count, bool *ret_same, struct error *err);
+int nft_closed_replace(const char *mark, const struct ip_range *closed, size_t count, struct error *err);
 
 /* The elements of set guest4, sorted by TAP. *ret owned by the caller (free). A missing table gives none. */
 int nft_guests_list(const char *mark, struct nft_guest **ret, size_t *ret_count, struct error *err);

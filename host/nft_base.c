@@ -62,6 +62,12 @@ static void put_set(struct nft_batch *b, const struct nft_set_row *row, const ch
         mnl_attr_put_u32(h, NFTA_SET_ID, htonl(id));
         mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(row->key_type));
         mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(row->key_bytes));
+        mnl_attr_put_u32(h, NFTA_SET_FLAGS, htonl(row->flags));
+        if (row->size > 0) {
+            struct nlattr *desc = mnl_attr_nest_start(h, NFTA_SET_DESC);
+            mnl_attr_put_u32(h, NFTA_SET_DESC_SIZE, htonl(row->size));
+            mnl_attr_nest_end(h, desc);
+        }
         put_byte_order(b, h, row);
         nft_batch_close(b);
     }
@@ -152,6 +158,8 @@ int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size
         put_chain(&b, &nft_chains[i], base->mark);
     }
     put_rules(&b, base);
+    nft_put_open_ports(&b, base->mark, base->open_ports, base->open_port_count);
+    nft_put_closed(&b, base->mark, base->closed, base->closed_count);
     nft_put_uplinks(&b, NFT_MSG_NEWSETELEM, base->mark, uplinks, uplink_count);
     nft_put_guests(&b, NFT_MSG_NEWSETELEM, base->mark, guests, guest_count);
     return nft_batch_commit(&b, base->mark, err);

@@ -1,7 +1,7 @@
 /* Is the static part of the firewall as it should be? The first difference that is found is told in words. */
 #include <stdio.h> /* libnftnl's headers need it */
 
-#include "host/nft_batch.h"
+#include "host/nft_elements.h"
 #include "host/nft_rules.h"
 
 #include <arpa/inet.h>
@@ -144,7 +144,7 @@ static void read_set(const struct nlmsghdr *h, void *ctx)
     if (nftnl_set_nlmsg_parse(h, set) == 0) {
         found->ok = nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE) == found->row->key_type &&
                     nftnl_set_get_u32(set, NFTNL_SET_KEY_LEN) == found->row->key_bytes &&
-                    nftnl_set_get_u32(set, NFTNL_SET_FLAGS) == 0;
+                    nftnl_set_get_u32(set, NFTNL_SET_FLAGS) == found->row->flags;
     }
     nftnl_set_free(set);
 }
@@ -284,6 +284,15 @@ int nft_base_check(const struct nft_base *base, char ret_found[NFT_FOUND_MAX], s
     }
     int result = check_all(&check);
     nft_socket_release(result == 0 || result == ENOENT);
+    if (result == 0 && ret_found[0] == '\0') {
+        bool same = false;
+        if (nft_open_ports_check(base->mark, base->open_ports, base->open_port_count, &same, err) != 0) {
+            return -1;
+        }
+        if (!same) {
+            note(&check, "set open_ports of table inet holds other ports");
+        }
+    }
     if (result == ENOENT) {
         note(&check, "table %s is gone", base->mark); /* while it was looked at */
         result = 0;

@@ -1,5 +1,4 @@
-/* The elements of the two sets: which TAP has which MAC and address, and which interfaces guests may leave
- * by. */
+/* Set elements: which TAP has which MAC and addresses, and which interfaces guests may leave by. */
 #include "host/nft_elements.h"
 
 #include "host/nft_rules.h"
@@ -11,240 +10,299 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
-enum {
-    ELEMENTS_PER_MESSAGE =
-        512, /* of 40 bytes at most: well below the 64 KiB of one attribute and NFT_MESSAGE_MAX */
-    DUMP_TRIES = 5,
-    KEY_BYTES_MAX = NFT_GUEST_KEY_BYTES,
-    KEY_MAC = NFT_IFNAME_BYTES,
-    KEY_ADDRESS = NFT_IFNAME_BYTES + 8,
-};
+enum { ELEMENTS_PER_MESSAGE = 384, INET_REASONS = NFT_DROP_COUNT_ - NFT_DROP_NO_UPLINK }; /* well below the 64 KiB of one attribute, and NFT_MESSAGE_MAX */
 
-_Static_assert(ELEMENTS_PER_MESSAGE *(3 * NLA_HDRLEN + KEY_BYTES_MAX) + 1024 <= NFT_MESSAGE_MAX,
+_Static_assert(ELEMENTS_PER_MESSAGE *(5 * NLA_HDRLEN + NFT_KEY_BYTES_MAX) + 1024 <= NFT_MESSAGE_MAX,
                "a message of elements fits its room");
 
-static void guest_key(const void *items, size_t i, uint8_t key[KEY_BYTES_MAX])
-{
-    const struct nft_guest *guest = (const struct nft_guest *)items + i;
-    const uint32_t address = htonl(guest->address);
-    memcpy(key, guest->tap, strnlen(guest->tap, NFT_IFNAME_BYTES - 1));
-    memcpy(key + KEY_MAC, guest->mac.bytes, sizeof guest->mac.bytes);
-    memcpy(key + KEY_ADDRESS, &address, sizeof address);
-}
+/* Key number i of the items, into zeroes; false when there is none. */
+typedef bool (*key_maker)(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX]);
 
-static void uplink_key(const void *items, size_t i, uint8_t key[KEY_BYTES_MAX])
+static void put_name(uint8_t *key, const char *name)
 {
-    const char *name = ((const char *const *)items)[i];
     memcpy(key, name, strnlen(name, NFT_IFNAME_BYTES - 1));
 }
 
-static void put_key(struct nlmsghdr *h, const uint8_t *key, size_t len)
+static bool uplink_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    put_name(key, ((const char *const *)items)[i]);
+    return true;
+}
+
+static const struct nft_guest *put_tap(const void *items, size_t i, uint8_t *key)
+{
+    const struct nft_guest *guest = (const struct nft_guest *)items + i;
+    put_name(key, guest->tap);
+    return guest;
+}
+
+static bool tap_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    (void)put_tap(items, i, key);
+    return true;
+}
+
+static const struct nft_guest *put_mac(const void *items, size_t i, uint8_t *key)
+{
+    const struct nft_guest *guest = put_tap(items, i, key);
+    memcpy(key + NFT_KEY_MAC, guest->mac.bytes, sizeof guest->mac.bytes);
+    return guest;
+}
+
+static bool guest_mac_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    (void)put_mac(items, i, key);
+    return true;
+}
+
+static bool guest4_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const uint32_t address = htonl(put_mac(items, i, key)->address);
+    memcpy(key + NFT_KEY_ADDRESS, &address, sizeof address);
+    return true;
+}
+
+/* fe80::/64 and the MAC as an EUI-64 (RFC 4291, appendix A). */
+static void link_local(struct mac mac, uint8_t ret[16])
+{
+    const uint8_t *m = mac.bytes;
+    const uint8_t address[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+    memcpy(ret, address, sizeof address);
+}
+
+/* Two of each guest that has an address. */
+static bool guest6_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    static const uint8_t none[16];
+    const struct nft_guest *guest = put_mac(items, i / 2, key);
+    if (memcmp(guest->address6, none, sizeof none) == 0) {
+        return false;
+    }
+    if (i % 2 == 0) {
+        memcpy(key + NFT_KEY_ADDRESS, guest->address6, sizeof guest->address6);
+    } else {
+        link_local(guest->mac, key + NFT_KEY_ADDRESS);
+    }
+    return true;
+}
+
+static bool drop_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const uint32_t reason = (uint32_t)(i % NFT_DROP_TAP_COUNT_);
+    (void)put_tap(items, i / NFT_DROP_TAP_COUNT_, key);
+    memcpy(key + NFT_IFNAME_BYTES, &reason, sizeof reason);
+    return reason != 0;
+}
+
+static bool port_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const struct config_port *open = (const struct config_port *)items + i;
+    const uint16_t port = htons(open->port);
+    key[0] = open->protocol;
+    memcpy(key + NFT_PORT_KEY_BYTES / 2, &port, sizeof port);
+    return true;
+}
+
+static bool address4_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const uint32_t address = htonl(((const struct nft_guest *)items)[i].address);
+    memcpy(key, &address, sizeof address);
+    return true;
+}
+
+static bool drop4_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const uint32_t reason = NFT_DROP_NO_UPLINK + (uint32_t)(i % INET_REASONS);
+    (void)address4_key(items, i / INET_REASONS, key);
+    memcpy(key + NFT_DROP4_KEY_BYTES - sizeof reason, &reason, sizeof reason);
+    return true;
+}
+
+static bool address6_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    uint8_t guest[NFT_KEY_BYTES_MAX] = {0};
+    bool there = guest6_key(items, i, guest);
+    memcpy(key, guest + NFT_KEY_ADDRESS, 16);
+    return there;
+}
+
+static bool drop6_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const uint32_t reason = NFT_DROP_NO_UPLINK + (uint32_t)(i % INET_REASONS);
+    memcpy(key + NFT_DROP6_KEY_BYTES - sizeof reason, &reason, sizeof reason);
+    return address6_key(items, i / INET_REASONS, key);
+}
+
+/* Two elements of each range: where it begins and, unless it is the end of all addresses, where it ends. */
+static bool interval_key(const struct ip_range *range, bool end, uint8_t version, uint8_t *key)
+{
+    struct ip_addr address = end ? range->last : range->first;
+    bool there = address.version == version && (!end || ip_addr_next(&address));
+    memcpy(key, address.bytes, sizeof address.bytes);
+    return there;
+}
+
+static bool closed4_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    return interval_key((const struct ip_range *)items + i / 2, i % 2 == 1, IP_V4, key);
+}
+
+static bool closed6_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    return interval_key((const struct ip_range *)items + i / 2, i % 2 == 1, IP_V6, key);
+}
+
+static void put_key(struct nlmsghdr *h, const uint8_t *key, size_t len, bool ends_interval)
 {
     struct nlattr *element = mnl_attr_nest_start(h, NFTA_LIST_ELEM);
+    if (ends_interval) {
+        mnl_attr_put_u32(h, NFTA_SET_ELEM_FLAGS, htonl(NFT_SET_ELEM_INTERVAL_END));
+    }
     struct nlattr *nest = mnl_attr_nest_start(h, NFTA_SET_ELEM_KEY);
     mnl_attr_put(h, NFTA_DATA_VALUE, len, key);
     mnl_attr_nest_end(h, nest);
     mnl_attr_nest_end(h, element);
 }
 
-static void put_elements(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_set_row *set,
-                         void (*get_key)(const void *items, size_t i, uint8_t *key), const void *items,
-                         size_t count)
+/* The keys from number `first` on, as many as one message takes. Returns the number of the first one that is left. */
+static size_t put_message(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_set_row *set,
+                          key_maker make_key, const void *items, size_t first, size_t count)
 {
     const uint16_t flags = type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0;
-    for (size_t done = 0; done < count;) {
-        struct nlmsghdr *h = nft_batch_add(b, type, set->family, flags, "elements of set %s", set->name);
-        if (h == NULL) {
-            return;
+    struct nlmsghdr *h = nft_batch_add(b, type, set->family, flags, "elements of set %s", set->name);
+    if (h == NULL) {
+        return count;
+    }
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set->name);
+    struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
+    for (size_t room = ELEMENTS_PER_MESSAGE; room > 0 && first < count; first++) {
+        uint8_t key[NFT_KEY_BYTES_MAX] = {0};
+        if (make_key(items, first, key)) {
+            put_key(h, key, set->key_bytes, (set->flags & NFT_SET_INTERVAL) != 0 && first % 2 == 1);
+            room--;
         }
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set->name);
-        struct nlattr *list = mnl_attr_nest_start(h, NFTA_SET_ELEM_LIST_ELEMENTS);
-        for (size_t i = 0; i < ELEMENTS_PER_MESSAGE && done < count; i++, done++) {
-            uint8_t key[KEY_BYTES_MAX] = {0};
-            get_key(items, done, key);
-            put_key(h, key, set->key_bytes);
+    }
+    mnl_attr_nest_end(h, list);
+    nft_batch_close(b);
+    return first;
+}
+
+static void put_elements(struct nft_batch *b, uint16_t type, const char *mark, unsigned set, key_maker make_key,
+                         const void *items, size_t count)
+{
+    uint8_t key[NFT_KEY_BYTES_MAX] = {0};
+    for (size_t i = 0; i < count;) {
+        if (make_key(items, i, key)) {
+            i = put_message(b, type, mark, &nft_sets[set], make_key, items, i, count);
+        } else {
+            i++;
         }
-        mnl_attr_nest_end(h, list);
-        nft_batch_close(b);
     }
 }
 
 void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const char *const *uplinks,
                      size_t count)
 {
-    put_elements(b, type, mark, &nft_sets[NFT_SET_UPLINK], uplink_key, uplinks, count);
+    put_elements(b, type, mark, NFT_SET_UPLINK, uplink_key, uplinks, count);
 }
 
 void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests,
                     size_t count)
 {
-    put_elements(b, type, mark, &nft_sets[NFT_SET_GUEST4], guest_key, guests, count);
+    put_elements(b, type, mark, NFT_SET_GUEST4, guest4_key, guests, count);
+    put_elements(b, type, mark, NFT_SET_GUEST_MAC, guest_mac_key, guests, count);
+    put_elements(b, type, mark, NFT_SET_GUEST6, guest6_key, guests, 2 * count);
 }
 
-/* Keys of a set as the kernel has them, one after the other. */
-struct keys {
-    size_t key_bytes;
-    uint8_t *bytes; /* owned */
-    size_t count, size;
-    bool failed;
-};
-
-static int read_key(const struct nlattr *attr, void *ctx)
+/* What packets have added. */
+static void put_traces(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests,
+                       size_t count)
 {
-    struct keys *keys = ctx;
-    if (mnl_attr_get_type(attr) != NFTA_DATA_VALUE || mnl_attr_get_payload_len(attr) < keys->key_bytes) {
-        return MNL_CB_OK;
+    put_elements(b, type, mark, NFT_SET_DROPS, drop_key, guests, count * NFT_DROP_TAP_COUNT_);
+    put_elements(b, type, mark, NFT_SET_RATE_ARP, tap_key, guests, count);
+    put_elements(b, type, mark, NFT_SET_RATE_ND, tap_key, guests, count);
+    put_elements(b, type, mark, NFT_SET_DROPS4, drop4_key, guests, count * INET_REASONS);
+    put_elements(b, type, mark, NFT_SET_FLOWS4, address4_key, guests, count);
+    put_elements(b, type, mark, NFT_SET_DROPS6, drop6_key, guests, 2 * count * INET_REASONS);
+    put_elements(b, type, mark, NFT_SET_FLOWS6, address6_key, guests, 2 * count);
+}
+
+void nft_put_open_ports(struct nft_batch *b, const char *mark, const struct config_port *ports, size_t count)
+{
+    put_elements(b, NFT_MSG_NEWSETELEM, mark, NFT_SET_OPEN_PORTS, port_key, ports, count);
+}
+
+void nft_put_closed(struct nft_batch *b, const char *mark, const struct ip_range *closed, size_t count)
+{
+    put_elements(b, NFT_MSG_NEWSETELEM, mark, NFT_SET_CLOSED4, closed4_key, closed, 2 * count);
+    put_elements(b, NFT_MSG_NEWSETELEM, mark, NFT_SET_CLOSED6, closed6_key, closed, 2 * count);
+}
+
+static int set_holds(const char *mark, unsigned which, key_maker make_key, const void *items, size_t count, bool *ret_same,
+                     struct error *err)
+{
+    const struct nft_set_row *set = &nft_sets[which];
+    AUTO_FREE uint8_t *wanted = calloc(count + 1, set->key_bytes + 1);
+    uint8_t *end = wanted;
+    if (wanted == NULL) {
+        return error_oom(err);
     }
-    if (keys->count == keys->size) {
-        size_t size = keys->size == 0 ? 256 : keys->size * 2;
-        uint8_t *grown = reallocarray(keys->bytes, size, keys->key_bytes);
-        if (grown == NULL) {
-            keys->failed = true;
-            return MNL_CB_OK;
-        }
-        keys->bytes = grown;
-        keys->size = size;
-    }
-    memcpy(keys->bytes + keys->count++ * keys->key_bytes, mnl_attr_get_payload(attr), keys->key_bytes);
-    return MNL_CB_OK;
-}
-
-static int read_element(const struct nlattr *attr, void *ctx)
-{
-    return mnl_attr_get_type(attr) == NFTA_SET_ELEM_KEY ? mnl_attr_parse_nested(attr, read_key, ctx)
-                                                        : MNL_CB_OK;
-}
-
-static int read_list(const struct nlattr *attr, void *ctx)
-{
-    return mnl_attr_get_type(attr) == NFTA_LIST_ELEM ? mnl_attr_parse_nested(attr, read_element, ctx)
-                                                     : MNL_CB_OK;
-}
-
-static int read_attributes(const struct nlattr *attr, void *ctx)
-{
-    return mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS
-               ? mnl_attr_parse_nested(attr, read_list, ctx)
-               : MNL_CB_OK;
-}
-
-static void read_keys(const struct nlmsghdr *h, void *ctx)
-{
-    (void)mnl_attr_parse(h, sizeof(struct nfgenmsg), read_attributes, ctx);
-}
-
-static int compare_guest_keys(const void *a, const void *b)
-{
-    return memcmp(a, b, NFT_GUEST_KEY_BYTES);
-}
-
-static int compare_uplink_keys(const void *a, const void *b)
-{
-    return memcmp(a, b, NFT_IFNAME_BYTES);
-}
-
-/* A dump that was disturbed may show an element twice. */
-static void sort_and_drop_doubles(struct keys *keys, int (*compare)(const void *, const void *))
-{
-    size_t kept = 0;
-    if (keys->count == 0) {
-        return;
-    }
-    qsort(keys->bytes, keys->count, keys->key_bytes, compare);
-    for (size_t i = 0; i < keys->count; i++) {
-        const uint8_t *from = keys->bytes + i * keys->key_bytes;
-        if (kept == 0 || memcmp(keys->bytes + (kept - 1) * keys->key_bytes, from, keys->key_bytes) != 0) {
-            memmove(keys->bytes + kept++ * keys->key_bytes, from, keys->key_bytes);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t key[NFT_KEY_BYTES_MAX] = {0};
+        if (make_key(items, i, key)) {
+            memcpy(end, key, set->key_bytes);
+            end += set->key_bytes;
+            *end++ = (set->flags & NFT_SET_INTERVAL) != 0 && i % 2 == 1;
         }
     }
-    keys->count = kept;
+    // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freed by its cleanup
+    return nft_set_compare(mark, which, wanted, (size_t)(end - wanted) / (set->key_bytes + 1), ret_same, err);
 }
 
-static int dump_set(const char *mark, const struct nft_set_row *set, struct keys *keys, struct error *err)
+int nft_open_ports_check(const char *mark, const struct config_port *ports, size_t count, bool *ret_same, struct error *err)
 {
-    char request[NFT_REQUEST_MAX];
-    bool interrupted = true;
-    int result = 0;
-    struct mnl_socket *nl = nft_socket_acquire(err);
-    if (nl == NULL) {
+    return set_holds(mark, NFT_SET_OPEN_PORTS, port_key, ports, count, ret_same, err);
+}
+
+int nft_closed_check(const char *mark, const struct ip_range *closed, size_t count, bool *ret_same, struct error *err)
+{
+    bool same = false;
+    if (set_holds(mark, NFT_SET_CLOSED4, closed4_key, closed, 2 * count, &same, err) != 0) {
         return -1;
     }
-    for (int tries = 0; tries < DUMP_TRIES && interrupted && result == 0; tries++) {
-        struct nlmsghdr *h =
-            nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, set->family, NLM_F_DUMP, (uint32_t)tries + 1);
+    *ret_same = same;
+    if (!same) {
+        return 0;
+    }
+    return set_holds(mark, NFT_SET_CLOSED6, closed6_key, closed, 2 * count, ret_same, err);
+}
+
+static void put_emptying(struct nft_batch *b, const char *mark, unsigned which)
+{
+    const struct nft_set_row *set = &nft_sets[which];
+    struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_DELSETELEM, set->family, 0, "the emptying of set %s", set->name);
+    if (h != NULL) {
         mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
         mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set->name);
-        keys->count = 0;
-        result = nft_query(nl, h, read_keys, keys, &interrupted);
+        nft_batch_close(b);
     }
-    nft_socket_release(result == 0 || result == ENOENT);
-    if (result != 0 && result != ENOENT) {
-        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list set %s of firewall table %s",
-                         set->name, mark);
-    }
-    return keys->failed ? error_oom(err) : 0;
-}
-
-int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err)
-{
-    struct keys keys = {.key_bytes = NFT_IFNAME_BYTES};
-    int result = dump_set(mark, &nft_sets[NFT_SET_UPLINK], &keys, err);
-    AUTO_FREE uint8_t *bytes = keys.bytes;
-    if (result != 0) {
-        return -1;
-    }
-    sort_and_drop_doubles(&keys, compare_uplink_keys);
-    char(*names)[INTERFACE_NAME_MAX] = calloc(keys.count + 1, sizeof *names);
-    if (names == NULL) {
-        return error_oom(err);
-    }
-    for (size_t i = 0; i < keys.count; i++) {
-        memcpy(names[i], bytes + i * NFT_IFNAME_BYTES, NFT_IFNAME_BYTES - 1);
-    }
-    *ret = names;
-    *ret_count = keys.count;
-    return 0;
-}
-
-int nft_guests_list(const char *mark, struct nft_guest **ret, size_t *ret_count, struct error *err)
-{
-    struct keys keys = {.key_bytes = NFT_GUEST_KEY_BYTES};
-    int result = dump_set(mark, &nft_sets[NFT_SET_GUEST4], &keys, err);
-    AUTO_FREE uint8_t *bytes = keys.bytes;
-    if (result != 0) {
-        return -1;
-    }
-    sort_and_drop_doubles(&keys, compare_guest_keys);
-    struct nft_guest *guests = calloc(keys.count + 1, sizeof *guests);
-    if (guests == NULL) {
-        return error_oom(err);
-    }
-    for (size_t i = 0; i < keys.count; i++) {
-        const uint8_t *key = bytes + i * NFT_GUEST_KEY_BYTES;
-        uint32_t address = 0;
-        memcpy(guests[i].tap, key, NFT_IFNAME_BYTES - 1);
-        memcpy(guests[i].mac.bytes, key + KEY_MAC, sizeof guests[i].mac.bytes);
-        memcpy(&address, key + KEY_ADDRESS, sizeof address);
-        guests[i].address = ntohl(address);
-    }
-    *ret = guests;
-    *ret_count = keys.count;
-    return 0;
 }
 
 int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t count, struct error *err)
 {
-    const struct nft_set_row *set = &nft_sets[NFT_SET_UPLINK];
     AUTO_NFT_BATCH b = NFT_BATCH_INIT;
-    struct nlmsghdr *h =
-        nft_batch_add(&b, NFT_MSG_DELSETELEM, set->family, 0, "the emptying of set %s", set->name);
-    if (h != NULL) {
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set->name);
-        nft_batch_close(&b);
-    }
+    put_emptying(&b, mark, NFT_SET_UPLINK);
     nft_put_uplinks(&b, NFT_MSG_NEWSETELEM, mark, uplinks, count);
+    return nft_batch_commit(&b, mark, err);
+}
+
+int nft_closed_replace(const char *mark, const struct ip_range *closed, size_t count, struct error *err)
+{
+    AUTO_NFT_BATCH b = NFT_BATCH_INIT;
+    put_emptying(&b, mark, NFT_SET_CLOSED4);
+    put_emptying(&b, mark, NFT_SET_CLOSED6);
+    nft_put_closed(&b, mark, closed, count);
     return nft_batch_commit(&b, mark, err);
 }
 
@@ -255,7 +313,9 @@ int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_
     /* The kernel refuses to delete what is not there, so it is added first, in the same transaction: no
      * packet ever sees it. */
     nft_put_guests(&b, NFT_MSG_NEWSETELEM, mark, remove, remove_count);
+    put_traces(&b, NFT_MSG_NEWSETELEM, mark, remove, remove_count);
     nft_put_guests(&b, NFT_MSG_DELSETELEM, mark, remove, remove_count);
+    put_traces(&b, NFT_MSG_DELSETELEM, mark, remove, remove_count);
     nft_put_guests(&b, NFT_MSG_NEWSETELEM, mark, add, add_count);
     return nft_batch_commit(&b, mark, err);
 }

@@ -12,5 +12,16 @@ void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const 
                     size_t count);
 void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const char *const *uplinks,
                      size_t count);
+void nft_put_open_ports(struct nft_batch *b, const char *mark, const struct config_port *ports, size_t count);
+void nft_put_closed(struct nft_batch *b, const char *mark, const struct ip_range *closed, size_t count);
+
+/* Are the host's open ports what they should be? */
+int nft_open_ports_check(const char *mark, const struct config_port *ports, size_t count, bool *ret_same, struct error *err);
+
+/*
+ * Does the set hold just these elements? `wanted` has each key, without doubles, followed by a byte that is 1 where it ends an interval; it gets sorted.
+ * A missing table holds nothing.
+ */
+int nft_set_compare(const char *mark, unsigned set, uint8_t *wanted, size_t count, bool *ret_same, struct error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #define SMARTVM_HOST_NFT_RULES_H
 
 #include "host/nft.h"
+#include "host/nft_drops.h"
 
 struct nft_rule_builder;
 
@@ -11,15 +12,34 @@ enum {
     NFT_COMMENT_MAX = 64,
     NFT_IFNAME_BYTES = INTERFACE_NAME_MAX,
     NFT_GUEST_KEY_BYTES = NFT_IFNAME_BYTES + 8 + 4, /* name, MAC padded to whole registers, address */
+    NFT_GUEST6_KEY_BYTES = NFT_IFNAME_BYTES + 8 + 16,
+    NFT_GUEST_MAC_KEY_BYTES = NFT_IFNAME_BYTES + 8,
+    NFT_DROP4_KEY_BYTES = 4 + 4, /* address, reason */
+    NFT_DROP6_KEY_BYTES = 16 + 4,
+    NFT_PORT_KEY_BYTES = 4 + 4, /* protocol and port, each padded to a register */
+    NFT_DROP_KEY_BYTES = NFT_IFNAME_BYTES + 4, /* name, reason */
+    NFT_KEY_BYTES_MAX = NFT_GUEST6_KEY_BYTES,
+    NFT_KEY_MAC = NFT_IFNAME_BYTES, /* where it stands in a guest's key */
+    NFT_KEY_ADDRESS = NFT_IFNAME_BYTES + 8,
 };
 
 /* nft's own numbers of data types, by which `nft list` shows the elements. */
 enum {
     NFT_TYPE_BITS = 6,
     NFT_TYPE_IPV4 = 7,
+    NFT_TYPE_IPV6 = 8,
     NFT_TYPE_ETHER = 9,
+    NFT_TYPE_PROTOCOL = 12,
+    NFT_TYPE_PORT = 13,
+    NFT_TYPE_MARK = 19,
     NFT_TYPE_IFNAME = 41,
-    NFT_TYPE_GUEST = (NFT_TYPE_IFNAME << NFT_TYPE_BITS | NFT_TYPE_ETHER) << NFT_TYPE_BITS | NFT_TYPE_IPV4,
+    NFT_TYPE_GUEST_MAC = NFT_TYPE_IFNAME << NFT_TYPE_BITS | NFT_TYPE_ETHER,
+    NFT_TYPE_GUEST = NFT_TYPE_GUEST_MAC << NFT_TYPE_BITS | NFT_TYPE_IPV4,
+    NFT_TYPE_GUEST6 = NFT_TYPE_GUEST_MAC << NFT_TYPE_BITS | NFT_TYPE_IPV6,
+    NFT_TYPE_DROP4 = NFT_TYPE_IPV4 << NFT_TYPE_BITS | NFT_TYPE_MARK,
+    NFT_TYPE_DROP6 = NFT_TYPE_IPV6 << NFT_TYPE_BITS | NFT_TYPE_MARK,
+    NFT_TYPE_OPEN_PORT = NFT_TYPE_PROTOCOL << NFT_TYPE_BITS | NFT_TYPE_PORT,
+    NFT_TYPE_DROP = NFT_TYPE_IFNAME << NFT_TYPE_BITS | NFT_TYPE_MARK,
 };
 
 struct nft_set_row {
@@ -27,6 +47,8 @@ struct nft_set_row {
     const char *name;
     uint32_t key_type; /* for nft alone; the kernel only keeps it */
     uint32_t key_bytes;
+    uint32_t flags; /* NFT_SET_… */
+    uint32_t size;  /* elements at most; 0 for no limit. A set that packets fill has one. */
 };
 
 struct nft_chain_row {
@@ -44,8 +66,24 @@ struct nft_rule_row {
     bool (*wanted)(const struct nft_base *base); /* NULL: always */
 };
 
-enum { NFT_SET_UPLINK, NFT_SET_GUEST4, NFT_SET_COUNT };
-enum { NFT_CHAIN_COUNT = 4, NFT_FAMILY_COUNT = 2 };
+enum {
+    NFT_SET_UPLINK,
+    NFT_SET_CLOSED4,
+    NFT_SET_CLOSED6,
+    NFT_SET_OPEN_PORTS,
+    NFT_SET_FLOWS4,
+    NFT_SET_FLOWS6,
+    NFT_SET_DROPS4,
+    NFT_SET_DROPS6,
+    NFT_SET_GUEST4,
+    NFT_SET_GUEST6,
+    NFT_SET_GUEST_MAC,
+    NFT_SET_DROPS,
+    NFT_SET_RATE_ARP,
+    NFT_SET_RATE_ND,
+    NFT_SET_COUNT
+};
+enum { NFT_CHAIN_COUNT = 19, NFT_FAMILY_COUNT = 2 };
 extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
 extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
 

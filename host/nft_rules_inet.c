@@ -4,9 +4,14 @@
 #include "host/nft_expr.h"
 #include "host/nft_rules.h"
 
-#include <netinet/ip_icmp.h> /* before the kernel's headers, which then leave out what it defines */
+#include <arpa/inet.h>
+#include <netinet/icmp6.h> /* before the kernel's headers, which then leave out what it defines */
+#include <netinet/ip_icmp.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
+
+enum { PORT_DESTINATION = 2 /* in the headers of TCP and UDP */ };
 
 static void from_bridge(struct nft_rule_builder *b, const struct nft_base *base)
 {
@@ -18,83 +23,226 @@ static void to_bridge(struct nft_rule_builder *b, const struct nft_base *base)
     nft_expr_interface_is(b, NFT_META_OIFNAME, base->bridge);
 }
 
-static void to_uplink(struct nft_rule_builder *b)
-{
-    nft_expr_meta(b, NFT_META_OIFNAME, NFT_REG_1);
-    nft_expr_in_set(b, "uplink");
-}
-
 static void drop_from_tap(struct nft_rule_builder *b, const struct nft_base *base)
 {
     nft_expr_from_tap(b, base, NFT_CMP_EQ);
     nft_expr_count_and_drop(b);
 }
 
-static void forward_back(struct nft_rule_builder *b, const struct nft_base *base)
+static void to_from_guest(struct nft_rule_builder *b, const struct nft_base *base)
 {
     from_bridge(b, base);
+    nft_expr_branch(b, NFT_GOTO, "from_guest");
+}
+
+static void to_to_guest(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    to_bridge(b, base);
+    nft_expr_branch(b, NFT_GOTO, "to_guest");
+}
+
+static void to_guest_input(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    from_bridge(b, base);
+    nft_expr_branch(b, NFT_GOTO, "guest_input");
+}
+
+/* First of all, so that nothing that is established leaves by another way than the one that is wanted now. */
+static void drop_no_uplink(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    nft_expr_interface_is_not(b, NFT_META_OIFNAME, base->bridge);
+    nft_expr_not_in_set(b, "uplink"); /* the name is in the register */
+    nft_expr_drop(b, NFT_DROP_NO_UPLINK);
+}
+
+static void accept_answers(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_answer(b);
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static void jump_flows(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_branch(b, NFT_JUMP, "flows");
+}
+
+static void jump_closed(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_branch(b, NFT_JUMP, "closed");
+}
+
+static void drop_to_other_guest(struct nft_rule_builder *b, const struct nft_base *base)
+{
     to_bridge(b, base);
     nft_expr_count_and_drop(b);
 }
 
-static void forward_link_local(struct nft_rule_builder *b, const struct nft_base *base)
+static void accept_ipv4(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    from_bridge(b, base);
-    nft_expr_ipv4_in(b, IPV4_DESTINATION, (struct ipv4_net){.address = 0xa9fe0000, .prefix = 16});
-    nft_expr_count_and_drop(b);
-}
-
-static void forward_out(struct nft_rule_builder *b, const struct nft_base *base)
-{
-    from_bridge(b, base);
+    (void)base;
     nft_expr_is_ipv4(b);
-    to_uplink(b);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
-static void drop_from_bridge(struct nft_rule_builder *b, const struct nft_base *base)
+static void accept_ipv6(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    from_bridge(b, base);
+    (void)base;
+    nft_expr_is_ipv6(b);
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static bool wants_ipv6(const struct nft_base *base)
+{
+    return base->ipv6;
+}
+
+static void drop_rest(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
     nft_expr_count_and_drop(b);
 }
 
-static void forward_answers(struct nft_rule_builder *b, const struct nft_base *base)
+static void icmp6_type_is(struct nft_rule_builder *b, uint8_t type)
 {
-    to_bridge(b, base);
-    nft_expr_is_answer(b);
+    nft_expr_l4proto_is(b, IPPROTO_ICMPV6);
+    nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, sizeof type, NFT_REG_1);
+    nft_expr_cmp(b, NFT_CMP_EQ, &type, sizeof type);
+}
+
+/* Neighbour discovery is not tracked; the bridge table has looked at who is who, and how often. */
+static void accept_solicitation(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    icmp6_type_is(b, ND_NEIGHBOR_SOLICIT);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
-static void drop_to_bridge(struct nft_rule_builder *b, const struct nft_base *base)
+static void accept_advertisement(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    to_bridge(b, base);
-    nft_expr_count_and_drop(b);
-}
-
-static void input_answers(struct nft_rule_builder *b, const struct nft_base *base)
-{
-    from_bridge(b, base);
-    nft_expr_is_answer(b);
+    (void)base;
+    icmp6_type_is(b, ND_NEIGHBOR_ADVERT);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
-static void input_ping(struct nft_rule_builder *b, const struct nft_base *base)
+static void to_gateway(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    const uint8_t icmp = IPPROTO_ICMP;
-    const uint8_t echo = ICMP_ECHO;
-    from_bridge(b, base);
     nft_expr_ipv4_in(b, IPV4_DESTINATION, (struct ipv4_net){.address = base->gateway, .prefix = 32});
-    nft_expr_meta(b, NFT_META_L4PROTO, NFT_REG_1);
-    nft_expr_cmp(b, NFT_CMP_EQ, &icmp, sizeof icmp);
+}
+
+static void accept_ping(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    const uint8_t echo = ICMP_ECHO;
+    to_gateway(b, base);
+    nft_expr_l4proto_is(b, IPPROTO_ICMP);
     nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, sizeof echo, NFT_REG_1);
     nft_expr_cmp(b, NFT_CMP_EQ, &echo, sizeof echo);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
+static void accept_open_ports(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    to_gateway(b, base);
+    nft_expr_meta(b, NFT_META_L4PROTO, NFT_REG_1);
+    nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, PORT_DESTINATION, 2, NFT_REG32_01);
+    nft_expr_in_set(b, "open_ports");
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static void drop_host_port(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_drop(b, NFT_DROP_HOST_PORT);
+}
+
+/* What belongs to no flow would not be translated, and leave under the guest's own address. */
+static void drop_invalid(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_ct_state(b, NF_CT_STATE_INVALID_BIT);
+    nft_expr_drop(b, NFT_DROP_INVALID_FLOW);
+}
+
+static void load_source4(struct nft_rule_builder *b)
+{
+    nft_expr_is_ipv4(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV4_SOURCE, 4, NFT_REG_1);
+}
+
+static void load_source6(struct nft_rule_builder *b)
+{
+    nft_expr_is_ipv6(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV6_SOURCE, 16, NFT_REG_1);
+}
+
+static void return_flow4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    load_source4(b);
+    nft_expr_flows_in(b, "flows4", base->max_flows);
+    nft_expr_verdict(b, (uint32_t)NFT_RETURN);
+}
+
+static void return_flow6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    load_source6(b);
+    nft_expr_flows_in(b, "flows6", base->max_flows);
+    nft_expr_verdict(b, (uint32_t)NFT_RETURN);
+}
+
+static void drop_flow(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_drop(b, NFT_DROP_FLOW_LIMIT);
+}
+
+static void drop_closed4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv4(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV4_DESTINATION, 4, NFT_REG_1);
+    nft_expr_in_set(b, "closed4");
+    nft_expr_drop(b, NFT_DROP_HOST_NETWORK);
+}
+
+static void drop_closed6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv6(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV6_DESTINATION, 16, NFT_REG_1);
+    nft_expr_in_set(b, "closed6");
+    nft_expr_drop(b, NFT_DROP_HOST_NETWORK);
+}
+
+static void count4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    load_source4(b);
+    nft_expr_meta(b, NFT_META_MARK, NFT_REG32_01);
+    nft_expr_count_in(b, "drops4");
+}
+
+static void count6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    load_source6(b);
+    nft_expr_meta(b, NFT_META_MARK, NFT_REG_2);
+    nft_expr_count_in(b, "drops6");
+}
+
+/* A rule of its own: should a set be full, the packet is dropped all the same. */
+static void drop(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_verdict(b, NF_DROP);
+}
+
 static void masquerade(struct nft_rule_builder *b, const struct nft_base *base)
 {
     nft_expr_ipv4_in(b, IPV4_SOURCE, base->subnet);
-    to_uplink(b);
+    nft_expr_meta(b, NFT_META_OIFNAME, NFT_REG_1);
+    nft_expr_in_set(b, "uplink");
     (void)nft_expr_add(b, "masq");
 }
 
@@ -105,16 +253,36 @@ static bool wants_masquerade(const struct nft_base *base)
 
 const struct nft_rule_row nft_inet_rules[] = {
     {"forward", "tap-drop", drop_from_tap, NULL},
-    {"forward", "guest-to-guest-drop", forward_back, NULL},
-    {"forward", "link-local-drop", forward_link_local, NULL},
-    {"forward", "uplink-accept", forward_out, NULL},
-    {"forward", "from-guest-drop", drop_from_bridge, NULL},
-    {"forward", "answer-accept", forward_answers, NULL},
-    {"forward", "to-guest-drop", drop_to_bridge, NULL},
+    {"forward", "from-guest", to_from_guest, NULL},
+    {"forward", "to-guest", to_to_guest, NULL},
+    {"from_guest", "no-uplink-drop", drop_no_uplink, NULL},
+    {"from_guest", "answer-accept", accept_answers, NULL},
+    {"from_guest", "flows", jump_flows, NULL},
+    {"from_guest", "closed", jump_closed, NULL},
+    {"from_guest", "guest-to-guest-drop", drop_to_other_guest, NULL},
+    {"from_guest", "ipv4-accept", accept_ipv4, NULL},
+    {"from_guest", "ipv6-accept", accept_ipv6, wants_ipv6},
+    {"from_guest", "from-guest-drop", drop_rest, NULL},
+    {"to_guest", "answer-accept", accept_answers, NULL},
+    {"to_guest", "to-guest-drop", drop_rest, NULL},
     {"input", "tap-drop", drop_from_tap, NULL},
-    {"input", "answer-accept", input_answers, NULL},
-    {"input", "ping-accept", input_ping, NULL},
-    {"input", "from-guest-drop", drop_from_bridge, NULL},
+    {"input", "from-guest", to_guest_input, NULL},
+    {"guest_input", "answer-accept", accept_answers, NULL},
+    {"guest_input", "solicitation-accept", accept_solicitation, wants_ipv6},
+    {"guest_input", "advertisement-accept", accept_advertisement, wants_ipv6},
+    {"guest_input", "flows", jump_flows, NULL},
+    {"guest_input", "ping-accept", accept_ping, NULL},
+    {"guest_input", "open-ports-accept", accept_open_ports, NULL},
+    {"guest_input", "host-port-drop", drop_host_port, NULL},
+    {"flows", "invalid-drop", drop_invalid, NULL},
+    {"flows", "flow4", return_flow4, NULL},
+    {"flows", "flow6", return_flow6, NULL},
+    {"flows", "flow-limit-drop", drop_flow, NULL},
+    {"closed", "closed4-drop", drop_closed4, NULL},
+    {"closed", "closed6-drop", drop_closed6, NULL},
+    {"dropped", "count4", count4, NULL},
+    {"dropped", "count6", count6, NULL},
+    {"dropped", "drop", drop, NULL},
     {"postrouting", "masquerade", masquerade, wants_masquerade},
     {NULL, NULL, NULL, NULL},
 };

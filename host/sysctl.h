@@ -10,4 +10,18 @@ int sysctl_forwarding_set(const char *interface, bool on, struct error *err);
 /* net.ipv6.conf.<interface>.disable_ipv6; no failure where the kernel has no IPv6. */
 int sysctl_ipv6_disable(const char *interface, struct error *err);
 
+/*
+ * What a bridge of guests needs besides forwarding (host/sysctl_bridge.c has the table): answers to ARP for other guests with the bridge's own
+ * MAC, so that what one guest sends to another goes through the forward chain; no redirects, source routes or router advertisements; only
+ * sources that are routed back by the bridge.
+ */
+enum { SYSCTL_FOUND_MAX = 96 };
+/* The first that differs, in words; "" when none does. */
+int sysctl_bridge_check(const char *bridge, char ret_found[SYSCTL_FOUND_MAX], struct error *err);
+int sysctl_bridge_apply(const char *bridge, struct error *err);
+
+/* /proc/sys/net/<family>/<directory>/<interface>/<item>, a number. */
+int sysctl_number_get(const char *family, const char *directory, const char *interface, const char *item, int *ret, struct error *err);
+int sysctl_number_set(const char *family, const char *directory, const char *interface, const char *item, int value, struct error *err);
+
 #endif

@@ -5,6 +5,7 @@
 #include "core/limits.h"
 #include "core/strbuf.h"
 
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -166,6 +167,53 @@ static void check_interface(struct faults *f, const char *key, const char *name)
     }
 }
 
+/* IPv4 networks; which of them are the host's is not known here. */
+static void fill_allowed_networks(struct faults *f, const json_t *list, struct config *config)
+{
+    const size_t count = json_array_size(list);
+    config->network.allow_host_networks = calloc(count + 1, sizeof *config->network.allow_host_networks);
+    if (config->network.allow_host_networks == NULL) {
+        f->oom = true;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct error err;
+        struct ipv4_net net = {.address = 0};
+        if (ipv4_net_parse(json_string_value(json_array_get(list, i)), &net, &err) < 0) {
+            add_fault(f, ERR_INVALID_CONFIG, "network.allow_host_networks: %s", err.message);
+            continue;
+        }
+        struct ip_net *ret = &config->network.allow_host_networks[config->network.allow_host_network_count++];
+        const uint32_t address = htonl(net.address);
+        *ret = (struct ip_net){.address.version = IP_V4, .prefix = (uint8_t)net.prefix};
+        memcpy(ret->address.bytes, &address, sizeof address);
+    }
+}
+
+static void fill_open_ports(struct faults *f, const json_t *list, struct config *config)
+{
+    const size_t count = json_array_size(list);
+    config->network.open_host_ports = calloc(count + 1, sizeof *config->network.open_host_ports);
+    if (config->network.open_host_ports == NULL) {
+        f->oom = true;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        const char *protocol = json_get_string(item, "protocol");
+        const struct config_port port = {
+            .protocol = protocol != NULL && strcmp(protocol, "udp") == 0 ? IPPROTO_UDP : IPPROTO_TCP,
+            .port = (uint16_t)json_get_int(item, "port", 0),
+        };
+        for (size_t k = 0; k < i; k++) {
+            if (json_equal(item, json_array_get(list, k))) {
+                add_fault(f, ERR_INVALID_CONFIG, "network.open_host_ports: %s port %u is listed twice", protocol, port.port);
+            }
+        }
+        config->network.open_host_ports[config->network.open_host_port_count++] = port;
+    }
+}
+
 static void fill_network(struct faults *f, const json_t *object, struct config *config)
 {
     struct error err;
@@ -174,6 +222,9 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     config->network.bridge = copy(f, json_get_string(object, "bridge"));
     config->network.masquerade = json_get_bool(object, "masquerade", true);
     config->network.lease_quarantine_s = get_unsigned(object, "lease_quarantine_s");
+    config->network.max_flows_per_vm = get_unsigned(object, "max_flows_per_vm");
+    fill_allowed_networks(f, json_object_get(object, "allow_host_networks"), config);
+    fill_open_ports(f, json_object_get(object, "open_host_ports"), config);
     if (config->network.bridge != NULL) {
         check_interface(f, "network.bridge", config->network.bridge);
     }

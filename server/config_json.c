@@ -3,6 +3,8 @@
 #include "core/cleanup.h"
 #include "core/json.h"
 
+#include <netinet/in.h>
+
 static json_t *listen_to_json(const struct config *config)
 {
     json_t *list = json_array();
@@ -42,13 +44,43 @@ static json_t *vmm_to_json(const struct config *config)
                      (json_int_t)config->vmm.console_bytes);
 }
 
+static json_t *allowed_to_json(const struct config *config)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < config->network.allow_host_network_count; i++) {
+        const struct ip_net *net = &config->network.allow_host_networks[i];
+        const uint8_t *a = net->address.bytes;
+        if (json_array_append_new(list, json_sprintf("%u.%u.%u.%u/%u", a[0], a[1], a[2], a[3], net->prefix)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *open_ports_to_json(const struct config *config)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < config->network.open_host_port_count; i++) {
+        const struct config_port *open = &config->network.open_host_ports[i];
+        const char *protocol = open->protocol == IPPROTO_UDP ? "udp" : "tcp";
+        if (json_array_append_new(list, json_pack("{s:s, s:i}", "protocol", protocol, "port", (int)open->port)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 static json_t *network_to_json(const struct config *config)
 {
     char subnet[CIDR_TEXT_MAX];
-    return json_pack("{s:s, s:s, s:s?, s:b, s:I}", "bridge", config->network.bridge, "subnet",
+    return json_pack("{s:s, s:s, s:s?, s:b, s:I, s:I, s:o, s:o}", "bridge", config->network.bridge, "subnet",
                      ipv4_net_format(config->network.subnet, subnet), "uplink", config->network.uplink,
                      "masquerade", (int)config->network.masquerade, "lease_quarantine_s",
-                     (json_int_t)config->network.lease_quarantine_s);
+                     (json_int_t)config->network.lease_quarantine_s, "max_flows_per_vm",
+                     (json_int_t)config->network.max_flows_per_vm, "allow_host_networks", allowed_to_json(config),
+                     "open_host_ports", open_ports_to_json(config));
 }
 
 char *config_to_json(const struct config *config)

@@ -180,6 +180,7 @@ static void remember(struct network_work *work, bool ready)
     if (ready) {
         work->memory.set_up_before = true;
         memcpy(work->memory.uplink, work->observed.uplink, sizeof work->memory.uplink);
+        work->memory.closed_digest = ip_ranges_digest(work->closed, work->closed_count);
         if (link_get(work->bridge, &bridge, &found, NULL) == 0 && found &&
             link_alias_has_mark(bridge.alias, worker->mark)) {
             work->memory.bridge_index = bridge.index;

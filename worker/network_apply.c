@@ -97,6 +97,10 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
         return network_guests_apply_base(work, err);
     case NETWORK_OP_REPLACE_UPLINK:
         return nft_uplinks_replace(mark, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, err);
+    case NETWORK_OP_REPLACE_CLOSED:
+        return nft_closed_replace(mark, work->closed, work->closed_count, err);
+    case NETWORK_OP_TUNE_BRIDGE:
+        return sysctl_bridge_apply(work->bridge, err);
     case NETWORK_OP_REMOVE_TAPS:
         return remove_taps(work, err);
     case NETWORK_OP_REMOVE_GUESTS:

@@ -207,7 +207,7 @@ int network_guests_repair(struct network_work *work, struct error *err)
 
 int network_guests_apply_base(struct network_work *work, struct error *err)
 {
-    struct nft_base base = network_firewall_base(work->worker);
+    struct nft_base base = network_firewall_base(work);
     const char *uplinks[] = {work->observed.uplink};
     AUTO_GUESTS guests = {.wanted = NULL};
     GUESTS_LOCKED(work->worker);

@@ -13,6 +13,7 @@ struct network_memory {
     bool set_up_before; /* everything was as wanted once */
     int bridge_index;
     char uplink[INTERFACE_NAME_MAX];
+    uint64_t closed_digest; /* of the networks that guests don't reach */
     struct repair_backoff backoffs[NETWORK_OP_COUNT_];
     unsigned repair_epoch; /* worker->repair_epoch, when the back-offs were forgotten last */
 };

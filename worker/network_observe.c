@@ -22,6 +22,7 @@ void network_work_free(struct network_work *work)
     free(work->links);
     free(work->interfaces);
     free(work->orphan_taps);
+    free(work->closed);
 }
 
 void network_bridge_alias(const struct worker *worker, char *buf, size_t size)
@@ -29,14 +30,57 @@ void network_bridge_alias(const struct worker *worker, char *buf, size_t size)
     (void)snprintf(buf, size, "%s:bridge", worker->mark);
 }
 
-struct nft_base network_firewall_base(const struct worker *worker)
+struct nft_base network_firewall_base(const struct network_work *work)
 {
+    const struct worker *worker = work->worker;
     return (struct nft_base){.mark = worker->mark,
                              .bridge = worker->config->network.bridge,
                              .tap_prefix = worker->tap_prefix,
                              .subnet = worker->config->network.subnet,
                              .gateway = worker->gateway,
-                             .masquerade = worker->config->network.masquerade};
+                             .masquerade = worker->config->network.masquerade,
+                             .max_flows = worker->config->network.max_flows_per_vm,
+                             .open_ports = worker->config->network.open_host_ports,
+                             .open_port_count = worker->config->network.open_host_port_count,
+                             .closed = work->closed,
+                             .closed_count = work->closed_count};
+}
+
+/* What no host's network may ever be reached by, whatever its routes say. */
+static const struct ip_net always_closed[] = {
+    {.address = {.version = IP_V4, .bytes = {0}}, .prefix = 8},               /* this network: some stacks take it for the host */
+    {.address = {.version = IP_V4, .bytes = {127}}, .prefix = 8},             /* loopback */
+    {.address = {.version = IP_V4, .bytes = {169, 254}}, .prefix = 16},       /* link-local: metadata services */
+    {.address = {.version = IP_V4, .bytes = {224}}, .prefix = 3},             /* multicast, reserved, broadcast */
+    {.address = {.version = IP_V6, .bytes = {0}}, .prefix = 96},              /* unspecified, loopback, IPv4-compatible */
+    {.address = {.version = IP_V6, .bytes = {[10] = 0xff, [11] = 0xff}}, .prefix = 96}, /* IPv4-mapped */
+    {.address = {.version = IP_V6, .bytes = {0xfe, 0x80}}, .prefix = 10},     /* link-local */
+    {.address = {.version = IP_V6, .bytes = {0xff}}, .prefix = 8},            /* multicast */
+};
+
+static int observe_closed(struct network_work *work, struct error *err)
+{
+    const struct config *config = work->worker->config;
+    struct ip_net *connected = NULL;
+    size_t count = 0;
+    if (link_networks_list(work->bridge, &connected, &count, err) != 0) {
+        return -1;
+    }
+    AUTO_FREE struct ip_net *owned = connected;
+    AUTO_FREE struct ip_net *nets = calloc(ARRAY_LEN(always_closed) + count, sizeof *nets);
+    if (nets == NULL) {
+        return error_oom(err);
+    }
+    memcpy(nets, always_closed, sizeof always_closed);
+    if (count > 0) {
+        memcpy(nets + ARRAY_LEN(always_closed), owned, count * sizeof *nets);
+    }
+    if (ip_ranges_make(nets, ARRAY_LEN(always_closed) + count, config->network.allow_host_networks,
+                       config->network.allow_host_network_count, &work->closed, &work->closed_count, err) != 0) {
+        return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup
+    }
+    work->observed.closed_moved = ip_ranges_digest(work->closed, work->closed_count) != work->memory.closed_digest;
+    return nft_closed_check(work->worker->mark, work->closed, work->closed_count, &work->observed.closed_ok, err);
 }
 
 static int observe_bridge(struct network_work *work, struct error *err)
@@ -87,6 +131,7 @@ static void observe_forwarding(struct network_work *work)
     struct network_observed *seen = &work->observed;
     AUTO_FREE char *recorded = NULL;
     (void)sysctl_forwarding_get(work->bridge, &seen->bridge_forwards, NULL);
+    (void)sysctl_bridge_check(work->bridge, seen->bridge_tuning_found, NULL);
     if (seen->uplink[0] != '\0') {
         (void)sysctl_forwarding_get(seen->uplink, &seen->uplink_forwards, NULL);
     }
@@ -131,14 +176,18 @@ static int observe_orphan_taps(struct network_work *work, struct error *err)
 
 int network_observe(struct network_work *work, struct error *err)
 {
-    struct nft_base base = network_firewall_base(work->worker);
-    _Static_assert((int)NFT_FOUND_MAX <= (int)NETWORK_FOUND_MAX && (int)LINK_FOUND_MAX <= (int)NETWORK_FOUND_MAX,
+    _Static_assert((int)NFT_FOUND_MAX <= (int)NETWORK_FOUND_MAX && (int)LINK_FOUND_MAX <= (int)NETWORK_FOUND_MAX &&
+                       (int)SYSCTL_FOUND_MAX <= (int)NETWORK_FOUND_MAX,
                    "what the drivers say fits");
     work->observed.set_up_before = work->memory.set_up_before;
     memcpy(work->observed.last_uplink, work->memory.uplink, sizeof work->observed.last_uplink);
     /* Links before the rows of their VMs: a row is there before its TAP. */
     if (link_list(&work->links, &work->link_count, err) != 0 || observe_bridge(work, err) != 0 ||
-        nft_base_check(&base, work->observed.firewall_found, err) != 0 || observe_uplink(work, err) != 0 ||
+        observe_closed(work, err) != 0) {
+        return -1;
+    }
+    struct nft_base base = network_firewall_base(work);
+    if (nft_base_check(&base, work->observed.firewall_found, err) != 0 || observe_uplink(work, err) != 0 ||
         network_guests_observe(work, err) != 0 || observe_orphan_taps(work, err) != 0) {
         return -1;
     }

@@ -13,8 +13,10 @@ static const struct {
     [NETWORK_OP_ENSURE_BRIDGE] = {"ensure_bridge", "make the bridge as it should be"},
     [NETWORK_OP_APPLY_FIREWALL] = {"apply_firewall", "make both firewall tables new, in one transaction"},
     [NETWORK_OP_REPLACE_UPLINK] = {"replace_uplink", "put the uplink into the firewall's set"},
+    [NETWORK_OP_REPLACE_CLOSED] = {"replace_closed", "close the networks that the host is connected to"},
     [NETWORK_OP_REMOVE_GUESTS] = {"remove_guests", "remove addresses from the firewall that no VM has"},
     [NETWORK_OP_ADD_GUESTS] = {"add_guests", "let the addresses of running VMs through the firewall"},
+    [NETWORK_OP_TUNE_BRIDGE] = {"tune_bridge", "set the kernel's parameters of the bridge"},
     [NETWORK_OP_FORWARD_BRIDGE] = {"forward_bridge", "turn on forwarding on the bridge"},
     [NETWORK_OP_UNFORWARD_OLD_UPLINK] = {"unforward_old_uplink", "turn off forwarding on the uplink of before"},
     [NETWORK_OP_FORWARD_UPLINK] = {"forward_uplink", "turn on forwarding on the uplink"},
@@ -70,6 +72,10 @@ static void plan_firewall(const struct network_observed *seen, struct network_pl
             seen->firewall_uplink[0] != '\0' ? seen->firewall_uplink : "nothing",
             seen->firewall_uplink_single ? "" : " and others", seen->uplink[0] != '\0' ? seen->uplink : "nothing");
     }
+    if (!seen->closed_ok) {
+        add(plan, NETWORK_OP_REPLACE_CLOSED, seen->set_up_before && !seen->closed_moved,
+            seen->closed_moved ? "the host is connected to other networks than before" : "sets closed4 and closed6 hold other networks");
+    }
     if (seen->orphan_guests[0] != '\0') {
         add(plan, NETWORK_OP_REMOVE_GUESTS, seen->set_up_before, "%s", seen->orphan_guests);
     }
@@ -81,6 +87,10 @@ static void plan_firewall(const struct network_observed *seen, struct network_pl
 static void plan_forwarding(const struct network_observed *seen, struct network_plan *plan)
 {
     bool ours = strcmp(seen->uplink, seen->forwarded_uplink) == 0;
+    if (!seen->bridge_present || seen->bridge_tuning_found[0] != '\0') {
+        add(plan, NETWORK_OP_TUNE_BRIDGE, seen->set_up_before && seen->bridge_present, "%s",
+            seen->bridge_present ? seen->bridge_tuning_found : "the bridge is new");
+    }
     if (!seen->bridge_forwards) {
         /* A bridge that was just made anew forwards nothing; that is part of the same repair. */
         add(plan, NETWORK_OP_FORWARD_BRIDGE, seen->set_up_before && seen->bridge_present,

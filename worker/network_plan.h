@@ -10,8 +10,10 @@ enum network_op_type {
     NETWORK_OP_ENSURE_BRIDGE,
     NETWORK_OP_APPLY_FIREWALL, /* both tables new in one transaction, with all elements */
     NETWORK_OP_REPLACE_UPLINK,
-    NETWORK_OP_REMOVE_GUESTS, /* elements that belong to no VM */
-    NETWORK_OP_ADD_GUESTS,    /* missing elements of running VMs */
+    NETWORK_OP_REPLACE_CLOSED, /* networks that guests don't reach */
+    NETWORK_OP_REMOVE_GUESTS,  /* elements that belong to no VM */
+    NETWORK_OP_ADD_GUESTS,     /* missing elements of running VMs */
+    NETWORK_OP_TUNE_BRIDGE,    /* the kernel's parameters of it */
     NETWORK_OP_FORWARD_BRIDGE,
     NETWORK_OP_UNFORWARD_OLD_UPLINK, /* that we turned on, and that is the uplink no more */
     NETWORK_OP_FORWARD_UPLINK,
@@ -31,6 +33,9 @@ struct network_observed {
     char last_uplink[INTERFACE_NAME_MAX];     /* that was wanted at the last look */
     char firewall_uplink[INTERFACE_NAME_MAX]; /* in the firewall's set; "" for none */
     bool firewall_uplink_single;              /* the set holds nothing else */
+    bool closed_ok;                           /* the firewall's closed networks are the host's */
+    bool closed_moved;                        /* the host's are others than at the last look */
+    char bridge_tuning_found[NETWORK_FOUND_MAX];
     bool bridge_forwards, uplink_forwards;
     char forwarded_uplink[INTERFACE_NAME_MAX]; /* whose forwarding the daemon turned on; "" for none */
     char orphan_taps[NETWORK_FOUND_MAX];

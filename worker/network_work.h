@@ -23,6 +23,8 @@ struct network_work {
     const char **orphan_taps; /* names in links */
     size_t orphan_tap_count;
     char repaired_vm[LIMIT_VM_ID_BYTES + 1]; /* the only one whose elements are missing; "" for several */
+    struct ip_range *closed;                 /* what guests don't reach */
+    size_t closed_count;
 };
 void network_work_init(struct network_work *work, struct worker *worker);
 void network_work_free(struct network_work *work);
@@ -37,8 +39,8 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
 void network_bridge_alias(const struct worker *worker, char *buf, size_t size);
 struct mac network_bridge_mac(const struct worker *worker);
 
-/* What the static part of the firewall is made from. */
-struct nft_base network_firewall_base(const struct worker *worker);
+/* What the static part of the firewall is made from; refers to *work. */
+struct nft_base network_firewall_base(const struct network_work *work);
 
 /*
  * Elements of single VMs: network_guests.c. Which are wanted is known for certain only under worker->guests_lock,

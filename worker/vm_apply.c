@@ -18,9 +18,8 @@ static size_t guests_of(const struct vm_work *work, struct nft_guest *ret)
 {
     for (size_t i = 0; i < work->row.interface_count; i++) {
         const struct vm_interface *interface = &work->row.interfaces[i];
+        ret[i] = (struct nft_guest){.mac = interface->mac, .address = interface->address};
         memcpy(ret[i].tap, interface->tap, sizeof ret[i].tap);
-        ret[i].mac = interface->mac;
-        ret[i].address = interface->address;
     }
     return work->row.interface_count;
 }

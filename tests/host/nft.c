@@ -3,34 +3,11 @@
  * what was made, and what passes and what does not is the judge of what it means: every "does not pass" has
  * its "passes" beside it.
  */
-#include "host/nft.h"
-
-#include "host/link.h"
-#include "host/sysctl.h"
-#include "tests/host/frames.h"
+#include "tests/host/guest_box.h"
 
 #include <pthread.h>
 
-static const uint32_t gateway = 0xac1e0001;       /* 172.30.0.1 */
-static const uint32_t far = 0x0a090002;           /* 10.9.0.2, behind the uplink */
-static const uint32_t metadata_host = 0xa9fea9fe; /* 169.254.169.254 */
-static const struct mac bridge_mac = {{0x02, 0x5a, 0, 0, 0, 1}};
-static const char *const uplink[] = {"up0"};
-
-static const struct nft_base base = {.mark = "smartvmtest",
-                                     .bridge = "br0",
-                                     .tap_prefix = "svt",
-                                     .subnet = {.address = 0xac1e0000, .prefix = 24},
-                                     .gateway = 0xac1e0001,
-                                     .masquerade = true};
-
-static const struct nft_guest guests[] = {
-    {.tap = "svt1", .mac = {{0x02, 0x5a, 0, 0, 1, 1}}, .address = 0xac1e0002},
-    {.tap = "svt2", .mac = {{0x02, 0x5a, 0, 0, 1, 2}}, .address = 0xac1e0003},
-};
-enum { GUESTS = 2, QUIET_MS = 150, ANSWER_MS = 2000 };
-
-static struct error err;
+enum { INET_RULES = 29, BRIDGE_RULES = 24 }; /* without IPv6 */
 
 static char words[NFT_FOUND_MAX]; /* of the last look */
 
@@ -38,11 +15,6 @@ static bool is_right(const struct nft_base *wanted)
 {
     MUST(nft_base_check(wanted, words, &err));
     return words[0] == '\0';
-}
-
-static void apply(void)
-{
-    MUST(nft_base_apply(&base, uplink, 1, guests, GUESTS, &err));
 }
 
 static size_t listed_guests(void)
@@ -63,19 +35,18 @@ START_TEST(base_is_made_and_removed)
     ck_assert(is_right(&base));
     apply();
     ck_assert(is_right(&base));
-    ck_assert(netns_says("nft list table inet smartvmtest",
-                         "iifname \"br0\" meta nfproto ipv4 oifname @uplink accept"));
+    ck_assert(netns_says("nft list chain inet smartvmtest from_guest",
+                         "oifname != \"br0\" oifname != @uplink meta mark set 0x00000020 goto dropped"));
     ck_assert(
         netns_says("nft list table inet smartvmtest", "ip saddr 172.30.0.0/24 oifname @uplink masquerade"));
-    ck_assert(
-        netns_says("nft list table inet smartvmtest", "iifname \"br0\" ip daddr 169.254.0.0/16 counter"));
-    ck_assert(
-        netns_says("nft list table bridge smartvmtest", "iifname . ether saddr . ip saddr @guest4 accept"));
+    ck_assert(netns_says("nft list chain inet smartvmtest closed", "ip daddr @closed4 meta mark set 0x00000023 goto dropped"));
+    ck_assert(netns_says("nft list chain inet smartvmtest flows", "add @flows4 { ip saddr ct count 4096 } return"));
+    ck_assert(netns_says("nft list chain bridge smartvmtest tap_ipv4", "iifname . ether saddr . @nh,96,32 @guest4"));
     ck_assert(netns_says("nft list set inet smartvmtest uplink", "elements = { \"up0\" }"));
     ck_assert(
         netns_says("nft list set bridge smartvmtest guest4", "\"svt1\" . 02:5a:00:00:01:01 . 172.30.0.2"));
-    ck_assert_uint_eq(netns_count("nft -j list table inet smartvmtest", "{\"rule\":"), 12);
-    ck_assert_uint_eq(netns_count("nft -j list table bridge smartvmtest", "{\"rule\":"), 4);
+    ck_assert_uint_eq(netns_count("nft -j list table inet smartvmtest", "{\"rule\":"), INET_RULES);
+    ck_assert_uint_eq(netns_count("nft -j list table bridge smartvmtest", "{\"rule\":"), BRIDGE_RULES);
     ck_assert_uint_eq(netns_count("nft -j list ruleset", "{\"table\":"), 2);
     MUST(nft_base_remove(base.mark, &err));
     ck_assert(!is_right(&base));
@@ -129,8 +100,8 @@ END_TEST
 START_TEST(every_rule_is_missed)
 {
     static char listing[OUTPUT_MAX];
-    for (int rule = 0; rule < 16; rule++) {
-        const char *family = rule < 12 ? "inet" : "bridge";
+    for (int rule = 0; rule < INET_RULES + BRIDGE_RULES; rule++) {
+        const char *family = rule < INET_RULES ? "inet" : "bridge";
         char command[128];
         char chain[32];
         int handle = 0;
@@ -138,11 +109,11 @@ START_TEST(every_rule_is_missed)
         (void)snprintf(command, sizeof command, "nft -j -a list table %s smartvmtest", family);
         (void)netns_try(command, listing);
         const char *at = listing;
-        for (int skip = rule < 12 ? rule : rule - 12; skip >= 0; skip--) {
+        for (int skip = rule < INET_RULES ? rule : rule - INET_RULES; skip >= 0; skip--) {
             at = strstr(at + 1, "{\"rule\":");
             ck_assert_ptr_nonnull(at);
         }
-        ck_assert(sscanf(strstr(at, "\"chain\": \"") + 10, "%31[a-z]", chain) == 1);
+        ck_assert(sscanf(strstr(at, "\"chain\": \"") + 10, "%31[a-z0-9_]", chain) == 1);
         ck_assert(sscanf(strstr(at, "\"handle\": ") + 10, "%d", &handle) == 1);
         (void)snprintf(command, sizeof command, "nft delete rule %s smartvmtest %s handle %d", family, chain,
                        handle);
@@ -154,21 +125,25 @@ END_TEST
 
 START_TEST(another_configuration_is_another_base)
 {
-    struct nft_base other[] = {base, base, base, base, base, base};
+    struct nft_base other[] = {base, base, base, base, base, base, base, base, base};
     other[0].bridge = "br1";
     other[1].tap_prefix = "sv";
     other[2].subnet.prefix = 25;
     other[3].subnet.address = 0xac1e0100;
     other[4].gateway++;
     other[5].masquerade = false;
+    other[6].ipv6 = true;
+    other[7].max_flows++;
+    other[8].open_ports = &(const struct config_port){.protocol = IPPROTO_TCP, .port = 80};
+    other[8].open_port_count = 1;
     for (size_t i = 0; i < ARRAY_LEN(other); i++) {
         apply();
         ck_assert(!is_right(&other[i]));
         MUST(nft_base_apply(&other[i], uplink, 1, guests, GUESTS, &err));
         ck_assert(is_right(&other[i]));
         ck_assert(!is_right(&base));
+        ck_assert_int_eq(netns_says("nft list table inet smartvmtest", "masquerade"), other[i].masquerade);
     }
-    ck_assert(!netns_says("nft list table inet smartvmtest", "masquerade"));
 }
 END_TEST
 
@@ -442,120 +417,6 @@ END_TEST
 
 /* ---- packets ---- */
 
-/* A host with two guests, and a second namespace behind its uplink. */
-static struct {
-    int host, beyond; /* namespaces */
-    int tap[GUESTS];
-    int bridge; /* packet socket: what got past the bridge chain */
-    pid_t other;
-} net;
-
-static void make_beyond(void)
-{
-    char command[128];
-    char path[64];
-    int ready[2];
-    char byte = 0;
-    ck_assert(pipe2(ready, O_CLOEXEC) == 0);
-    net.other = fork();
-    if (net.other == 0) {
-        _exit(unshare(CLONE_NEWNET) == 0 && write(ready[1], "x", 1) == 1 && pause() != 0 ? 0 : 1);
-    }
-    ck_assert(read(ready[0], &byte, 1) == 1);
-    (void)snprintf(path, sizeof path, "/proc/%d/ns/net", (int)net.other);
-    net.beyond = open(path, O_RDONLY | O_CLOEXEC);
-    ck_assert(net.beyond >= 0);
-    (void)snprintf(command, sizeof command, "ip link add up0 type veth peer name peer0 netns %d",
-                   (int)net.other);
-    netns_run(command);
-    netns_run("ip addr add 10.9.0.1/24 dev up0");
-    netns_run("ip link set up0 up");
-    netns_go(net.beyond);
-    netns_run("ip link set lo up");
-    netns_run("ip addr add 10.9.0.2/24 dev peer0");
-    netns_run("ip link set peer0 up");
-    netns_run("ip route add 172.30.0.0/24 via 10.9.0.1");
-    netns_go(net.host);
-}
-
-static bool is_arp_reply(const uint8_t *frame, size_t len, const void *wanted)
-{
-    static const uint8_t reply[] = {8, 6, 0, 1, 8, 0, 6, 4, 0, 2};
-    return len >= 42 && memcmp(frame + 12, reply, sizeof reply) == 0 &&
-           memcmp(frame + 28, wanted, sizeof(uint32_t)) == 0;
-}
-
-static struct frame good_arp(int guest)
-{
-    return frame_arp(&(struct arp_fields){.ether_from = guests[guest].mac,
-                                          .ether_to = broadcast_mac,
-                                          .operation = ARPOP_REQUEST,
-                                          .sender_mac = guests[guest].mac,
-                                          .sender = guests[guest].address,
-                                          .target = gateway});
-}
-
-/* The gateway answers the guest's ARP request. */
-static bool has_gateway(int guest, int timeout_ms)
-{
-    const uint32_t wanted = htonl(gateway);
-    const struct frame arp = good_arp(guest);
-    frame_send(net.tap[guest], &arp);
-    return frame_await(net.tap[guest], VNET_HEADER_BYTES, is_arp_reply, &wanted, timeout_ms);
-}
-
-static void make_host(void)
-{
-    bool created = false;
-    netns_enter();
-    net.host = netns_here();
-    make_beyond();
-    MUST(link_bridge_ensure(base.bridge, "smartvmtest:bridge", bridge_mac, gateway, 24, &created, &err));
-    MUST(sysctl_ipv6_disable(base.bridge, &err));
-    MUST(sysctl_forwarding_set(base.bridge, true, &err));
-    MUST(sysctl_forwarding_set("up0", true, &err));
-    netns_run("ip route add 169.254.0.0/16 via 10.9.0.2");
-    apply();
-    for (int i = 0; i < GUESTS; i++) {
-        MUST(link_tap_ensure(guests[i].tap, "smartvmtest:vm", base.bridge, guests[i].mac, (uid_t)-1, &err));
-        net.tap[i] = tap_attach(guests[i].tap);
-    }
-    for (int i = 0; i < GUESTS; i++) {
-        bool up = false; /* the bridge takes note of carriers when it finds time */
-        for (int tries = 0; tries < 50 && !up; tries++) {
-            up = has_gateway(i, 100);
-        }
-        ck_assert_msg(up, "guest %d does not reach the gateway", i);
-    }
-    net.bridge = packet_socket(base.bridge);
-}
-
-static void end_host(void)
-{
-    (void)kill(net.other, SIGKILL);
-    (void)waitpid(net.other, NULL, 0);
-    for (int i = 0; i < GUESTS; i++) {
-        (void)close(net.tap[i]);
-    }
-    (void)close(net.bridge);
-    (void)close(net.beyond);
-    (void)close(net.host);
-}
-
-/* Does the frame get past the bridge chain, as seen on the bridge? */
-static bool passes(int guest, const struct frame *f)
-{
-    const struct frame marker = good_arp(guest);
-    frame_send(net.tap[guest], f);
-    if (frame_await(net.bridge, 0, frame_is, f, QUIET_MS)) {
-        return true;
-    }
-    /* The path itself is open. */
-    frame_send(net.tap[guest], &marker);
-    ck_assert(frame_await(net.bridge, 0, frame_is, &marker, ANSWER_MS));
-    return false;
-}
-
 START_TEST(arp_is_only_the_guests_own)
 {
     const struct mac wrong = {{0x02, 0x5a, 0, 0, 9, 9}};
@@ -653,31 +514,6 @@ START_TEST(a_removed_guest_is_cut_off)
 }
 END_TEST
 
-/* A UDP socket of this namespace; does something come in? */
-static int udp_server(uint16_t port)
-{
-    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    ck_assert(fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof any) == 0);
-    return fd;
-}
-
-static bool comes_in(int fd, struct sockaddr_in *ret_from, int timeout_ms)
-{
-    char buf[64];
-    struct sockaddr_in from = {0};
-    socklen_t len = sizeof from;
-    struct pollfd readable = {.fd = fd, .events = POLLIN};
-    if (poll(&readable, 1, timeout_ms) <= 0) {
-        return false;
-    }
-    ck_assert(recvfrom(fd, buf, sizeof buf, 0, (struct sockaddr *)&from, &len) > 0);
-    if (ret_from != NULL) {
-        *ret_from = from;
-    }
-    return true;
-}
-
 /* Frames to these groups are by default handed to the host as if the TAP were no bridge port: past the bridge
  * chain, and not "from the bridge". */
 START_TEST(link_local_groups_are_no_way_around)
@@ -745,13 +581,6 @@ START_TEST(the_host_answers_ping_and_nothing_else)
 }
 END_TEST
 
-static void host_sends(int fd, uint32_t address, uint16_t port)
-{
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(address)};
-    ck_assert_int_eq(sendto(fd, "host", 4, 0, (struct sockaddr *)&to, sizeof to), 4);
-}
-
 static bool is_udp_to(const uint8_t *frame, size_t len, const void *wanted)
 {
     const struct mac *mac = wanted;
@@ -807,14 +636,6 @@ START_TEST(guests_do_not_reach_each_other)
     ck_assert(frame_await(net.tap[1], VNET_HEADER_BYTES, frame_is, &direct, ANSWER_MS));
 }
 END_TEST
-
-static int beyond_server(uint16_t port)
-{
-    netns_go(net.beyond);
-    int fd = udp_server(port);
-    netns_go(net.host);
-    return fd;
-}
 
 START_TEST(guests_leave_by_the_uplink_masqueraded)
 {

@@ -16,6 +16,7 @@ static void setup(void)
                                      .last_uplink = "eth0",
                                      .firewall_uplink = "eth0",
                                      .firewall_uplink_single = true,
+                                     .closed_ok = true,
                                      .bridge_forwards = true,
                                      .uplink_forwards = true,
                                      .forwarded_uplink = "eth0"};
@@ -82,6 +83,31 @@ START_TEST(uplink_that_somebody_else_forwards_is_left_alone)
     seen.forwarded_uplink[0] = '\0';
     ck_assert_int_eq(position(NETWORK_OP_UNFORWARD_OLD_UPLINK), -1);
     ck_assert_int_eq(position(NETWORK_OP_FORWARD_UPLINK), -1);
+}
+END_TEST
+
+START_TEST(the_host_is_in_another_network)
+{
+    seen.closed_ok = false;
+    ck_assert(only(NETWORK_OP_REPLACE_CLOSED)->repair);
+    seen.closed_moved = true; /* that is to follow, not to repair */
+    ck_assert(!only(NETWORK_OP_REPLACE_CLOSED)->repair);
+    strcpy(seen.firewall_found, "table inet smartvm is gone"); /* made new, with the right ones */
+    ck_assert_int_eq(position(NETWORK_OP_REPLACE_CLOSED), -1);
+}
+END_TEST
+
+START_TEST(the_bridge_is_tuned)
+{
+    strcpy(seen.bridge_tuning_found, "net.ipv4.conf.br0.rp_filter is 0, not 1");
+    ck_assert(only(NETWORK_OP_TUNE_BRIDGE)->repair);
+    ck_assert_str_eq(only(NETWORK_OP_TUNE_BRIDGE)->found, seen.bridge_tuning_found);
+    seen.bridge_tuning_found[0] = '\0';
+    seen.bridge_present = false;
+    seen.bridge_forwards = false;
+    strcpy(seen.bridge_found, "it is gone");
+    ck_assert_int_lt(position(NETWORK_OP_ENSURE_BRIDGE), position(NETWORK_OP_TUNE_BRIDGE));
+    ck_assert_int_lt(position(NETWORK_OP_TUNE_BRIDGE), position(NETWORK_OP_FORWARD_BRIDGE));
 }
 END_TEST
 
@@ -192,6 +218,8 @@ int main(void)
     tcase_add_test(tcase, from_nothing);
     tcase_add_test(tcase, uplink_moves);
     tcase_add_test(tcase, uplink_that_somebody_else_forwards_is_left_alone);
+    tcase_add_test(tcase, the_host_is_in_another_network);
+    tcase_add_test(tcase, the_bridge_is_tuned);
     tcase_add_test(tcase, no_way_out);
     tcase_add_test(tcase, orphans);
     tcase_add_test(tcase, what_somebody_broke_is_a_repair);

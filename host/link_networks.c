@@ -1,0 +1,94 @@
+/* The networks that this host is connected to. */
+#include "host/link_rtnl.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is shorter is half of a default route, as VPNs set it, and no network. */
+enum { NETWORK_PREFIX_MIN = 8 };
+
+struct networks {
+    int except; /* index of a link, or 0 */
+    struct ip_net *nets;
+    size_t count;
+    bool full, failed;
+};
+
+static bool is_connected(const struct rtmsg *head, struct nlattr *tb[], int except)
+{
+    uint32_t table = tb[RTA_TABLE] != NULL ? nla_get_u32(tb[RTA_TABLE]) : head->rtm_table;
+    bool on_link = tb[RTA_OIF] != NULL && tb[RTA_GATEWAY] == NULL && tb[RTA_VIA] == NULL && tb[RTA_DST] != NULL;
+    return table == RT_TABLE_MAIN && head->rtm_type == RTN_UNICAST && (head->rtm_flags & RTM_F_CLONED) == 0 && on_link &&
+           head->rtm_dst_len >= NETWORK_PREFIX_MIN && (int)nla_get_u32(tb[RTA_OIF]) != except;
+}
+
+static void collect(const struct nlmsghdr *h, void *ctx)
+{
+    struct networks *found = ctx;
+    struct nlattr *tb[RTA_MAX + 1] = {NULL};
+    const struct rtmsg *head = nlmsg_data(h);
+    if (h->nlmsg_type != RTM_NEWROUTE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, RTA_MAX, NULL) != 0 ||
+        !is_connected(head, tb, found->except)) {
+        return;
+    }
+    const size_t width = head->rtm_family == AF_INET ? 4 : 16;
+    if (found->count == LINK_NETWORKS_MAX || nla_len(tb[RTA_DST]) != (int)width) {
+        found->full = found->full || found->count == LINK_NETWORKS_MAX;
+        return;
+    }
+    struct ip_net *grown = reallocarray(found->nets, found->count + 1, sizeof *grown);
+    if (grown == NULL) {
+        found->failed = true;
+        return;
+    }
+    struct ip_net net = {.address.version = head->rtm_family == AF_INET ? IP_V4 : IP_V6, .prefix = head->rtm_dst_len};
+    memcpy(net.address.bytes, nla_data(tb[RTA_DST]), width);
+    found->nets = grown;
+    found->nets[found->count++] = net;
+}
+
+static int dump(struct rtnl *r, uint8_t family, struct networks *found)
+{
+    const struct rtmsg head = {.rtm_family = family, .rtm_table = RT_TABLE_MAIN};
+    AUTO_MSG *msg = rtnl_msg(RTM_GETROUTE, NLM_F_DUMP, &head, sizeof head);
+    int result = rtnl_talk(r, msg, collect, found);
+    /* ENOENT: no route was ever put into the table. EOPNOTSUPP: the kernel has no IPv6. */
+    return result == ENOENT || result == EOPNOTSUPP ? 0 : result;
+}
+
+static int look(struct rtnl *r, const char *except_link, struct networks *found)
+{
+    struct link_detail except = {.group = 0};
+    int result = link_detail_get(r, LINK_BY_NAME, except_link, &except);
+    if (result != 0 && result != ENODEV) {
+        return result;
+    }
+    found->except = result == 0 ? except.info.index : 0;
+    result = dump(r, AF_INET, found);
+    return result != 0 ? result : dump(r, AF_INET6, found);
+}
+
+int link_networks_list(const char *except_link, struct ip_net **ret, size_t *ret_count, struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    struct networks found = {.count = 0};
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    int result = look(&r, except_link, &found);
+    AUTO_FREE struct ip_net *nets = found.nets;
+    if (result != 0) {
+        return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot look through the routes");
+    }
+    if (found.failed) {
+        return error_oom(err);
+    }
+    if (found.full) {
+        return error_set(err, ERR_SYSTEM, "the host is connected to more than %d networks", LINK_NETWORKS_MAX);
+    }
+    *ret = TAKE_PTR(nets);
+    *ret_count = found.count;
+    return 0;
+}
