@@ -119,6 +119,7 @@ int runtime_set_process(struct worker *worker, struct runtime *runtime, const st
     runtime->exit_status = -1;
     runtime->shutdown_sent_ms = -1;
     runtime->answered = false;
+    runtime->silent = false;
     runtime->guest_gone = false;
     runtime->kill_sent = false;
     runtime->forced = false;

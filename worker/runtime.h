@@ -37,6 +37,7 @@ struct runtime {
     bool observed;   /* the host was searched for its process once */
     _Atomic enum runtime_guests guests; /* changed under worker->guests_lock, with the elements themselves */
     bool answered;   /* the VMM of this process has answered once: it had a guest */
+    bool silent;     /* it did not answer when it was asked last */
     bool guest_gone; /* and the guest ended, but the VMM hung */
     _Atomic int tap_index[LIMIT_INTERFACES]; /* as it was seen last with our alias; 0: not yet */
     struct repair_backoff tap_repairs;

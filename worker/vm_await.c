@@ -37,18 +37,24 @@ static int explain_start_failure(struct vm_work *work, struct error *err)
                      process_status_text(status, status_text), words[0] != '\0' ? words : "it said nothing");
 }
 
-/* Does it run? *ret_early: not yet, but soon: its API is not open, or the guest is being built. */
+/*
+ * Does it run, and answer? *ret_early: not yet, but soon: its API is not open, or the guest is being built. A guest that ends while its VMM is
+ * asked did run: the next look sees what became of it.
+ */
 static int query_start(struct vm_work *work, const struct vmm_driver *driver, int64_t left_ms, bool *ret_early, struct error *err)
 {
     enum vmm_state state = VMM_STATE_STARTING;
     pid_t vcpu;
     *ret_early = true;
-    if (driver->guest != NULL) {
-        *ret_early = driver->guest(work->runtime->pid, &vcpu) != VMM_GUEST_PRESENT;
+    if (driver->guest != NULL && driver->guest(work->runtime->pid, &vcpu) != VMM_GUEST_PRESENT) {
         return 0;
     }
     if (driver->query(work->dir, (int)left_ms, &state, err) == 0) {
         *ret_early = state == VMM_STATE_STARTING;
+        return 0;
+    }
+    if (err->sys_errno == EOWNERDEAD) {
+        *ret_early = false;
         return 0;
     }
     return err->sys_errno == ECONNREFUSED || err->sys_errno == ENOENT ? 0 : -1;

@@ -12,6 +12,7 @@
 enum {
     PIDS_MAX = 8,
     GUEST_GONE_MS = 200, /* for a VMM to end by itself after its guest */
+    SILENT_TIMEOUT_MS = 250, /* of a call to a VMM that left the one before unanswered */
 };
 
 static bool exists(const char *path)
@@ -153,12 +154,17 @@ static void query_vmm(struct vm_work *work, const struct vmm_driver *driver)
     struct error why = {0};
     int timeout_ms = (int)work->worker->config->vmm.api_timeout_s * 1000;
     pid_t vcpu = -1;
+    /* VMMs that hang are asked again and again: they must not keep all threads of the worker waiting. */
+    if (work->runtime->silent && timeout_ms > SILENT_TIMEOUT_MS) {
+        timeout_ms = SILENT_TIMEOUT_MS;
+    }
     bool gone = driver->guest != NULL && driver->guest(work->runtime->pid, &vcpu) == VMM_GUEST_NONE;
     if (vcpu > 0) {
         work->observed.guest_unwatched = !runtime_watch_guest(work->worker, work->runtime, vcpu);
     }
     if (!gone) {
         work->observed.vmm_answers = driver->query(work->dir, timeout_ms, &work->observed.vmm_state, &why) == 0;
+        work->runtime->silent = !work->observed.vmm_answers;
         gone = !work->observed.vmm_answers && why.sys_errno == EOWNERDEAD;
     }
     work->runtime->answered = work->runtime->answered || work->observed.vmm_answers;
@@ -250,6 +256,7 @@ void vm_work_want(struct vm_work *work)
         .autostart = row->autostart,
         .boot_wanted = row->boot_wanted,
         .boot_done = boot_done,
+        .state = row->state,
         .was_running = row->pid != 0 || work->exit_noted,
         .interface_count = row->interface_count,
         .start_failed = row->desired != VM_WANT_STOPPED && boot_done >= row->boot_wanted &&

@@ -131,11 +131,25 @@ static void plan_start(const struct vm_wanted *wanted, struct vm_plan *plan)
     }
 }
 
+/*
+ * The VMM runs and does not answer. One that has answered before keeps its guest, whatever its API does: shown as starting, it would be taken
+ * for a start that failed, and be killed. What is wanted of it waits until it answers again.
+ */
+static void plan_silent(const struct vm_wanted *wanted, struct vm_plan *plan)
+{
+    if (wanted->state == VM_RUNNING || wanted->state == VM_PAUSED) {
+        plan->state = wanted->state;
+        plan->look_again_ms = wanted->now_ms + VM_ASK_AGAIN_MS;
+    } else {
+        plan->state = VM_STARTING;
+        add(plan, VM_OP_AWAIT_VMM);
+    }
+}
+
 static void plan_running(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *plan)
 {
     if (!observed->vmm_answers || observed->vmm_state == VMM_STATE_STARTING) {
-        plan->state = VM_STARTING;
-        add(plan, VM_OP_AWAIT_VMM);
+        plan_silent(wanted, plan);
         return;
     }
     for (size_t i = 0; i < wanted->interface_count; i++) {

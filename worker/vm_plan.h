@@ -64,6 +64,7 @@ struct vm_wanted {
     bool deleting;
     bool autostart;
     int64_t boot_wanted, boot_done;
+    enum vm_state state; /* that was shown last */
     bool was_running;    /* a process is on record */
     size_t interface_count;
     bool start_failed;   /* the wanted boot was tried and failed: clean up and stay failed */

@@ -83,6 +83,25 @@ START_TEST(running_needs_nothing)
 }
 END_TEST
 
+START_TEST(silence_is_a_failed_start_only_before_the_first_answer)
+{
+    const struct {
+        enum vm_state shown, planned;
+    } cases[] = {{VM_CREATING, VM_STARTING}, {VM_STARTING, VM_STARTING}, {VM_RUNNING, VM_RUNNING}, {VM_PAUSED, VM_PAUSED}};
+    for (size_t i = 0; i < 4; i++) {
+        set_running();
+        wanted.state = cases[i].shown;
+        observed.vmm_answers = false;
+        make();
+        ck_assert_int_eq(plan.state, cases[i].planned);
+        bool starting = cases[i].planned == VM_STARTING;
+        ck_assert_uint_eq(plan.count, starting ? 1 : 0);
+        ck_assert_int_eq(position(VM_OP_AWAIT_VMM), starting ? 0 : -1);
+        ck_assert_int_eq(plan.look_again_ms, starting ? -1 : wanted.now_ms + VM_ASK_AGAIN_MS);
+    }
+}
+END_TEST
+
 START_TEST(a_tap_astray_is_brought_back)
 {
     set_running();
@@ -353,6 +372,7 @@ int main(void)
     tcase_add_test(tcase, start_in_order);
     tcase_add_test(tcase, start_without_network_and_paused);
     tcase_add_test(tcase, running_needs_nothing);
+    tcase_add_test(tcase, silence_is_a_failed_start_only_before_the_first_answer);
     tcase_add_test(tcase, a_tap_astray_is_brought_back);
     tcase_add_test(tcase, pause_and_resume);
     tcase_add_test(tcase, stop_asks_waits_and_forces);
