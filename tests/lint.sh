@@ -9,7 +9,7 @@ passed=0
 failed=0
 
 cd "$root" || exit 1
-mapfile -t files < <(find core db host worker api server ./*.c tests/unit tests/host -name '*.c' | sort)
+mapfile -t files < <(find core db host worker api server ./*.c tests/unit tests/host tests/guest -name '*.c' | sort)
 
 result() {
     if [ "$2" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "FAILED $1"; fi
