@@ -7,6 +7,7 @@
 #include "api/reply.h"
 #include "core/cleanup.h"
 #include "core/json.h"
+#include "db/network.h"
 
 #include <string.h>
 
@@ -65,7 +66,7 @@ int api_new(const struct api_setup *setup, struct api **ret, struct error *err)
         api_free(api);
         return error_oom(err);
     }
-    if (bind_handlers(api, err) != 0) {
+    if (bind_handlers(api, err) != 0 || network_overrides_get(api->db, &api->network_overrides, err) != 0) {
         api_free(api);
         return -1;
     }
@@ -79,6 +80,13 @@ void api_free(struct api *api)
         free(api->openapi_json);
         free(api);
     }
+}
+
+struct network_settings api_network(const struct api *api)
+{
+    struct network_settings settings;
+    network_settings_make(api->config, &api->network_overrides, &settings);
+    return settings;
 }
 
 static int answer(struct call *call, struct api_reply *reply, struct error *err)

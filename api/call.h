@@ -8,6 +8,7 @@
 #include "api/spec.h"
 #include "api/target.h"
 #include "core/limits.h"
+#include "core/network_settings.h"
 #include "db/db.h"
 
 struct call;
@@ -26,6 +27,7 @@ struct api {
     struct api_setup setup;
     struct db *db;               /* = setup.db */
     const struct config *config; /* = setup.config */
+    struct network_overrides network_overrides; /* as stored: this process is the only one that changes them */
     char *openapi_json;
     struct {
         const struct spec_operation *operation;
@@ -68,7 +70,10 @@ void call_free(struct call *call);
 /* When there are faults: fills *err with their code and the first of them, and returns -1. */
 int call_check_faults(const struct call *call, struct error *err);
 
-/* Says "look" to the worker; `kind` is "vm" or "image". */
+/* The settings of the network that are wanted now. */
+struct network_settings api_network(const struct api *api);
+
+/* Says "look" to the worker; `kind` is "vm" or "image", or "network" with the id "". */
 void call_wake(const struct api *api, const char *kind, const char *id);
 
 /* Rolls an open transaction back when its scope is left; commit with db_commit(TAKE_PTR(transaction), err).

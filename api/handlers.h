@@ -34,6 +34,7 @@
     X(getConsole, console_handle_get, NULL)                                                                  \
     X(writeConsole, console_handle_write, NULL)                                                              \
     X(getNetwork, network_handle_get, NULL)                                                                  \
+    X(patchNetwork, network_handle_patch, network_check_patch)                                               \
     X(listLeases, network_handle_leases, network_check_leases)
 
 #define X(operation, run, check) int run(struct call *call, struct api_reply *reply, struct error *err);
@@ -43,6 +44,7 @@ API_HANDLERS(X)
 void images_check_create(struct call *call);
 void vm_check_create(struct call *call);
 void vm_check_patch(struct call *call);
+void network_check_patch(struct call *call);
 void network_check_leases(struct call *call);
 
 #endif

@@ -184,6 +184,6 @@ void call_free(struct call *call)
 void call_wake(const struct api *api, const char *kind, const char *id)
 {
     char key[API_KEY_MAX];
-    (void)snprintf(key, sizeof key, "%s/%s", kind, id);
+    (void)snprintf(key, sizeof key, "%s%s%s", kind, id[0] != '\0' ? "/" : "", id);
     api->setup.wake_worker(api->setup.wake_ctx, key);
 }

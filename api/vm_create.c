@@ -2,6 +2,7 @@
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/vm_network.h"
+#include "api/vm_ports.h"
 #include "api/vms.h"
 #include "core/cleanup.h"
 #include "core/json.h"
@@ -25,6 +26,7 @@ void vm_check_create(struct call *call)
 {
     const json_t *interfaces = json_object_get(call->body, "network_interfaces");
     vm_check_machine_config(call);
+    vm_ports_check(call);
     for (size_t i = 0; i < json_array_size(interfaces); i++) {
         const char *id = json_get_string(json_array_get(interfaces, i), "iface_id");
         for (size_t j = 0; j < i && id != NULL; j++) {
@@ -162,12 +164,14 @@ static int fill_row(const json_t *body, struct vm_row *row, struct error *err)
     if (row->id == NULL) {
         return json_get_string(body, "id") != NULL ? error_oom(err) : -1;
     }
+    (void)vm_ports_read(body, row);
     return fill_interfaces(body, row, err);
 }
 
 /* Inside the transaction. */
-static int insert(struct api *api, struct vm_row *row, struct error *err)
+static int insert(struct call *call, struct vm_row *row, struct error *err)
 {
+    struct api *api = call->api;
     AUTO_VM_ROW existing = {0};
     bool exists = false;
     if (vms_get(api->db, row->id, &existing, &exists, err) != 0) {
@@ -178,7 +182,7 @@ static int insert(struct api *api, struct vm_row *row, struct error *err)
     }
     if (check_image(api, row->image, err) != 0 || vm_check_memory(api, row->mem_size_mib, err) != 0 ||
         check_count(api, err) != 0 || vm_network_allocate(api, row, err) != 0 ||
-        vms_insert(api->db, row, err) != 0) {
+        vms_insert(api->db, row, err) != 0 || vm_ports_store(call, row, err) != 0) {
         return -1;
     }
     AUTO_STRBUF data = STRBUF_INIT;
@@ -205,7 +209,7 @@ static int create(struct call *call, struct vm_row *row, struct api_reply *reply
         return -1;
     }
     AUTO_TRANSACTION *transaction = api->db;
-    if (insert(api, row, err) != 0) {
+    if (insert(call, row, err) != 0) {
         return -1;
     }
     vm_look_at(api, row, &look);

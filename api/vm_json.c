@@ -1,6 +1,7 @@
 #include "api/vm_json.h"
 
 #include "api/json_out.h"
+#include "api/vm_ports.h"
 
 #include <string.h>
 
@@ -21,11 +22,11 @@ static void add_int(struct strbuf *b, const char *member, int64_t value)
     json_out_int(b, value);
 }
 
-static void add_interfaces(struct strbuf *b, struct ipv4_net subnet, const struct vm_row *row)
+static void add_interfaces(struct strbuf *b, const struct network_settings *settings, const struct vm_row *row)
 {
     char gateway[IPV4_TEXT_MAX];
     char text[MAC_TEXT_MAX];
-    (void)ipv4_format(subnet.address + 1, gateway);
+    (void)ipv4_format(settings->gateway, gateway);
     strbuf_add(b, ",\"network_interfaces\":[");
     for (size_t i = 0; i < row->interface_count; i++) {
         const struct vm_interface *interface = &row->interfaces[i];
@@ -33,7 +34,7 @@ static void add_interfaces(struct strbuf *b, struct ipv4_net subnet, const struc
         add_string(b, ",\"tap\":", interface->tap);
         add_string(b, ",\"mac\":", mac_format(interface->mac, text));
         add_string(b, ",\"ip\":", ipv4_format(interface->address, text));
-        add_int(b, ",\"prefix\":", subnet.prefix);
+        add_int(b, ",\"prefix\":", settings->subnet.prefix);
         add_string(b, ",\"gateway\":", gateway);
         strbuf_add_char(b, '}');
     }
@@ -57,7 +58,7 @@ static void add_observed(struct strbuf *b, const struct vm_row *row)
         "\"conditions\":[],\"timings\":[],\"drives\":[]");
 }
 
-void vm_json(const struct config *config, const struct vm_row *row, struct strbuf *b)
+void vm_json(const struct network_settings *settings, const struct vm_row *row, struct strbuf *b)
 {
     add_string(b, "{\"id\":", row->id);
     add_string(b, ",\"image\":", row->image);
@@ -72,7 +73,8 @@ void vm_json(const struct config *config, const struct vm_row *row, struct strbu
     add_string(b, "},\"boot_args\":", row->boot_args);
     strbuf_add(b, ",\"labels\":");
     strbuf_add(b, row->labels);
-    add_interfaces(b, config->network.subnet, row);
+    add_interfaces(b, settings, row);
+    vm_ports_json(row, b);
     add_observed(b, row);
     strbuf_add(b, ",\"created_at\":");
     json_out_time(b, row->created_ms);

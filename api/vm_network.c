@@ -8,19 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-void vm_network_guests(struct ipv4_net subnet, uint32_t *ret_first, uint32_t *ret_last)
+void vm_network_tap(const struct network_settings *settings, uint32_t number, char *buf)
 {
-    uint32_t broadcast = subnet.address | ~ipv4_mask(subnet.prefix);
-    *ret_first = subnet.address + 2;
-    *ret_last = broadcast - 1;
-}
-
-void vm_network_tap(const struct config *config, uint32_t number, char *buf)
-{
-    char prefix[INTERFACE_NAME_MAX];
     char name[2 * INTERFACE_NAME_MAX];
-    config_tap_prefix(config, prefix);
-    (void)snprintf(name, sizeof name, "%s%u", prefix, number);
+    (void)snprintf(name, sizeof name, "%s%u", settings->tap_prefix, number);
     memcpy(buf, name, INTERFACE_NAME_MAX - 1); /* the prefix leaves room for the number */
     buf[INTERFACE_NAME_MAX - 1] = '\0';
 }
@@ -93,14 +84,14 @@ static bool highest_picked(const struct vm_row *row, size_t count, uint32_t firs
 
 /* Picking takes nothing, inserting the VM does: so one VM's addresses are picked from the gaps between those
  * it has. */
-static int pick_address(struct api *api, const struct vm_row *row, size_t index, uint32_t *ret,
-                        struct error *err)
+static int pick_address(struct api *api, const struct network_settings *settings, const struct vm_row *row, size_t index,
+                        uint32_t *ret, struct error *err)
 {
     struct error why;
     uint32_t first = 0;
     uint32_t last = 0;
-    int64_t quarantine_ms = (int64_t)api->config->network.lease_quarantine_s * 1000;
-    vm_network_guests(api->config->network.subnet, &first, &last);
+    int64_t quarantine_ms = (int64_t)settings->lease_quarantine_s * 1000;
+    network_guest_range(settings->subnet, &first, &last);
     uint32_t total = last - first + 1;
     for (bool below = true; below;) {
         uint32_t picked = first;
@@ -121,13 +112,13 @@ static int pick_address(struct api *api, const struct vm_row *row, size_t index,
 
 int vm_network_allocate(struct api *api, struct vm_row *row, struct error *err)
 {
-    struct ipv4_net subnet = api->config->network.subnet;
+    struct network_settings settings = api_network(api);
     for (size_t i = 0; i < row->interface_count; i++) {
         struct vm_interface *interface = &row->interfaces[i];
-        if (pick_address(api, row, i, &interface->address, err) != 0 || pick_mac(api, row, i, err) != 0) {
+        if (pick_address(api, &settings, row, i, &interface->address, err) != 0 || pick_mac(api, row, i, err) != 0) {
             return -1;
         }
-        vm_network_tap(api->config, interface->address - subnet.address, interface->tap);
+        vm_network_tap(&settings, interface->address - settings.subnet.address, interface->tap);
     }
     return 0;
 }

@@ -9,13 +9,8 @@
 #include "api/call.h"
 #include "db/vms.h"
 
-/* The addresses of guests: those between the gateway (network + 1) and the broadcast address. Prefix 1 to 30.
- */
-void vm_network_guests(struct ipv4_net subnet, uint32_t *ret_first, uint32_t *ret_last);
-
-/* config_tap_prefix() and the address's number in the subnet: never over 15 bytes, as unique as the address.
- */
-void vm_network_tap(const struct config *config, uint32_t number, char *buf); /* buf[INTERFACE_NAME_MAX] */
+/* network_tap_prefix() and the address's number in the subnet: never over 15 bytes, as unique as the address. */
+void vm_network_tap(const struct network_settings *settings, uint32_t number, char *buf); /* buf[INTERFACE_NAME_MAX] */
 
 /* Fills in the interfaces of *row, whose iface_ids are set. Inside the transaction that inserts it.
  * IP_EXHAUSTED. */

@@ -1,6 +1,7 @@
 /* The writes to an existing VM: PATCH, and the actions. */
 #include "api/handlers.h"
 #include "api/vm_actions.h"
+#include "api/vm_ports.h"
 #include "api/vms.h"
 #include "core/cleanup.h"
 #include "core/json.h"
@@ -10,6 +11,7 @@
 void vm_check_patch(struct call *call)
 {
     vm_check_machine_config(call);
+    vm_ports_check(call);
 }
 
 static int set_text(char **member, const json_t *body, const char *name, struct error *err)
@@ -92,6 +94,8 @@ static int patch(struct call *call, struct vm_row *row, bool *ret_done, struct e
         return -1;
     }
     row->autostart = json_get_bool(body, "autostart", row->autostart);
+    bool has_ports = vm_ports_read(body, row);
+    was_settled = was_settled && !has_ports; /* of a running VM they change at once */
     if (desired_name != NULL) {
         int64_t boot_wanted = row->boot_wanted;
         enum vm_desired desired = row->desired;

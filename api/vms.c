@@ -6,6 +6,7 @@
 #include "api/reply.h"
 #include "api/vm_actions.h"
 #include "api/vm_json.h"
+#include "api/vm_ports.h"
 #include "core/cleanup.h"
 #include "core/json.h"
 
@@ -32,7 +33,8 @@ void vm_look_at(struct api *api, const struct vm_row *row, struct look *ret)
 {
     ret->settled = vm_is_settled(row);
     (void)etag_vm(row, ret->etag);
-    vm_json(api->config, row, &ret->body);
+    struct network_settings settings = api_network(api);
+    vm_json(&settings, row, &ret->body);
 }
 
 static int look_vm(struct api *api, const char *id, int64_t identity, bool whole, struct look *ret,
@@ -69,7 +71,7 @@ static bool same_wanted(const struct vm_row *a, const struct vm_row *b)
     return a->desired == b->desired && a->vcpu_count == b->vcpu_count && a->mem_size_mib == b->mem_size_mib &&
            a->autostart == b->autostart && a->stop_timeout_ms == b->stop_timeout_ms &&
            a->boot_wanted == b->boot_wanted && a->deleting == b->deleting && strcmp(a->vmm, b->vmm) == 0 &&
-           strcmp(a->boot_args, b->boot_args) == 0 && strcmp(a->labels, b->labels) == 0;
+           strcmp(a->boot_args, b->boot_args) == 0 && strcmp(a->labels, b->labels) == 0 && vm_ports_equal(a, b);
 }
 
 /* Inside the transaction. *old is the row as it is stored, *row as it shall be. */
@@ -81,6 +83,9 @@ static int change_row(struct call *call, vm_change_fn change, const struct vm_ro
         return -1;
     }
     *ret_written = !same_wanted(old, row);
+    if (!vm_ports_equal(old, row) && vm_ports_store(call, row, err) != 0) {
+        return -1;
+    }
     return *ret_written ? vms_update_wanted(call->api->db, row, err) : 0;
 }
 
@@ -176,14 +181,14 @@ struct listing {
     char last[LIMIT_VM_ID_BYTES + 1]; /* the id of the last one written */
 };
 
-static void list_row(struct api *api, const struct vm_row *row, struct listing *listing)
+static void list_row(const struct network_settings *settings, const struct vm_row *row, struct listing *listing)
 {
     if (listing->count == listing->limit) {
         listing->more = true;
         return;
     }
     strbuf_add(&listing->body, listing->count > 0 ? "," : "");
-    vm_json(api->config, row, &listing->body);
+    vm_json(settings, row, &listing->body);
     memcpy(listing->last, row->id, strnlen(row->id, LIMIT_VM_ID_BYTES) + 1);
     listing->count++;
 }
@@ -195,6 +200,7 @@ static int fill_listing(struct api *api, const struct filter *filter, const char
 {
     enum { PAGE = 256 };
     char position[129];
+    struct network_settings settings = api_network(api);
     bool is_filtered = filter->has_state || filter->labels != NULL;
     size_t page = is_filtered ? PAGE : listing->limit + 1;
     memcpy(position, after, strnlen(after, sizeof position - 1) + 1);
@@ -205,7 +211,7 @@ static int fill_listing(struct api *api, const struct filter *filter, const char
         }
         for (size_t i = 0; i < count && !listing->more; i++) {
             if (filter_matches(filter, &rows[i])) {
-                list_row(api, &rows[i], listing);
+                list_row(&settings, &rows[i], listing);
             }
         }
         if (count > 0) {

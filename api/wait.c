@@ -136,7 +136,8 @@ static int begin_wait(const struct origin *origin, const struct written *written
     memcpy(state->id, written->id, len);
     api_reply_free(reply);
     reply->kind = API_REPLY_WAIT;
-    (void)snprintf(reply->key, sizeof reply->key, "%s/%s", written->subject->kind, written->id);
+    const char *slash = written->id[0] != '\0' ? "/" : ""; /* what there is one of has no id */
+    (void)snprintf(reply->key, sizeof reply->key, "%s%s%s", written->subject->kind, slash, written->id);
     reply->deadline_ms = clock_monotonic_ms() + origin->wait_ms;
     reply->state = state;
     reply->ops = &ops;

@@ -24,7 +24,7 @@ void look_free(struct look *look);
 
 /* A kind of resource that can be waited for. */
 struct wait_subject {
-    const char *kind; /* "vm" or "image" */
+    const char *kind; /* "vm" or "image"; "network", of which there is one, with the id "" */
     const char *path; /* "/vms/" */
     /* `identity` tells apart those that had one id after another; the body may be left out when neither
      * settled nor `whole`. */

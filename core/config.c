@@ -13,15 +13,6 @@ void config_mark(const struct config *config, char *buf)
     }
 }
 
-void config_tap_prefix(const struct config *config, char *buf)
-{
-    enum { BRIDGE_BYTES = 9 };
-    int digits = snprintf(NULL, 0, "%u", ~ipv4_mask(config->network.subnet.prefix));
-    int room = INTERFACE_NAME_MAX - 2 - digits;
-    (void)snprintf(buf, INTERFACE_NAME_MAX, "%.*st", room < BRIDGE_BYTES ? room : BRIDGE_BYTES,
-                   config->network.bridge);
-}
-
 void config_free(struct config *config)
 {
     if (config == NULL) {

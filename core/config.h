@@ -71,12 +71,6 @@ struct config {
 enum { CONFIG_MARK_MAX = 8 + INTERFACE_NAME_MAX };
 void config_mark(const struct config *config, char *buf); /* buf[CONFIG_MARK_MAX] */
 
-/*
- * What the names of all TAPs begin with: the bridge's first bytes and "t"; the number of the address in the subnet follows. As many bytes of the bridge
- * (at most 9) as leave room for the largest number, so that no TAP's name ever begins otherwise: the firewall's bridge chain relies on it.
- */
-void config_tap_prefix(const struct config *config, char *buf); /* buf[INTERFACE_NAME_MAX] */
-
 void config_free(struct config *config); /* harmless on NULL */
 
 #endif

@@ -26,6 +26,7 @@ enum {
     LIMIT_IMAGES = 1000,
     LIMIT_VM_ID_BYTES = 63,
     LIMIT_INTERFACES = 8,              /* of a VM */
+    LIMIT_PORTS = 64,                  /* published, of a VM */
     LIMIT_DRIVES = 8,                  /* of a VM */
     LIMIT_LABELS = 64,                 /* of a VM */
     LIMIT_BOOT_ARGS_BYTES = 2048,      /* the x86 kernel's COMMAND_LINE_SIZE, Documentation/admin-guide/kernel-parameters */

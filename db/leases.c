@@ -114,15 +114,33 @@ int leases_count(struct db *db, int64_t quarantine_ms, int64_t *ret_used, int64_
     return 0;
 }
 
-int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **ret, size_t *ret_count,
+static void copy_column(sqlite3_stmt *stmt, int column, char *buf, size_t size)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, column);
+    (void)snprintf(buf, size, "%s", text != NULL ? text : "");
+}
+
+static void read_lease(sqlite3_stmt *stmt, struct lease_row *row)
+{
+    row->address = (uint32_t)sqlite3_column_int64(stmt, 0);
+    row->leased = sqlite3_column_int(stmt, 1) != 0;
+    row->freed_ms = sqlite3_column_int64(stmt, 2);
+    copy_column(stmt, 3, row->vm, sizeof row->vm);
+    copy_column(stmt, 4, row->iface_id, sizeof row->iface_id);
+    copy_column(stmt, 5, row->mac, sizeof row->mac);
+}
+
+int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t limit, struct lease_row **ret, size_t *ret_count,
                 struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(db,
-                                         "SELECT i.address, v.id, i.iface_id, i.mac FROM interfaces i"
-                                         " JOIN vms v ON v.uid = i.vm_uid WHERE i.address > ?1"
-                                         " ORDER BY i.address LIMIT ?2",
-                                         err);
+    AUTO_STATEMENT *stmt = statement_get(
+        db,
+        "SELECT l.address, l.vm_uid IS NOT NULL, l.freed_ms, v.id, i.iface_id, i.mac FROM leases l"
+        " LEFT JOIN interfaces i ON i.address = l.address LEFT JOIN vms v ON v.uid = i.vm_uid"
+        " WHERE l.address > ?1 AND (l.vm_uid IS NOT NULL OR (l.freed_ms > ?2 - ?3 AND l.freed_ms <= ?2))"
+        " ORDER BY l.address LIMIT ?4",
+        err);
     if (stmt == NULL) {
         return -1;
     }
@@ -131,21 +149,16 @@ int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **
         return error_oom(err);
     }
     (void)sqlite3_bind_int64(stmt, 1, after);
-    (void)sqlite3_bind_int64(stmt, 2, (int64_t)limit);
+    (void)sqlite3_bind_int64(stmt, 2, clock_wall_ms());
+    (void)sqlite3_bind_int64(stmt, 3, quarantine_ms);
+    (void)sqlite3_bind_int64(stmt, 4, (int64_t)limit);
     size_t count = 0;
-    for (;;) {
-        enum statement_result result = statement_step(db, stmt, err);
-        if (result == STATEMENT_DONE) {
-            break;
-        }
-        if (result != STATEMENT_ROW) {
-            return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup
-        }
-        struct lease_row *row = &rows[count++];
-        row->address = (uint32_t)sqlite3_column_int64(stmt, 0);
-        (void)snprintf(row->vm, sizeof row->vm, "%s", (const char *)sqlite3_column_text(stmt, 1));
-        (void)snprintf(row->iface_id, sizeof row->iface_id, "%s", (const char *)sqlite3_column_text(stmt, 2));
-        (void)snprintf(row->mac, sizeof row->mac, "%s", (const char *)sqlite3_column_text(stmt, 3));
+    enum statement_result result = STATEMENT_DONE;
+    while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
+        read_lease(stmt, &rows[count++]);
+    }
+    if (result != STATEMENT_DONE) {
+        return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup
     }
     *ret = TAKE_PTR(rows);
     *ret_count = count;

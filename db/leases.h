@@ -17,12 +17,17 @@ int leases_count(struct db *db, int64_t quarantine_ms, int64_t *ret_used, int64_
 
 struct lease_row {
     uint32_t address;
-    char vm[64];
+    bool leased;      /* by a VM; else in quarantine since freed_ms */
+    int64_t freed_ms; /* wall clock */
+    char vm[64];      /* the rest only when leased */
     char iface_id[40];
     char mac[20];
 };
-/* Leases that VMs hold, with an address greater than `after`, by address. *ret owned by the caller (free). */
-int leases_list(struct db *db, uint32_t after, size_t limit, struct lease_row **ret, size_t *ret_count,
+/*
+ * Addresses that VMs hold, or that are in quarantine, greater than `after`, by address. An address whose time of freeing lies in the future
+ * was freed before the clock was set back: it is not held for that. *ret owned by the caller (free).
+ */
+int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t limit, struct lease_row **ret, size_t *ret_count,
                 struct error *err);
 
 #endif

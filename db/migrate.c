@@ -67,6 +67,21 @@ static const char *const migrations[] = {
     ") STRICT;"
     "CREATE INDEX idempotency_created ON idempotency (created_ms);"
     "CREATE TABLE facts (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT;",
+    /* What PATCH /network has changed (NULL: as configured), and published ports. */
+    "CREATE TABLE network ("
+    "  id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),"
+    "  subnet TEXT, uplink TEXT, masquerade INTEGER, lease_quarantine_s INTEGER,"
+    "  generation INTEGER NOT NULL, updated_ms INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE ports ("
+    "  protocol INTEGER NOT NULL CHECK (protocol IN (6, 17)),"
+    "  host_port INTEGER NOT NULL CHECK (host_port BETWEEN 1 AND 65535),"
+    "  guest_port INTEGER NOT NULL CHECK (guest_port BETWEEN 1 AND 65535),"
+    "  vm_uid INTEGER NOT NULL REFERENCES vms (uid) ON DELETE CASCADE,"
+    "  position INTEGER NOT NULL,"
+    "  PRIMARY KEY (protocol, host_port)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX ports_vm ON ports (vm_uid, position);",
 };
 
 int db_schema_version(void)

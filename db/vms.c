@@ -154,6 +154,14 @@ static int read_interfaces(struct db *db, struct vm_row *row, struct error *err)
     }
 }
 
+static int read_whole(struct db *db, sqlite3_stmt *stmt, struct vm_row *row, struct error *err)
+{
+    if (read_row(stmt, row, err) != 0 || read_interfaces(db, row, err) != 0) {
+        return -1;
+    }
+    return ports_get(db, row->uid, row->ports, &row->port_count, err);
+}
+
 int vms_get(struct db *db, const char *id, struct vm_row *ret, bool *ret_found, struct error *err)
 {
     DB_LOCKED(db);
@@ -167,7 +175,7 @@ int vms_get(struct db *db, const char *id, struct vm_row *ret, bool *ret_found, 
         *ret_found = false;
         return 0;
     }
-    if (result != STATEMENT_ROW || read_row(stmt, ret, err) != 0 || read_interfaces(db, ret, err) != 0) {
+    if (result != STATEMENT_ROW || read_whole(db, stmt, ret, err) != 0) {
         vm_row_free(ret);
         return -1;
     }
@@ -200,8 +208,7 @@ int vms_list(struct db *db, const char *after, const enum vm_state *state, size_
             break;
         }
         count++;
-        if (result != STATEMENT_ROW || read_row(stmt, &rows[count - 1], err) != 0 ||
-            read_interfaces(db, &rows[count - 1], err) != 0) {
+        if (result != STATEMENT_ROW || read_whole(db, stmt, &rows[count - 1], err) != 0) {
             vms_list_free(rows, count);
             return -1;
         }

@@ -5,6 +5,7 @@
 #include "core/limits.h"
 #include "core/net_addr.h"
 #include "db/db.h"
+#include "db/ports.h"
 
 enum vm_state {
     VM_CREATING,
@@ -59,6 +60,8 @@ struct vm_row {
     int64_t created_ms, updated_ms;
     struct vm_interface *interfaces;
     size_t interface_count;
+    struct vm_port ports[LIMIT_PORTS]; /* published; wanted. Written by ports_set() */
+    size_t port_count;
 };
 
 void vm_row_free(struct vm_row *row); /* what it points to; harmless on a zeroed one */

@@ -3,6 +3,7 @@
 #include "core/cleanup.h"
 #include "core/json.h"
 #include "core/limits.h"
+#include "core/network_settings.h"
 #include "core/strbuf.h"
 
 #include <arpa/inet.h>
@@ -232,10 +233,8 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
         config->network.uplink = copy(f, uplink);
         check_interface(f, "network.uplink", uplink);
     }
-    if (ipv4_net_parse(subnet != NULL ? subnet : "", &config->network.subnet, &err) < 0) {
+    if (network_subnet_parse(subnet != NULL ? subnet : "", &config->network.subnet, &err) < 0) {
         add_fault(f, err.code, "network.subnet: %s", err.message);
-    } else if (config->network.subnet.prefix < 1 || config->network.subnet.prefix > 30) {
-        add_fault(f, ERR_INVALID_SUBNET, "network.subnet: the prefix of '%s' must be from 1 to 30", subnet);
     }
 }
 

@@ -2,7 +2,7 @@
 #ifndef SMARTVM_WORKER_CONTEXT_H
 #define SMARTVM_WORKER_CONTEXT_H
 
-#include "core/config.h"
+#include "core/network_settings.h"
 #include "db/db.h"
 #include "host/process.h"
 #include "worker/host_facts.h"
@@ -24,11 +24,9 @@ struct worker {
     const struct config *config;
     struct db *db;
     char mark[CONFIG_MARK_MAX];
-    char tap_prefix[INTERFACE_NAME_MAX];
     char boot_id[BOOT_ID_MAX];
     char stage_root[300]; /* <stage_dir>/<mark>: a directory per VM below it */
     char store_root[300]; /* <state_dir>/images */
-    uint32_t gateway;
     struct queue *queue;        /* VMs and the network */
     struct queue *image_queue;  /* imports, apart so that a large file holds up nothing else */
     struct runtimes *runtimes;
@@ -54,6 +52,9 @@ struct worker {
 /* Tags in the upper byte of epoll data; the rest is a VM's uid for EPOLL_TAG_VMM. */
 enum epoll_tag { EPOLL_TAG_VMM = 1, EPOLL_TAG_API_SOCKET, EPOLL_TAG_SIGNAL, EPOLL_TAG_API_PROCESS, EPOLL_TAG_LINKS, EPOLL_TAG_NFT };
 #define EPOLL_DATA(tag, value) ((uint64_t)(tag) << 56 | (uint64_t)(value))
+
+/* The settings that the network was set up with last; before that, those that are wanted. Any thread. */
+struct network_settings worker_network(struct worker *worker);
 
 /* Tells the API process that something of this key changed, and whoever follows the events. Any thread. */
 void worker_notify(struct worker *worker, const char *key);

@@ -143,8 +143,8 @@ static json_t *fact_json(struct network_work *work, const json_t *old, const str
     add_condition(conditions, old, "ready", failure == NULL, failure == NULL ? "set_up" : error_code_name(failure->code),
                   failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message);
     add_contested(work, conditions, old);
-    return json_pack("{s:o, s:o}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(), "conditions",
-                     conditions);
+    return json_pack("{s:o, s:I, s:o}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(),
+                     "observed_generation", (json_int_t)work->settings.generation, "conditions", conditions);
 }
 
 static int publish(struct network_work *work, const struct error *failure, struct error *err)
@@ -179,7 +179,12 @@ static void remember(struct network_work *work, bool ready)
     bool found = false;
     if (ready) {
         work->memory.set_up_before = true;
-        memcpy(work->memory.uplink, work->observed.uplink, sizeof work->memory.uplink);
+        work->memory.generation = work->settings.generation;
+        /* One that is not there yet is followed when it comes. */
+        memset(work->memory.uplink, 0, sizeof work->memory.uplink);
+        if (work->observed.uplink_present) {
+            memcpy(work->memory.uplink, work->observed.uplink, sizeof work->memory.uplink);
+        }
         work->memory.closed_digest = ip_ranges_digest(work->closed, work->closed_count);
         if (link_get(work->bridge, &bridge, &found, NULL) == 0 && found &&
             link_alias_has_mark(bridge.alias, worker->mark)) {
@@ -188,6 +193,9 @@ static void remember(struct network_work *work, bool ready)
     }
     (void)pthread_mutex_lock(&worker->network.lock);
     worker->network.memory = work->memory;
+    if (ready) {
+        worker->network.settings = work->settings;
+    }
     (void)pthread_mutex_unlock(&worker->network.lock);
     bool contested = find_contested(work, &type, &quiet_ms);
     atomic_store(&worker->contested, contested);

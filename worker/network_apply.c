@@ -9,9 +9,9 @@
 #include <string.h>
 
 /* Deterministic, locally administered, and different for bridges with different gateways. */
-struct mac network_bridge_mac(const struct worker *worker)
+struct mac network_bridge_mac(const struct network_settings *settings)
 {
-    uint32_t a = worker->gateway;
+    uint32_t a = settings->gateway;
     return (struct mac){{0x02, 0xff, (uint8_t)(a >> 24), (uint8_t)(a >> 16), (uint8_t)(a >> 8), (uint8_t)a}};
 }
 
@@ -23,17 +23,18 @@ static int ensure_bridge(struct network_work *work, struct error *err)
     char subnet[CIDR_TEXT_MAX];
     bool overlap = false;
     bool created = false;
-    struct ipv4_net net = worker->config->network.subnet;
+    struct ipv4_net net = work->settings.subnet;
     if (link_route_overlap(net, work->bridge, &overlap, foreign, err) != 0) {
         return -1;
     }
     if (overlap) {
         return error_set(err, ERR_BRIDGE_SETUP_FAILED,
-                         "the subnet %s overlaps the host's route %s; set network.subnet to another one",
+                         "the subnet %s overlaps the host's route %s; set another one in the configuration (network.subnet) or by PATCH /network",
                          ipv4_net_format(net, subnet), foreign);
     }
     network_bridge_alias(worker, alias, sizeof alias);
-    if (link_bridge_ensure(work->bridge, alias, network_bridge_mac(worker), worker->gateway, net.prefix, &created, err) != 0) {
+    if (link_bridge_ensure(work->bridge, alias, network_bridge_mac(&work->settings), work->settings.gateway, net.prefix, &created,
+                           err) != 0) {
         return -1;
     }
     if (created) {

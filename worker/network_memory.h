@@ -2,7 +2,7 @@
 #ifndef SMARTVM_WORKER_NETWORK_MEMORY_H
 #define SMARTVM_WORKER_NETWORK_MEMORY_H
 
-#include "core/net_addr.h"
+#include "core/network_settings.h"
 #include "worker/network_plan.h"
 #include "worker/repair_backoff.h"
 
@@ -10,7 +10,8 @@
 
 /* What is remembered from one look to the next. All of it may be lost: then the next look is the first. */
 struct network_memory {
-    bool set_up_before; /* everything was as wanted once */
+    bool set_up_before; /* everything was as wanted once, with the settings of `generation` */
+    int64_t generation;
     int bridge_index;
     char uplink[INTERFACE_NAME_MAX];
     uint64_t closed_digest; /* of the networks that guests don't reach */
@@ -18,10 +19,11 @@ struct network_memory {
     unsigned repair_epoch; /* worker->repair_epoch, when the back-offs were forgotten last */
 };
 
-/* Written by the key "network" alone, read by whoever asks for drift. */
+/* Written by the key "network" alone. */
 struct network_memory_box {
     pthread_mutex_t lock;
     struct network_memory memory;
+    struct network_settings settings; /* see worker_network() */
 };
 
 #endif

@@ -1,6 +1,7 @@
 /* The network as it is. */
 #include "core/cleanup.h"
 #include "db/facts.h"
+#include "db/network.h"
 #include "host/sysctl.h"
 #include "worker/network_work.h"
 
@@ -34,11 +35,11 @@ struct nft_base network_firewall_base(const struct network_work *work)
 {
     const struct worker *worker = work->worker;
     return (struct nft_base){.mark = worker->mark,
-                             .bridge = worker->config->network.bridge,
-                             .tap_prefix = worker->tap_prefix,
-                             .subnet = worker->config->network.subnet,
-                             .gateway = worker->gateway,
-                             .masquerade = worker->config->network.masquerade,
+                             .bridge = work->bridge,
+                             .tap_prefix = work->settings.tap_prefix,
+                             .subnet = work->settings.subnet,
+                             .gateway = work->settings.gateway,
+                             .masquerade = work->settings.masquerade,
                              .max_flows = worker->config->network.max_flows_per_vm,
                              .open_ports = worker->config->network.open_host_ports,
                              .open_port_count = worker->config->network.open_host_port_count,
@@ -89,8 +90,8 @@ static int observe_bridge(struct network_work *work, struct error *err)
     char alias[LINK_ALIAS_MAX];
     struct link_check check;
     network_bridge_alias(worker, alias, sizeof alias);
-    if (link_bridge_check(work->bridge, alias, network_bridge_mac(worker), worker->gateway,
-                          worker->config->network.subnet.prefix, work->memory.bridge_index, &check, err) != 0) {
+    if (link_bridge_check(work->bridge, alias, network_bridge_mac(&work->settings), work->settings.gateway,
+                          work->settings.subnet.prefix, work->memory.bridge_index, &check, err) != 0) {
         return -1;
     }
     work->bridge_index = check.ours ? check.index : 0;
@@ -106,12 +107,11 @@ static int observe_bridge(struct network_work *work, struct error *err)
 
 static int observe_uplink(struct network_work *work, struct error *err)
 {
-    const char *configured = work->worker->config->network.uplink;
     struct network_observed *seen = &work->observed;
     char(*uplinks)[INTERFACE_NAME_MAX] = NULL;
     size_t count = 0;
-    if (configured != NULL) {
-        (void)snprintf(seen->uplink, sizeof seen->uplink, "%s", configured);
+    if (work->settings.uplink[0] != '\0') {
+        memcpy(seen->uplink, work->settings.uplink, sizeof seen->uplink);
     } else if (link_default_route(seen->uplink, err) != 0) {
         return -1;
     }
@@ -132,7 +132,10 @@ static void observe_forwarding(struct network_work *work)
     AUTO_FREE char *recorded = NULL;
     (void)sysctl_forwarding_get(work->bridge, &seen->bridge_forwards, NULL);
     (void)sysctl_bridge_check(work->bridge, seen->bridge_tuning_found, NULL);
-    if (seen->uplink[0] != '\0') {
+    for (size_t i = 0; i < work->link_count && !seen->uplink_present; i++) {
+        seen->uplink_present = strcmp(work->links[i].name, seen->uplink) == 0;
+    }
+    if (seen->uplink_present) {
         (void)sysctl_forwarding_get(seen->uplink, &seen->uplink_forwards, NULL);
     }
     if (facts_get(work->worker->db, "forwarded_uplink", &recorded, NULL) == 0 && recorded != NULL) {
@@ -179,7 +182,11 @@ int network_observe(struct network_work *work, struct error *err)
     _Static_assert((int)NFT_FOUND_MAX <= (int)NETWORK_FOUND_MAX && (int)LINK_FOUND_MAX <= (int)NETWORK_FOUND_MAX &&
                        (int)SYSCTL_FOUND_MAX <= (int)NETWORK_FOUND_MAX,
                    "what the drivers say fits");
-    work->observed.set_up_before = work->memory.set_up_before;
+    if (network_settings_load(work->worker->db, work->worker->config, &work->settings, err) != 0) {
+        return -1;
+    }
+    /* What differs because the settings were changed is no repair. */
+    work->observed.set_up_before = work->memory.set_up_before && work->memory.generation == work->settings.generation;
     memcpy(work->observed.last_uplink, work->memory.uplink, sizeof work->observed.last_uplink);
     /* Links before the rows of their VMs: a row is there before its TAP. */
     if (link_list(&work->links, &work->link_count, err) != 0 || observe_bridge(work, err) != 0 ||

@@ -99,7 +99,7 @@ static void plan_forwarding(const struct network_observed *seen, struct network_
     if (seen->forwarded_uplink[0] != '\0' && !ours) {
         add(plan, NETWORK_OP_UNFORWARD_OLD_UPLINK, false, "%s is the uplink no more", seen->forwarded_uplink);
     }
-    if (seen->uplink[0] != '\0' && !seen->uplink_forwards) {
+    if (seen->uplink[0] != '\0' && seen->uplink_present && !seen->uplink_forwards) {
         bool known = strcmp(seen->uplink, seen->last_uplink) == 0;
         add(plan, NETWORK_OP_FORWARD_UPLINK, seen->set_up_before && known, "forwarding is off on the uplink %s",
             seen->uplink);

@@ -30,6 +30,7 @@ struct network_observed {
     char bridge_found[NETWORK_FOUND_MAX];
     char firewall_found[NETWORK_FOUND_MAX];
     char uplink[INTERFACE_NAME_MAX];          /* that is wanted now; "" for none */
+    bool uplink_present;                      /* there is a link of that name */
     char last_uplink[INTERFACE_NAME_MAX];     /* that was wanted at the last look */
     char firewall_uplink[INTERFACE_NAME_MAX]; /* in the firewall's set; "" for none */
     bool firewall_uplink_single;              /* the set holds nothing else */

@@ -12,7 +12,8 @@
 struct network_work {
     struct worker *worker;
     const char *bridge;
-    struct network_memory memory; /* a copy */
+    struct network_settings settings; /* that are wanted now */
+    struct network_memory memory;     /* a copy */
     struct network_observed observed;
     struct network_plan plan;
     int bridge_index; /* as it was seen now; 0: not there */
@@ -37,7 +38,7 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
 
 /* "<mark>:bridge" */
 void network_bridge_alias(const struct worker *worker, char *buf, size_t size);
-struct mac network_bridge_mac(const struct worker *worker);
+struct mac network_bridge_mac(const struct network_settings *settings);
 
 /* What the static part of the firewall is made from; refers to *work. */
 struct nft_base network_firewall_base(const struct network_work *work);

@@ -3,6 +3,7 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/json.h"
+#include "db/network.h"
 #include "worker/vm_work.h"
 
 #include <stdio.h>
@@ -31,6 +32,20 @@ static int look(struct vm_work *work, struct error *err)
     return 0;
 }
 
+/* Between a change of the network's settings and its being set up that way, nothing is started that would need them. */
+static int network_is_behind(struct vm_work *work, bool *ret, struct error *err)
+{
+    struct network_settings wanted;
+    if (work->row.interface_count == 0) {
+        return 0;
+    }
+    if (network_settings_load(work->worker->db, work->worker->config, &wanted, err) != 0) {
+        return -1;
+    }
+    *ret = wanted.generation != worker_network(work->worker).generation;
+    return 0;
+}
+
 /* A start needs a VMM; *ret_later when it isn't known yet which, or the network isn't there yet. */
 static int prepare_start(struct vm_work *work, bool *ret_later, struct error *err)
 {
@@ -42,6 +57,9 @@ static int prepare_start(struct vm_work *work, bool *ret_later, struct error *er
     }
     if (network == NETWORK_FAILED && work->row.interface_count > 0) {
         return error_set(err, ERR_BRIDGE_SETUP_FAILED, "the network is not set up; GET /network says why");
+    }
+    if (network_is_behind(work, ret_later, err) != 0 || *ret_later) {
+        return *ret_later ? 0 : -1;
     }
     memset(&work->choice, 0, sizeof work->choice);
     if (host_facts_choose(&work->worker->facts, work->row.vmm, &work->choice, &known, err) != 0) {

@@ -142,9 +142,10 @@ static char *boot_arguments(struct vm_work *work, const struct boot_image *image
         char address[IPV4_TEXT_MAX];
         char gateway[IPV4_TEXT_MAX];
         char mask[IPV4_TEXT_MAX];
+        struct network_settings settings = worker_network(work->worker);
         strbuf_addf(&args, " ip=%s::%s:%s::eth0:off", ipv4_format(work->row.interfaces[0].address, address),
-                    ipv4_format(work->worker->gateway, gateway),
-                    ipv4_format(ipv4_mask(work->worker->config->network.subnet.prefix), mask));
+                    ipv4_format(settings.gateway, gateway),
+                    ipv4_format(ipv4_mask(settings.subnet.prefix), mask));
     }
     strbuf_addf(&args, " smartvm.id=%s", work->row.id);
     if (work->row.boot_args[0] != '\0') {

@@ -7,6 +7,7 @@
 #include "db/facts.h"
 #include "db/images.h"
 #include "db/interfaces.h"
+#include "db/network.h"
 #include "db/vms.h"
 #include "host/link.h"
 #include "host/nft.h"
@@ -103,13 +104,22 @@ static void look_at_everything(struct worker *worker)
     }
 }
 
+struct network_settings worker_network(struct worker *worker)
+{
+    (void)pthread_mutex_lock(&worker->network.lock);
+    struct network_settings settings = worker->network.settings;
+    (void)pthread_mutex_unlock(&worker->network.lock);
+    return settings;
+}
+
 static int reconcile_network(struct worker *worker, struct error *err)
 {
+    int64_t generation = worker_network(worker).generation;
     enum network_state before = atomic_load(&worker->network_state);
     int result = network_reconcile(worker, err);
     /* VMs that waited for the network, and TAPs that lost their bridge. */
     bool remade = atomic_exchange(&worker->bridge_remade, false);
-    if (remade || before != atomic_load(&worker->network_state)) {
+    if (remade || generation != worker_network(worker).generation || before != atomic_load(&worker->network_state)) {
         look_at_everything(worker);
     }
     return result;
@@ -184,7 +194,7 @@ static void on_wake(struct worker *worker, const char *key)
         look_at_everything(worker);
     } else if (strncmp(key, "image/", 6) == 0) {
         (void)queue_add(worker->image_queue, key);
-    } else if (strncmp(key, "vm/", 3) == 0) {
+    } else if (strncmp(key, "vm/", 3) == 0 || strcmp(key, "network") == 0) {
         (void)queue_add(worker->queue, key);
     }
 }
@@ -272,11 +282,12 @@ static void on_tap(struct worker *worker, const char *name)
 static void on_link(const char *name, void *ctx)
 {
     struct worker *worker = ctx;
+    struct network_settings settings = worker_network(worker);
     if (name == NULL) {
         look_at_everything(worker); /* news were lost: it may have been any TAP */
-    } else if (strcmp(name, worker->config->network.bridge) == 0) {
+    } else if (strcmp(name, settings.bridge) == 0 || strcmp(name, settings.uplink) == 0) {
         (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
-    } else if (strncmp(name, worker->tap_prefix, strlen(worker->tap_prefix)) == 0) {
+    } else if (strncmp(name, settings.tap_prefix, strlen(settings.tap_prefix)) == 0) {
         on_tap(worker, name);
     }
 }
@@ -285,7 +296,8 @@ static void on_links(struct main_loop *loop)
 {
     bool routes = false;
     struct worker *worker = loop->worker;
-    if (link_monitor_drain(loop->links, worker->tap_prefix, on_link, worker, &routes, NULL) != 0 || routes) {
+    struct network_settings settings = worker_network(worker);
+    if (link_monitor_drain(loop->links, settings.tap_prefix, on_link, worker, &routes, NULL) != 0 || routes) {
         (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
     }
 }
@@ -388,9 +400,7 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
     worker->start_ms = clock_monotonic_ms();
     worker->db = setup->db;
     worker->api_socket = setup->api_socket;
-    worker->gateway = config->network.subnet.address + 1;
     config_mark(config, worker->mark);
-    config_tap_prefix(config, worker->tap_prefix);
     (void)snprintf(worker->store_root, sizeof worker->store_root, "%.280s/images", config->state_dir);
     choose_stage_root(worker);
     (void)pthread_mutex_init(&worker->facts.lock, NULL);
@@ -400,6 +410,9 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (worker->epoll < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "no epoll");
+    }
+    if (network_settings_load(worker->db, config, &worker->network.settings, err) != 0) {
+        return -1;
     }
     if (process_boot_id(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 ||
         queue_new(&worker->queue, err) != 0 || queue_new(&worker->image_queue, err) != 0 ||

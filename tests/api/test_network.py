@@ -59,7 +59,7 @@ class NetworkTest(ThemeCase):
     def test_leases(self):
         vm = self.create(network_interfaces=[{"iface_id": "eth0"}, {"iface_id": "eth1"}])
         leases = [lease for lease in self.c.items("/network/leases") if lease["vm"] == vm["id"]]
-        wanted = [{"address": i["ip"], "vm": vm["id"], "iface_id": i["iface_id"], "mac": i["mac"]} for i in vm["network_interfaces"]]
+        wanted = [{"address": i["ip"], "state": "leased", "vm": vm["id"], "iface_id": i["iface_id"], "mac": i["mac"]} for i in vm["network_interfaces"]]
         self.assertEqual(sorted(wanted, key=lambda lease: ipaddress.ip_address(lease["address"])), leases)
         self.assertEqual(leases, [lease for lease in self.c.items("/network/leases", limit=1) if lease["vm"] == vm["id"]])
         self.assertEqual(2, self.c.json("/network")["addresses"]["used"])
@@ -179,6 +179,9 @@ class SmallSubnetTest(OwnDaemonCase):
         vms = [self.ok(self.stopped(), 201) for _ in range(5)]
         self.forget(vms[0]["id"])
         self.assertEqual({"total": 5, "used": 4, "quarantined": 1}, self.c.json("/network")["addresses"])
+        leases = self.c.items("/network/leases", limit=2)
+        self.assertEqual(["quarantined"] + ["leased"] * 4, [lease["state"] for lease in leases])
+        self.assertEqual(vms[0]["network_interfaces"][0]["ip"], leases[0]["address"])
         self.refused(self.stopped(), 409, "IP_EXHAUSTED")
 
 

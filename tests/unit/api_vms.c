@@ -166,7 +166,9 @@ static const char *tap_name(const char *bridge, const char *subnet, uint32_t num
     (void)snprintf(name, sizeof name, "%s", bridge);
     box.config.network.bridge = name;
     box_set_subnet(subnet);
-    vm_network_tap(&box.config, number, tap);
+    struct network_settings settings;
+    network_settings_make(&box.config, &(struct network_overrides){.generation = 0}, &settings);
+    vm_network_tap(&settings, number, tap);
     must(interface_name_check(tap, &box_error));
     return tap;
 }
@@ -185,10 +187,10 @@ START_TEST(test_guests_of_subnets)
 {
     uint32_t first = 0;
     uint32_t last = 0;
-    vm_network_guests((struct ipv4_net){0x0a000000, 30}, &first, &last);
+    network_guest_range((struct ipv4_net){0x0a000000, 30}, &first, &last);
     ck_assert_uint_eq(first, 0x0a000002);
     ck_assert_uint_eq(last, 0x0a000002);
-    vm_network_guests((struct ipv4_net){0x80000000, 1}, &first, &last);
+    network_guest_range((struct ipv4_net){0x80000000, 1}, &first, &last);
     ck_assert_uint_eq(first, 0x80000002);
     ck_assert_uint_eq(last, 0xfffffffe);
 }

@@ -18,6 +18,7 @@ static void setup(void)
                                      .firewall_uplink_single = true,
                                      .closed_ok = true,
                                      .bridge_forwards = true,
+                                     .uplink_present = true,
                                      .uplink_forwards = true,
                                      .forwarded_uplink = "eth0"};
 }
@@ -53,6 +54,7 @@ START_TEST(from_nothing)
 {
     memset(&seen, 0, sizeof seen);
     strcpy(seen.uplink, "eth0");
+    seen.uplink_present = true;
     strcpy(seen.bridge_found, "it is gone");
     strcpy(seen.firewall_found, "table inet smartvm is gone");
     ck_assert_int_lt(position(NETWORK_OP_ENSURE_BRIDGE), position(NETWORK_OP_APPLY_FIREWALL));

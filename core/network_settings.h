@@ -1,0 +1,54 @@
+/*
+ * The settings of the network that are in force: those of the configuration, and over them what PATCH /network has changed at run time.
+ * Values; pure functions.
+ */
+#ifndef SMARTVM_CORE_NETWORK_SETTINGS_H
+#define SMARTVM_CORE_NETWORK_SETTINGS_H
+
+#include "core/config.h"
+
+/* What PATCH /network has set. Stored by db/network.h. */
+struct network_overrides {
+    bool has_subnet, has_uplink, has_masquerade, has_quarantine; /* false: what the configuration says */
+    struct ipv4_net subnet;
+    char uplink[INTERFACE_NAME_MAX]; /* "" for that of the default route */
+    bool masquerade;
+    unsigned lease_quarantine_s;
+    int64_t generation; /* goes up by one with each change */
+};
+
+struct network_settings {
+    const char *bridge; /* of the configuration, which outlives this */
+    struct ipv4_net subnet;
+    uint32_t gateway;                    /* the first address of the subnet */
+    char uplink[INTERFACE_NAME_MAX];     /* "" for that of the default route, followed when it moves */
+    char tap_prefix[INTERFACE_NAME_MAX]; /* every TAP's name begins with it */
+    bool masquerade;
+    unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */
+    int64_t generation;
+};
+
+enum { SUBNET_PREFIX_MIN = 1, SUBNET_PREFIX_MAX = 30, UPLINK_WORD_MAX = INTERFACE_NAME_MAX };
+
+/* The word for the uplink of the default route. No interface can have that name (interface_name_check()). */
+#define UPLINK_DEFAULT "default"
+
+void network_settings_make(const struct config *config, const struct network_overrides *overrides,
+                           struct network_settings *ret);
+
+/* ipv4_net_parse(), and a prefix of 1 to 30: gateway, broadcast and a guest need room. INVALID_SUBNET. */
+int network_subnet_parse(const char *text, struct ipv4_net *ret, struct error *err);
+
+/* An interface's name other than the bridge's, or "default". INVALID_INTERFACE_NAME. */
+int network_uplink_check(const char *uplink, const char *bridge, struct error *err);
+
+/*
+ * What the names of all TAPs begin with: the bridge's first bytes and "t"; the number of the address in the subnet follows. As many bytes of the
+ * bridge (at most 9) as leave room for the largest number, so that no TAP's name ever begins otherwise: the firewall's bridge chain relies on it.
+ */
+void network_tap_prefix(const char *bridge, unsigned subnet_prefix, char *buf); /* buf[INTERFACE_NAME_MAX] */
+
+/* The addresses of guests: those between the gateway and the broadcast address. */
+void network_guest_range(struct ipv4_net subnet, uint32_t *ret_first, uint32_t *ret_last);
+
+#endif
