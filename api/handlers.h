@@ -33,6 +33,7 @@
     X(rebootVm, vm_handle_action, NULL)                                                                      \
     X(getConsole, console_handle_get, NULL)                                                                  \
     X(writeConsole, console_handle_write, NULL)                                                              \
+    X(getVmNetwork, vm_network_handle_get, NULL)                                                             \
     X(getNetwork, network_handle_get, NULL)                                                                  \
     X(patchNetwork, network_handle_patch, network_check_patch)                                               \
     X(listLeases, network_handle_leases, network_check_leases)

@@ -59,26 +59,38 @@ static const struct ip_net always_closed[] = {
     {.address = {.version = IP_V6, .bytes = {0xff}}, .prefix = 8},            /* multicast */
 };
 
+/* Those, and the networks that the host is connected to. *ret is owned by the caller. */
+static int list_closed(const char *bridge, struct ip_net **ret, size_t *ret_count, struct error *err)
+{
+    struct ip_net *connected = NULL;
+    size_t count = 0;
+    if (link_networks_list(bridge, &connected, &count, err) != 0) {
+        return -1;
+    }
+    struct ip_net *nets = reallocarray(connected, count + ARRAY_LEN(always_closed), sizeof *nets);
+    if (nets == NULL) {
+        free(connected);
+        return error_oom(err);
+    }
+    memcpy(nets + count, always_closed, sizeof always_closed);
+    *ret = nets;
+    *ret_count = count + ARRAY_LEN(always_closed);
+    return 0;
+}
+
 static int observe_closed(struct network_work *work, struct error *err)
 {
     const struct config *config = work->worker->config;
-    struct ip_net *connected = NULL;
+    struct ip_net *nets = NULL;
     size_t count = 0;
-    if (link_networks_list(work->bridge, &connected, &count, err) != 0) {
+    if (list_closed(work->bridge, &nets, &count, err) != 0) {
         return -1;
     }
-    AUTO_FREE struct ip_net *owned = connected;
-    AUTO_FREE struct ip_net *nets = calloc(ARRAY_LEN(always_closed) + count, sizeof *nets);
-    if (nets == NULL) {
-        return error_oom(err);
-    }
-    memcpy(nets, always_closed, sizeof always_closed);
-    if (count > 0) {
-        memcpy(nets + ARRAY_LEN(always_closed), owned, count * sizeof *nets);
-    }
-    if (ip_ranges_make(nets, ARRAY_LEN(always_closed) + count, config->network.allow_host_networks,
-                       config->network.allow_host_network_count, &work->closed, &work->closed_count, err) != 0) {
-        return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup
+    int result = ip_ranges_make(nets, count, config->network.allow_host_networks, config->network.allow_host_network_count,
+                                &work->closed, &work->closed_count, err);
+    free(nets);
+    if (result != 0) {
+        return -1;
     }
     work->observed.closed_moved = ip_ranges_digest(work->closed, work->closed_count) != work->memory.closed_digest;
     return nft_closed_check(work->worker->mark, work->closed, work->closed_count, &work->observed.closed_ok, err);

@@ -5,6 +5,8 @@
 #include "core/limits.h"
 #include "db/vms.h"
 #include "host/console.h"
+#include "host/nft.h"
+#include "host/nft_drops.h"
 #include "host/store.h"
 #include "worker/console_hub.h"
 
@@ -80,6 +82,54 @@ static json_t *console_input(struct worker *worker, const json_t *question, int 
     return json_object();
 }
 
+static json_t *drops_json(const struct nft_drops *drops)
+{
+    json_t *json = json_object();
+    for (unsigned reason = 0; json != NULL && reason < NFT_DROP_COUNT_; reason++) {
+        const char *name = nft_drop_name(reason);
+        if (name != NULL && json_object_set_new(json, name, json_integer((json_int_t)drops->packets[reason])) != 0) {
+            json_decref(json);
+            return NULL;
+        }
+    }
+    return json;
+}
+
+static int add_drops(const struct worker *worker, const struct vm_interface *interface, json_t *list, struct error *err)
+{
+    struct nft_guest guest = {.mac = interface->mac, .address = interface->address};
+    struct nft_drops drops;
+    memcpy(guest.tap, interface->tap, sizeof guest.tap);
+    if (nft_drops_get(worker->mark, &guest, &drops, err) != 0) {
+        return -1;
+    }
+    json_t *item = json_pack("{s:s, s:s, s:o}", "iface_id", interface->iface_id, "tap", interface->tap, "dropped", drops_json(&drops));
+    return json_array_append_new(list, item) == 0 ? 0 : error_oom(err);
+}
+
+static json_t *vm_drops(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    AUTO_VM_ROW row = {0};
+    bool found = false;
+    const char *id = json_get_string(question, "vm");
+    (void)ret_fd;
+    if (id == NULL || vms_get(worker->db, id, &row, &found, err) != 0) {
+        (void)(id == NULL ? error_set(err, ERR_BAD_REQUEST, "no VM is named") : 0);
+        return NULL;
+    }
+    if (!found) {
+        (void)error_set(err, ERR_NOT_FOUND, "there is no VM '%.64s'", id);
+        return NULL;
+    }
+    AUTO_JSON *list = json_array();
+    for (size_t i = 0; list != NULL && i < row.interface_count; i++) {
+        if (add_drops(worker, &row.interfaces[i], list, err) != 0) {
+            return NULL;
+        }
+    }
+    return json_pack("{s:O}", "network_interfaces", list);
+}
+
 static const struct {
     const char *name;
     json_t *(*answer)(struct worker *worker, const json_t *question, int *ret_fd, struct error *err);
@@ -87,6 +137,7 @@ static const struct {
     {"read_manifest", read_manifest},
     {"console_read", console_read},
     {"console_input", console_input},
+    {"vm_drops", vm_drops},
 };
 
 void question_answer(struct worker *worker, const char *question, char **ret_text, int *ret_fd)

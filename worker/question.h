@@ -3,6 +3,7 @@
  *   {"question":"read_manifest","path":…}   → {"answer": {"manifest": {…}}}
  *   {"question":"console_read","vm":id}     → {"answer": {"begin":n,"end":n}} and a descriptor of the log; none for a VM without a console
  *   {"question":"console_input","vm":id}    → {"answer": {}} and a descriptor to write to
+ *   {"question":"vm_drops","vm":id}         → {"answer": {"network_interfaces":[{"iface_id","tap","dropped":{reason: packets}}]}}
  * An error is {"error":{"code":…,"message":…}}. Called from the worker's main loop only.
  */
 #ifndef SMARTVM_WORKER_QUESTION_H

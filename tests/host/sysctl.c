@@ -46,6 +46,43 @@ START_TEST(a_missing_interface_is_named)
 }
 END_TEST
 
+static const char *const bridge_items[] = {
+    "ipv4/conf/d0/proxy_arp_pvlan", "ipv4/neigh/d0/proxy_delay",        "ipv4/conf/d0/send_redirects", "ipv4/conf/d0/accept_redirects",
+    "ipv4/conf/d0/rp_filter",       "ipv4/conf/d0/accept_source_route", "ipv6/conf/d0/accept_ra",      "ipv6/conf/d0/accept_redirects",
+};
+
+START_TEST(a_bridge_is_tuned)
+{
+    struct error err = {0};
+    char found[SYSCTL_FOUND_MAX];
+    netns_run("ip link add d0 type bridge");
+    MUST(sysctl_bridge_check("d0", found, &err));
+    ck_assert_str_eq(found, "net.ipv4.conf.d0.proxy_arp_pvlan is 0, not 1");
+    MUST(sysctl_bridge_apply("d0", &err));
+    MUST(sysctl_bridge_check("d0", found, &err));
+    ck_assert_str_eq(found, "");
+    ck_assert(file_says("/proc/sys/net/ipv4/conf/d0/rp_filter", '1'));
+    ck_assert(file_says("/proc/sys/net/ipv6/conf/d0/accept_ra", '0'));
+    for (size_t i = 0; i < ARRAY_LEN(bridge_items); i++) {
+        char path[96];
+        (void)snprintf(path, sizeof path, "/proc/sys/net/%s", bridge_items[i]);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        const char *other = file_says(path, '1') ? "0" : "50"; /* a delay of 1 would be rounded to 0 */
+        ck_assert_msg(fd >= 0 && write(fd, other, strlen(other)) == (ssize_t)strlen(other), "%s", path);
+        (void)close(fd);
+        MUST(sysctl_bridge_check("d0", found, &err));
+        ck_assert_msg(found[0] != '\0', "%s", path);
+        MUST(sysctl_bridge_apply("d0", &err));
+        MUST(sysctl_bridge_check("d0", found, &err));
+        ck_assert_str_eq(found, "");
+    }
+    ck_assert(sysctl_bridge_check("nosuch0", found, &err) != 0);
+    ck_assert_int_eq(err.sys_errno, ENOENT);
+    ck_assert(sysctl_bridge_apply("nosuch0", &err) != 0);
+    ck_assert(sysctl_bridge_check("../d0", found, NULL) != 0);
+}
+END_TEST
+
 static const char *const no_names[] = {"", ".", "..", "a/b", "../ipv6", "sixteen-letters-"};
 
 START_TEST(what_is_no_name_makes_no_path)
@@ -93,6 +130,7 @@ int main(void)
     tcase_add_checked_fixture(tests, netns_enter, NULL);
     tcase_add_test(tests, forwarding_is_set_and_read_per_interface);
     tcase_add_test(tests, a_missing_interface_is_named);
+    tcase_add_test(tests, a_bridge_is_tuned);
     tcase_add_loop_test(tests, what_is_no_name_makes_no_path, 0, (int)ARRAY_LEN(no_names));
     tcase_add_test(tests, names_with_dots_and_of_the_full_length);
     tcase_add_test(tests, ipv6_is_turned_off);

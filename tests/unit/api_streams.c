@@ -227,6 +227,25 @@ START_TEST(test_console_history)
 }
 END_TEST
 
+START_TEST(test_dropped_packets)
+{
+    box_add_vm("a", VM_RUNNING);
+    ck_assert_int_eq(box_get("/vms/a/network"), 0);
+    ck_assert_str_eq(box.reply.question, "{\"question\":\"vm_drops\",\"vm\":\"a\"}");
+    box_answer("{\"answer\":{\"network_interfaces\":[]}}", -1);
+    ck_assert_int_eq(box.reply.status, 200);
+    ck_assert_str_eq(box.reply.body, "{\"network_interfaces\":[]}");
+    ck_assert_int_eq(box_get("/vms/a/network"), 0);
+    box_answer("{\"error\":{\"code\":\"FIREWALL_SETUP_FAILED\",\"message\":\"m\"}}", -1);
+    box_check_problem(500, "FIREWALL_SETUP_FAILED");
+    ck_assert_int_eq(box_get("/vms/a/network"), 0);
+    box_answer(NULL, -1);
+    box_check_problem(504, "TIMEOUT");
+    box_refused(404, "NOT_FOUND", "GET", "/vms/b/network", NULL, NULL);
+    box_refused(400, "INVALID_REQUEST", "GET", "/vms/a/network?limit=1", NULL, NULL);
+}
+END_TEST
+
 START_TEST(test_console_of_which_the_start_is_gone)
 {
     static char content[20000];
@@ -332,6 +351,7 @@ int main(void)
         test_events_after_an_id,
         test_events_that_are_lost,
         test_console_history,
+        test_dropped_packets,
         test_console_of_which_the_start_is_gone,
         test_console_followed,
         test_console_input,

@@ -1,5 +1,7 @@
 /* The configuration: what is accepted, what is refused and in which words, against the real openapi.yaml. */
+#include "core/cleanup.h"
 #include "core/limits.h"
+#include "core/strbuf.h"
 #include "server/config.h"
 #include "server/openapi_data.h"
 
@@ -62,6 +64,9 @@ START_TEST(test_defaults)
     ck_assert_ptr_null(config->network.uplink);
     ck_assert(config->network.masquerade);
     ck_assert_uint_eq(config->network.lease_quarantine_s, 10);
+    ck_assert_uint_eq(config->network.max_flows_per_vm, 4096);
+    ck_assert_uint_eq(config->network.allow_host_network_count, 0);
+    ck_assert_uint_eq(config->network.open_host_port_count, 0);
     ck_assert_uint_eq(config->images.allowed_root_count, 1);
     ck_assert_str_eq(config->vmm.firecracker, "firecracker");
     ck_assert_str_eq(config->vmm.stage_dir, "");
@@ -207,6 +212,19 @@ static const struct {
     {"network.subnet=not-a-net", ERR_INVALID_SUBNET, "network.subnet"},
     {"network.masquerade=yes", ERR_INVALID_CONFIG, "network.masquerade"},
     {"network.lease_quarantine_s=-1", ERR_INVALID_CONFIG, "network.lease_quarantine_s"},
+    {"network.max_flows_per_vm=15", ERR_INVALID_CONFIG, "network.max_flows_per_vm"},
+    {"network.max_flows_per_vm=1000001", ERR_INVALID_CONFIG, "network.max_flows_per_vm"},
+    {"network.allow_host_networks=10.0.0.0/8", ERR_INVALID_CONFIG, "network.allow_host_networks"},
+    {"network.allow_host_networks=[10.0.0.1/8]", ERR_INVALID_CONFIG, "network.allow_host_networks: "},
+    {"network.allow_host_networks=[10.0.0.0/33]", ERR_INVALID_CONFIG, "network.allow_host_networks"},
+    {"network.allow_host_networks=['2001:db8::/32']", ERR_INVALID_CONFIG, "network.allow_host_networks"},
+    {"network.open_host_ports=[80]", ERR_INVALID_CONFIG, "network.open_host_ports.0"},
+    {"network.open_host_ports=[{port: 80}]", ERR_INVALID_CONFIG, "network.open_host_ports.0"},
+    {"network.open_host_ports=[{protocol: icmp, port: 80}]", ERR_INVALID_CONFIG, "network.open_host_ports.0.protocol"},
+    {"network.open_host_ports=[{protocol: tcp, port: 0}]", ERR_INVALID_CONFIG, "network.open_host_ports.0.port"},
+    {"network.open_host_ports=[{protocol: tcp, port: 65536}]", ERR_INVALID_CONFIG, "network.open_host_ports.0.port"},
+    {"network.open_host_ports=[{protocol: tcp, port: 80, name: x}]", ERR_INVALID_CONFIG, "network.open_host_ports.0.name"},
+    {"network.open_host_ports=[{protocol: tcp, port: 80}, {protocol: tcp, port: 80}]", ERR_INVALID_CONFIG, "tcp port 80 is listed twice"},
     {"images.allowed_roots=[srv]", ERR_INVALID_CONFIG, "images.allowed_roots"},
     {"images.max_file_bytes=1", ERR_INVALID_CONFIG, "images.max_file_bytes"},
     {"vmm.firecracker=./firecracker", ERR_INVALID_CONFIG, "vmm.firecracker"},
@@ -215,6 +233,35 @@ static const struct {
     {"vmm.workers=2.5", ERR_INVALID_CONFIG, "vmm.workers"},
     {"log.level=loud", ERR_INVALID_CONFIG, "log.level"},
 };
+
+/* One item more than a list may have. */
+START_TEST(test_lists_that_are_too_long)
+{
+    static const struct {
+        const char *key, *item;
+    } lists[] = {{"network.allow_host_networks", "10.%d.0.0/16"}, {"network.open_host_ports", "{protocol: tcp, port: 1%d}"}};
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        for (size_t count = 64; count <= 65; count++) {
+            AUTO_STRBUF text = STRBUF_INIT;
+            strbuf_addf(&text, "%s=[", lists[i].key);
+            for (size_t k = 0; k < count; k++) {
+                char number[8];
+                const char *hole = strstr(lists[i].item, "%d");
+                (void)snprintf(number, sizeof number, "%zu", k);
+                strbuf_add(&text, k > 0 ? ", " : "");
+                strbuf_add_bytes(&text, lists[i].item, (size_t)(hole - lists[i].item));
+                strbuf_add(&text, number);
+                strbuf_add(&text, hole + 2);
+            }
+            strbuf_add(&text, "]");
+            const char *const sets[] = {text.data};
+            ck_assert_msg((load_sets(sets, 1) == 0) == (count == 64), "%s of %zu: %s", lists[i].key, count, err.message);
+            config_free(config);
+            config = NULL;
+        }
+    }
+}
+END_TEST
 
 START_TEST(test_refused_values)
 {
@@ -229,6 +276,12 @@ END_TEST
 static const char *const accepted[] = {
     "network.subnet=128.0.0.0/1",
     "network.subnet=10.0.0.4/30",
+    "network.max_flows_per_vm=16",
+    "network.max_flows_per_vm=1000000",
+    "network.allow_host_networks=[]",
+    "network.allow_host_networks=[0.0.0.0/0, 192.0.2.9/32]",
+    "network.open_host_ports=[{protocol: tcp, port: 53}, {protocol: udp, port: 53}]",
+    "network.open_host_ports=[{protocol: udp, port: 65535}, {protocol: tcp, port: 1}]",
     "network.bridge=0123456789abcde",
     "state_dir=/a/..b/c..",
     "listen=[]",
@@ -301,6 +354,7 @@ int main(void)
     tcase_add_test(tc, test_whole_file);
     tcase_add_test(tc, test_json_round_trip);
     tcase_add_test(tc, test_sets_override_the_file);
+    tcase_add_test(tc, test_lists_that_are_too_long);
     tcase_add_loop_test(tc, test_refused_values, 0, (int)(sizeof refused / sizeof refused[0]));
     tcase_add_loop_test(tc, test_accepted_values, 0, (int)(sizeof accepted / sizeof accepted[0]));
     tcase_add_test(tc, test_all_faults_at_once);
