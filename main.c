@@ -2,6 +2,7 @@
 #include "api/spec.h"
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "core/fault.h"
 #include "core/ipc.h"
 #include "core/log.h"
 #include "db/db.h"
@@ -11,6 +12,7 @@
 #include "server/lock.h"
 #include "server/notify.h"
 #include "server/openapi_data.h"
+#include "worker/fault_points.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -225,6 +227,9 @@ static void prepare_process(void)
 
 static int run(struct daemon *daemon, const struct options *options, struct error *err)
 {
+    char fault_path[200];
+    (void)snprintf(fault_path, sizeof fault_path, "%s/fault", daemon->config->run_dir);
+    fault_init("worker", fault_path);
     log_set_level(daemon->config->log.level);
     prepare_process();
     if (set_up(daemon, err) != 0) {
@@ -247,6 +252,12 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], API_PROCESS_FLAG) == 0) {
         return api_process_main(argc, argv);
     }
+#ifdef SMARTVM_FAULTS
+    if (argc > 1 && strcmp(argv[1], "--fault-points") == 0) {
+        fault_points_print();
+        return EXIT_OK;
+    }
+#endif
     struct options options = {.config_path = NULL};
     struct daemon daemon = {.lock_fd = -1, .sockets_pair = {-1, -1}, .api = {.config_fd = -1}};
     struct error err = {0};

@@ -6,6 +6,7 @@
 #include "api/problem.h"
 #include "api/reply.h"
 #include "core/cleanup.h"
+#include "core/fault.h"
 #include "core/json.h"
 #include "db/network.h"
 
@@ -96,7 +97,14 @@ static int answer(struct call *call, struct api_reply *reply, struct error *err)
         idempotency_replay(call->api, &call->origin, reply, &replayed, err) != 0) {
         return -1;
     }
-    return replayed ? 0 : call->handler->run(call, reply, err);
+    if (replayed) {
+        return 0;
+    }
+    if (fault_before("api", call->handler->operation, err) != 0 || call->handler->run(call, reply, err) != 0) {
+        return -1;
+    }
+    fault_after("api", call->handler->operation);
+    return 0;
 }
 
 void api_handle(struct api *api, const struct api_request *request, struct api_reply *reply)

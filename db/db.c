@@ -1,6 +1,8 @@
 #include "db/db.h"
 
 #include "core/cleanup.h"
+#include "core/fault.h"
+#include "db/fault_vfs.h"
 #include "db/migrate.h"
 #include "db/statement.h"
 
@@ -63,6 +65,7 @@ int db_open(const char *path, enum db_role role, struct db **ret, struct error *
 
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
                 (role == DB_WORKER ? SQLITE_OPEN_CREATE : 0);
+    fault_vfs_install();
     int rc = sqlite3_open_v2(path, &db->sqlite, flags, NULL);
     int result = 0;
     if (rc != SQLITE_OK) {
@@ -117,11 +120,12 @@ int db_begin(struct db *db, struct error *err)
 
 int db_commit(struct db *db, struct error *err)
 {
-    if (run_simple(db, "COMMIT", err) != 0) {
+    if (fault_before("db", "commit", err) != 0 || run_simple(db, "COMMIT", err) != 0) {
         db_rollback(db);
         return -1;
     }
     db_unlock(db);
+    fault_after("db", "commit");
     return 0;
 }
 

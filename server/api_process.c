@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "core/fault.h"
 #include "core/limits.h"
 #include "db/db.h"
 #include "server/config.h"
@@ -132,6 +133,8 @@ static int open_all(struct api_process *process, pid_t parent, struct error *err
         return -1;
     }
     log_set_level(config->log.level);
+    (void)snprintf(path, sizeof path, "%s/fault", config->run_dir);
+    fault_init("api", path);
     (void)snprintf(path, sizeof path, "%s/db/smartvm.db", config->state_dir);
     const size_t len = openapi_yaml_len;
     if (spec_load(openapi_yaml_begin, len, &process->spec, err) != 0 ||

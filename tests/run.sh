@@ -68,7 +68,7 @@ get_firecracker() {
 build_program() {
     say "building in $build"
     local log=$build/build.log
-    if ! { cmake -G Ninja -S "$root" -B "$build" -DSMARTVM_SANITIZE=ON && cmake --build "$build" -j "$jobs"; } > "$log" 2>&1; then
+    if ! { cmake -G Ninja -S "$root" -B "$build" -DSMARTVM_SANITIZE=ON -DSMARTVM_FAULTS=ON && cmake --build "$build" -j "$jobs"; } > "$log" 2>&1; then
         failure "build" "$log"
         finish
     fi

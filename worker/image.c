@@ -1,6 +1,7 @@
 #include "worker/image.h"
 
 #include "core/cleanup.h"
+#include "core/fault.h"
 #include "core/json.h"
 #include "db/events.h"
 #include "db/images.h"
@@ -126,9 +127,10 @@ static uint64_t size_of_parts(const json_t *manifest)
 static int import_parts(struct import *import, struct error *err)
 {
     for (size_t i = 0; i < PART_COUNT; i++) {
-        if (import_part(import, i, err) != 0) {
+        if (fault_before("image", parts[i], err) != 0 || import_part(import, i, err) != 0) {
             return -1;
         }
+        fault_after("image", parts[i]);
     }
     return 0;
 }
@@ -188,9 +190,11 @@ static int run_delete(struct worker *worker, struct image_row *row, struct error
             continue;
         }
         if (images_need_file(worker->db, digest, row->id, &needed, err) != 0 ||
+            fault_before("image", "remove", err) != 0 ||
             (!needed && store_remove(worker->store_root, digest, err) != 0)) {
             return -1;
         }
+        fault_after("image", "remove");
     }
     return images_remove(worker->db, row->id, err);
 }

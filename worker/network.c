@@ -2,6 +2,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/fault.h"
 #include "core/json.h"
 #include "db/events.h"
 #include "db/facts.h"
@@ -70,9 +71,11 @@ static int apply_plan(struct network_work *work, const struct network_op **ret_h
         if (wait_ms > 0 || (bridge_held && needs_bridge)) {
             continue;
         }
-        if (network_apply(work, op->type, err) != 0) {
-            return error_prefix(err, "%s", network_op_name(op->type));
+        const char *name = network_op_name(op->type);
+        if (fault_before("network", name, err) != 0 || network_apply(work, op->type, err) != 0) {
+            return error_prefix(err, "%s", name);
         }
+        fault_after("network", name);
         tell(work, op, backoff);
     }
     return 0;

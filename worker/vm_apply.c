@@ -1,5 +1,6 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/fault.h"
 #include "host/cgroup.h"
 #include "host/link.h"
 #include "host/nft.h"
@@ -233,7 +234,11 @@ int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err)
     bool starting = work->plan.state == VM_STARTING;
     const char *target = op->type == VM_OP_CREATE_TAP ? work->row.interfaces[op->index].tap : "";
     int64_t begin_us = clock_monotonic_us();
-    int result = run(work, op, err);
+    int result = fault_before("vm", vm_op_name(op->type), err);
+    result = result == 0 ? run(work, op, err) : result;
+    if (result == 0) {
+        fault_after("vm", vm_op_name(op->type));
+    }
     if (result == 0 && starting && work->runtime != NULL) {
         runtime_add_timing(work->runtime, vm_op_name(op->type), target, begin_us, clock_monotonic_us());
     }

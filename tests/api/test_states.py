@@ -2,7 +2,7 @@
 
 import threading
 
-from harness import ThemeCase
+from harness import ThemeCase, eventually
 
 
 class StateTest(ThemeCase):

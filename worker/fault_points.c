@@ -1,0 +1,16 @@
+#include "worker/fault_points.h"
+
+#include "worker/network_plan.h"
+#include "worker/vm_plan.h"
+
+#include <stdio.h>
+
+void fault_points_print(void)
+{
+    for (int op = 0; op < VM_OP_COUNT_; op++) {
+        (void)printf("vm.%s\n", vm_op_name((enum vm_op_type)op));
+    }
+    for (int op = 0; op < NETWORK_OP_COUNT_; op++) {
+        (void)printf("network.%s\n", network_op_name((enum network_op_type)op));
+    }
+}
