@@ -1,0 +1,238 @@
+"""
+What the daemon is asked while it is broken. An action prepares the world with a healthy daemon, makes one request that may fail in any way, and knows
+what must hold in the end: what was acknowledged has happened, and asking once more, when the fault is gone, reaches what was wanted.
+"""
+
+
+class Action:
+    name = ""
+    first_state = "running"  # of the VM `subject`; None: there is none
+    wanted = "running"       # its state in the end; None: it is gone
+
+    def prepare(self, world):
+        if self.first_state is not None:
+            world.create("subject", self.first_state)
+
+    def request(self, world):
+        """(method, path, body) of the one request."""
+        raise NotImplementedError
+
+    def again(self, world):
+        """Asks once more for the same; whatever the first request has done, this must succeed."""
+        raise NotImplementedError
+
+    def check(self, world, acknowledged):
+        found = world.vm("subject")
+        if self.wanted is None:
+            assert found is None, f"the VM is still there: {found}"
+        else:
+            assert found is not None and found["state"] == self.wanted, f"not {self.wanted}: {found}"
+
+
+class VmCreate(Action):
+    name, first_state = "vm_create", None
+
+    def request(self, world):
+        return "POST", "/vms", world.body("subject")
+
+    def again(self, world):
+        if world.vm("subject") is None:
+            world.ok(world.client.post("/vms", world.body("subject"), wait=15), 201)
+        elif world.vm("subject")["state"] != "running":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        assert not acknowledged or world.was_there, "the create was acknowledged, and the VM was lost"
+
+
+class VmAction(Action):
+    action = ""
+
+    def request(self, world):
+        return "POST", f"/vms/subject/{self.action}", None
+
+    def again(self, world):
+        if world.vm("subject")["state"] != self.wanted:
+            self.force(world)
+
+    def force(self, world):
+        world.ok(world.client.post(f"/vms/subject/{self.action}", wait=15), 200)
+
+
+class VmStart(VmAction):
+    name, action, first_state = "vm_start", "start", "stopped"
+
+
+class VmStop(VmAction):
+    name, action, wanted = "vm_stop", "stop", "stopped"
+
+
+class VmKill(VmAction):
+    name, action, wanted = "vm_kill", "kill", "stopped"
+
+
+class VmPause(VmAction):
+    name, action, wanted = "vm_pause", "pause", "paused"
+
+    def force(self, world):
+        if world.vm("subject")["state"] in ("failed", "stopped"):
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+        super().force(world)
+
+
+class VmResume(VmAction):
+    name, action, first_state = "vm_resume", "resume", "paused"
+
+    def force(self, world):
+        action = "start" if world.vm("subject")["state"] in ("failed", "stopped") else "resume"
+        world.ok(world.client.post(f"/vms/subject/{action}", wait=15), 200)
+
+
+class VmReboot(VmAction):
+    name, action = "vm_reboot", "reboot"
+
+    def force(self, world):
+        world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+
+
+class VmDelete(Action):
+    name, wanted = "vm_delete", None
+
+    def request(self, world):
+        return "DELETE", "/vms/subject", None
+
+    def again(self, world):
+        world.ok(world.client.delete("/vms/subject", wait=15), 204, 404)
+
+
+class VmDeleteStopped(VmDelete):
+    name, first_state = "vm_delete_stopped", "stopped"
+
+
+class ImageImport(Action):
+    name, first_state = "image_import", None
+
+    def request(self, world):
+        return "POST", "/images", {"manifest": world.daemon.tiny_manifest("imported", read_only=False)}
+
+    def again(self, world):
+        reply = world.client.get("/images/imported")
+        if reply.status == 200 and reply.json["state"] != "ready":
+            world.ok(world.client.delete("/images/imported", wait=15), 204)
+            reply = world.client.get("/images/imported")
+        if reply.status == 404:
+            world.ok(world.client.post("/images", self.request(world)[2], wait=15), 201)
+
+    def check(self, world, acknowledged):
+        assert world.client.json("/images/imported")["state"] == "ready"
+        world.ok(world.client.delete("/images/imported", wait=15), 204)
+
+
+class ImageDelete(Action):
+    name, first_state = "image_delete", None
+
+    def prepare(self, world):
+        # Of other bytes than every other image, so that its files go with it.
+        world.add_image("doomed")
+
+    def request(self, world):
+        return "DELETE", "/images/doomed", None
+
+    def again(self, world):
+        world.ok(world.client.delete("/images/doomed", wait=15), 204, 404)
+
+    def check(self, world, acknowledged):
+        assert world.client.get("/images/doomed").status == 404
+
+
+class GuestEnds(Action):
+    """A guest that ends by itself."""
+
+    name, first_state, wanted = "guest_ends", None, "stopped"
+
+    def request(self, world):
+        return "POST", "/vms", {**world.body("subject"), "boot_args": "tiny=reset"}
+
+    def again(self, world):
+        if world.vm("subject") is None:
+            world.ok(world.client.post("/vms", self.request(world)[2], wait=15), 201)
+        elif world.vm("subject")["state"] == "failed":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+        world.await_vm_state("subject", "stopped")
+
+
+class HostAction(Action):
+    """Something happens on the host, and the daemon has to follow: request() does it, and is not a request."""
+
+    def request(self, world):
+        return lambda: self.disturb(world)
+
+    def disturb(self, world):
+        raise NotImplementedError
+
+    def again(self, world):
+        if world.vm("subject")["state"] != "running":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+
+    def check(self, world, acknowledged):
+        world.await_vm_state("subject", "running")
+        world.await_network()
+
+
+class NetworkUp(HostAction):
+    """Everything of the network is gone, and the daemon comes up."""
+
+    name = "network_up"
+
+    def disturb(self, world):
+        world.stop()
+        world.daemon.netns.ip("link", "delete", world.daemon.bridge, check=False)
+        world.daemon.netns.run("nft", "flush", "ruleset")
+        world.daemon.spawn()
+
+
+class Orphans(HostAction):
+    """A TAP and an element that belong to no VM are there when the daemon comes up."""
+
+    name = "orphans"
+
+    def disturb(self, world):
+        world.stop()
+        daemon, tap = world.daemon, world.daemon.tap_prefix + "99"
+        daemon.netns.ip("tuntap", "add", tap, "mode", "tap", check=False)
+        daemon.netns.ip("link", "set", tap, "alias", f"{daemon.mark}:gone", check=False)
+        daemon.netns.run("nft", "add", "element", "bridge", daemon.mark, "guest4", f"{{ {tap} . 02:00:00:00:00:99 . 10.100.0.99 }}", check=False)
+        daemon.spawn()
+
+
+class Drift(HostAction):
+    """Somebody changes what is ours while the daemon runs."""
+
+    name = "drift"
+
+    def disturb(self, world):
+        daemon = world.daemon
+        netns = daemon.netns
+        netns.ip("link", "set", daemon.bridge, "alias", "mine")
+        netns.run("nft", "flush", "set", "bridge", daemon.mark, "guest4", check=False)
+        netns.ip("link", "set", daemon.bridge, "down")
+        netns.run("sysctl", "-qw", f"net.ipv4.conf.{daemon.bridge}.forwarding=0")
+
+
+class UplinkMoves(HostAction):
+    """The default route goes to another interface, and back."""
+
+    name = "uplink_moves"
+
+    def disturb(self, world):
+        netns = world.daemon.netns
+        if "up2" not in netns.links():
+            netns.add_link("up2", "203.0.113.2/24")
+        netns.ip("route", "replace", "default", "via", "203.0.113.1")
+        world.pause(0.3)
+        netns.ip("route", "replace", "default", "via", "198.51.100.1")
+
+
+ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
+                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, UplinkMoves)]

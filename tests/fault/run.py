@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+"""
+Breaks the daemon at every operation of its plans. For each action the places that it passes are recorded first, so a new operation can't be
+forgotten; then each of them fails once, fails for ever, hangs, and is killed before and after. A case is named
+`<action>/<role>/<point>/<hit>/<mode>[/<point of a second fault during recovery>]`; --case repeats one.
+The normal run takes a sample of the cases, chosen by --seed, with every (action, point) at least once; --long takes them all.
+"""
+
+import argparse
+import collections
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+import traceback
+
+from actions import ACTIONS
+from world import BINARY, World
+
+MODES = ("fail", "fail-for-ever", "hang", "kill-before", "kill-after")
+SAMPLE_SECONDS = int(os.environ.get("SMARTVM_FAULT_SECONDS", "150"))
+NTH_POINTS = ("sqlite.write", "sqlite.sync", "alloc.any")
+NTH_MAX = {"sqlite.write": 40, "sqlite.sync": 6, "alloc.any": 150}
+PROCESSES = 2
+
+Case = collections.namedtuple("Case", "action role point hit mode second")
+
+
+def name_of(case):
+    return "/".join(str(part) for part in case if part is not None)
+
+
+def parse_case(text):
+    parts = text.split("/")
+    return Case(parts[0], parts[1], parts[2], int(parts[3]), parts[4], parts[5] if len(parts) > 5 else None)
+
+
+def by_name(name):
+    return next(action for action in ACTIONS if action.name == name)
+
+
+def record(world, action):
+    """Every place that the action passes, with how often: {(role, point): hits}."""
+    action.prepare(world)
+
+    def work():
+        world.ask(action.request(world))
+        world.come_up()
+        world.settle()
+        time.sleep(0.6)
+
+    hits = collections.Counter(world.record(work))
+    world.clean()
+    return hits
+
+
+def cases_of(action, hits, rng):
+    cases = []
+    for (role, point), count in sorted(hits.items()):
+        if point in NTH_POINTS:
+            continue
+        for hit in range(min(count, 4)):
+            cases += [Case(action.name, role, point, hit, mode, None) for mode in MODES]
+    # Kills again, with a second one while the first is being recovered from.
+    points = sorted({point for role, point in hits if role == "worker" and point not in NTH_POINTS})
+    for case in [c for c in cases if c.mode.startswith("kill") and c.role == "worker"]:
+        cases.append(case._replace(second=rng.choice(points)))
+    for role in ("worker", "api"):
+        for point in NTH_POINTS:
+            cases += [Case(action.name, role, point, hit, "fail", None) for hit in range(NTH_MAX[point])]
+    return cases
+
+
+def fault_line(case):
+    mode = "fail" if case.mode == "fail-for-ever" else case.mode
+    times = -1 if case.mode == "fail-for-ever" else 1
+    return f"{case.role} {case.point} {case.hit} {times} {mode}"
+
+
+def run_case(world, case):
+    action = by_name(case.action)
+    action.prepare(world)
+    world.set_fault(fault_line(case))
+    acknowledged = world.ask(action.request(world))
+    if not world.daemon.is_running() or case.mode.startswith("kill"):
+        time.sleep(0.05)
+    if case.second is not None and not world.daemon.is_running():
+        world.set_fault(f"worker {case.second} 0 1 kill-before")
+    elif case.mode == "fail-for-ever":
+        world.clear_fault()
+    world.come_up()
+    world.settle()
+    world.clear_fault()
+    world.come_up()
+    world.was_there = world.vm("subject") is not None
+    action.again(world)
+    world.settle()
+    action.check(world, acknowledged)
+    world.check_host()
+    world.clean()
+    check_descriptors(world)
+    reports = world.daemon.sanitizer_reports()
+    assert not reports, "a sanitizer: " + reports[0]
+
+
+def check_descriptors(world):
+    """A worker without VMs has as many as the same worker had before."""
+    pid, count = world.base_descriptors
+    if pid != world.daemon.pid:
+        world.base_descriptors = (world.daemon.pid, world.descriptors())
+        return
+    end = time.monotonic() + 3
+    while world.descriptors() > count:
+        if time.monotonic() > end:
+            raise AssertionError(f"{world.descriptors()} descriptors instead of {count}")
+        time.sleep(0.05)
+
+
+def work(cases, results, deadline):
+    """Runs cases in a process of its own, with one daemon until a case fails."""
+    world = None
+    for case in cases:
+        if time.monotonic() > deadline:
+            break
+        begin = time.monotonic()
+        failure = None
+        try:
+            if world is None:
+                world = World()
+                world.base_descriptors = (world.daemon.pid, world.descriptors())
+            run_case(world, case)
+        except Exception:  # noqa: BLE001: whatever it is, it is this case's failure
+            failure = traceback.format_exc() + (world.daemon.log_tail() if world else "")
+        results.put((case, failure, time.monotonic() - begin))
+        if failure is not None and world is not None:
+            try:
+                world.daemon.remove()
+            except Exception:  # noqa: BLE001
+                pass
+            world = None
+    if world is not None:
+        try:
+            world.close()
+        except Exception:  # noqa: BLE001
+            results.put((Case("end", "", "", 0, "", None), traceback.format_exc(), 0))
+    results.put(None)
+
+
+def sample(cases, rng):
+    """All, in an order in which the first of each (action, role, point) come first, then the rest at random."""
+    rng.shuffle(cases)
+    seen, first, rest = set(), [], []
+    for case in cases:
+        key = (case.action, case.role, case.point)
+        (rest if key in seen else first).append(case)
+        seen.add(key)
+    return first + rest
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 2**31))
+    parser.add_argument("--action", action="append")
+    parser.add_argument("--case", action="append")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    print(f"fault: seed {options.seed}", flush=True)
+    failed = 0
+    if options.case:
+        cases, total = [parse_case(text) for text in options.case], len(options.case)
+    else:
+        actions = [a for a in ACTIONS if not options.action or a.name in options.action]
+        world = World()
+        recorded = {action.name: record(world, action) for action in actions}
+        world.close()
+        passed_points = {point for hits in recorded.values() for _, point in hits}
+        known = subprocess.run([str(BINARY), "--fault-points"], capture_output=True, text=True, check=True).stdout.split()
+        missing = [point for point in known if point not in passed_points]
+        if not options.action:
+            print(f"operations that no action here passes: {' '.join(missing) or 'none'}")
+        cases = [case for action in actions for case in cases_of(action, recorded[action.name], rng)]
+        total = len(cases)
+        cases = sample(cases, rng)
+    deadline = time.monotonic() + (10**6 if options.long or options.case else SAMPLE_SECONDS)
+    results = multiprocessing.Queue()
+    processes = [multiprocessing.Process(target=work, args=(cases[i::PROCESSES], results, deadline)) for i in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    passed, ended = 0, 0
+    by_action = collections.Counter()
+    while ended < PROCESSES:
+        result = results.get()
+        if result is None:
+            ended += 1
+            continue
+        case, failure, took = result
+        by_action[case.action] += 1
+        if failure is None:
+            passed += 1
+            if options.verbose:
+                print(f"{took:6.2f} s  {name_of(case)}", flush=True)
+        else:
+            failed += 1
+            print(f"FAILED {name_of(case)} ({took:.1f} s)\n  again: tests/fault/run.sh --seed {options.seed} --case {name_of(case)}\n{failure}", flush=True)
+    for process in processes:
+        process.join()
+    print("cases by action: " + ", ".join(f"{name} {count}" for name, count in sorted(by_action.items())) + f"; {total} in all")
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

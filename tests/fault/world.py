@@ -1,0 +1,187 @@
+"""One daemon, what a test may do to it, and the model that must hold when it has settled."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
+
+from daemon import BINARY, Daemon  # noqa: E402, F401
+from host import eventually  # noqa: E402
+
+SETTINGS = {"vmm": {"api_timeout_s": 1, "start_timeout_s": 4, "stop_timeout_s": 2, "workers": 2}}
+RESTING = ("running", "paused", "stopped", "failed")
+
+
+class World:
+    def __init__(self):
+        self.daemon = Daemon(SETTINGS)
+        self.client = self.daemon.client
+        self.fault_path = self.daemon.run_dir / "fault"
+        self.log_path = self.daemon.run_dir / "fault.log"
+        self.was_there = False
+        self.daemon.start()
+        self.daemon.add_tiny("tiny", read_only=False)
+
+    # The fault file: see core/fault.h. A new file each time, so that the daemon sees a change for sure.
+
+    def set_fault(self, line):
+        self.clear_fault()
+        new = self.fault_path.with_suffix(".new")
+        new.write_text(line + "\n")
+        os.chmod(new, 0o666)
+        os.rename(new, self.fault_path)
+
+    def clear_fault(self):
+        self.fault_path.unlink(missing_ok=True)
+
+    def fault_fired(self):
+        return self.fault_path.exists() and self.fault_path.read_bytes()[:1] == b"#"
+
+    def record(self, work):
+        """The places that `work` passes, as (role, point), in order."""
+        self.log_path.write_text("")
+        os.chmod(self.log_path, 0o666)
+        self.set_fault("record")
+        work()
+        self.clear_fault()
+        found = [tuple(line.split()) for line in self.log_path.read_text().splitlines()]
+        self.log_path.unlink()
+        return found
+
+    # Requests
+
+    def body(self, vm, state="running"):
+        return {
+            "id": vm,
+            "image": "tiny",
+            "vmm": "firecracker",
+            "desired_state": state,
+            "boot_args": "tiny=ctrlaltdel",
+            "machine_config": {"mem_size_mib": 32},
+            "network_interfaces": [{"iface_id": "eth0"}, {"iface_id": "eth1"}],
+        }
+
+    def ok(self, reply, *statuses):
+        assert reply.status in statuses, f"{reply!r}"
+        return reply
+
+    def create(self, vm, state):
+        reply = self.ok(self.client.post("/vms", self.body(vm, state), wait=15), 201)
+        assert reply.json["state"] == state, f"{reply!r}"
+
+    def add_image(self, name):
+        manifest = self.daemon.tiny_manifest(name)
+        rootfs = self.daemon.images / f"{name}.img"
+        rootfs.write_bytes(name.encode() * 4096)
+        manifest["rootfs"]["path"] = str(rootfs)
+        self.ok(self.client.post("/images", {"manifest": manifest}, wait=15), 201)
+
+    def vm(self, vm):
+        reply = self.client.get(f"/vms/{vm}")
+        return reply.json if reply.status == 200 else None
+
+    def await_vm_state(self, vm, state, timeout=15):
+        eventually(lambda: (self.vm(vm) or {}).get("state") == state, f"{vm} {state}", timeout)
+
+    def ask(self, request):
+        """The one request, whose answer may be anything; was it acknowledged? A function is something that happens on the host instead."""
+        if callable(request):
+            request()
+            return True
+        method, path, body = request
+        try:
+            reply = self.client.request(method, path, body, wait=3, timeout=8)
+        except Exception:  # noqa: BLE001: the connection broke in one of many ways
+            return False
+        if reply.status not in (200, 201, 202, 204, 500, 503, 507, 504):
+            raise AssertionError(f"an answer that no fault explains: {reply!r}")
+        return reply.status < 300
+
+    def stop(self):
+        if self.daemon.is_running():
+            self.daemon.stop()
+
+    def pause(self, seconds):
+        time.sleep(seconds)
+
+    def await_network(self):
+        def ready():
+            conditions = {c["type"]: c["status"] for c in self.client.json("/network")["conditions"]}
+            return conditions.get("ready") == "true"
+
+        eventually(ready, "a network that is set up", 30)
+
+    def come_up(self):
+        """The daemon runs and is ready, whatever has died."""
+        for _ in range(3):
+            if not self.daemon.is_running():
+                self.daemon.spawn()
+            try:
+                self.daemon.await_ready()
+                return
+            except AssertionError:
+                if self.daemon.is_running():
+                    raise
+        raise AssertionError("the daemon does not come up\n" + self.daemon.log_tail())
+
+    # The model
+
+    def at_rest(self):
+        vms = self.client.items("/vms")
+        return vms if all(v["generation"] == v["observed_generation"] and v["state"] in RESTING for v in vms) else None
+
+    def settle(self):
+        end = time.monotonic() + 20
+        while True:
+            if not self.daemon.is_running():
+                assert self.fault_fired(), "the daemon died, and not by a fault\n" + self.daemon.log_tail()
+                self.come_up()
+            try:
+                found = self.at_rest()
+                if found is not None:
+                    return found
+            except (OSError, AssertionError):
+                pass
+            if time.monotonic() > end:
+                raise AssertionError(f"not at rest: {self.client.items('/vms')}\n{self.daemon.log_tail()}")
+            time.sleep(0.02)
+
+    def check_host(self):
+        """What runs, which TAPs, elements, leases and files there are: as the API says, nothing else."""
+        def differences():
+            vms = self.client.items("/vms")
+            alive = [v for v in vms if v["state"] in ("running", "paused")]
+            taps = sorted(i["tap"] for v in alive for i in v["network_interfaces"])
+            netns = self.daemon.netns
+            pairs = {
+                "VMMs": (self.daemon.vmm_pids(), sorted(v["vmm"]["pid"] for v in alive)),
+                "TAPs": (sorted(n for n, link in netns.links().items() if link["kind"] == "tun"), taps),
+                "elements": (sorted(e["concat"][0] for e in netns.set_elements(self.daemon.mark, "guest4") or []), taps),
+                "leases": (len([e for e in self.client.items("/network/leases") if e.get("vm") or e.get("vm_id")]),
+                           sum(len(v["network_interfaces"]) for v in vms)),
+                "staged": (sorted(p.name for p in (self.daemon.stage_dir / self.daemon.mark).iterdir()), sorted(v["id"] for v in alive)),
+            }
+            return {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
+
+        end = time.monotonic() + 10
+        while found := differences():
+            if time.monotonic() > end:
+                raise AssertionError(f"the host is not as the API says (found, expected): {found}\n{self.daemon.log_tail()}")
+            time.sleep(0.05)
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
+
+    def clean(self):
+        """Everything is deleted; nothing is left, and every descriptor is closed."""
+        for vm in self.client.items("/vms"):
+            self.ok(self.client.delete(f"/vms/{vm['id']}", wait=15), 204, 404)
+        for image in self.client.items("/images"):
+            if image["id"] != "tiny":
+                self.ok(self.client.delete(f"/images/{image['id']}", wait=15), 204, 404)
+        self.daemon.await_no_leaks()
+
+    def close(self):
+        self.daemon.close()
