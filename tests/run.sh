@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds smartvmd with sanitizers and runs its tests: tests/run.sh [part…]
-# Parts: unit host api deploy lint; all by default. The last line is "N passed, N failed, N skipped".
+# Parts: unit host api fault deploy lint; all by default. The last line is "N passed, N failed, N skipped".
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -8,7 +8,7 @@ build=${SMARTVM_TEST_BUILD:-$root/build-tests}
 export SMARTVM_TEST_BUILD=$build
 jobs=$(nproc)
 program_limit_s=300
-parts=(unit host api deploy lint)
+parts=(unit host api fault deploy lint)
 
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev libnl-3-dev
     libnl-route-3-dev libnftnl-dev libmnl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev zlib1g-dev liblzma-dev
@@ -171,6 +171,11 @@ part_unit() {
 
 part_host() { run_check_programs host; }
 
+# A sample of the faults; all of them: tests/fault/run.sh --long.
+part_fault() {
+    script_limit_s=900 SMARTVM_TEST_BUILD=$build run_script fault bash "$root/tests/fault/run.sh"
+}
+
 part_deploy() { run_scripts deploy; }
 
 part_lint() { script_limit_s=1200 run_script lint bash "$root/tests/lint.sh" "$build"; }
@@ -208,7 +213,7 @@ build_program
 for part in "${wanted[@]}"; do
     say "== $part"
     case $part in
-        host | api | deploy) get_firecracker ;;&
+        host | api | fault | deploy) get_firecracker ;;&
         host | api | deploy) build_image ;;&
         *) "part_$part" ;;
     esac

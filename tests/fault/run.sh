@@ -8,4 +8,4 @@ if [ ! -x "$SMARTVM_TEST_BUILD/smartvmd" ] || ! "$SMARTVM_TEST_BUILD/smartvmd" -
     cmake -G Ninja -S "$root" -B "$SMARTVM_TEST_BUILD" -DSMARTVM_SANITIZE=ON -DSMARTVM_FAULTS=ON > /dev/null &&
         cmake --build "$SMARTVM_TEST_BUILD" > /dev/null || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 fi
-exec python3 "$root/tests/fault/run.py" "$@"
+exec /usr/bin/python3 "$root/tests/fault/run.py" "$@"
