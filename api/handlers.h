@@ -34,6 +34,9 @@
     X(getConsole, console_handle_get, NULL)                                                                  \
     X(writeConsole, console_handle_write, NULL)                                                              \
     X(getVmNetwork, vm_network_handle_get, NULL)                                                             \
+    X(getDrift, drift_handle_get, NULL)                                                                      \
+    X(repairDrift, drift_handle_repair, NULL)                                                                \
+    X(getRepair, drift_handle_get_repair, NULL)                                                              \
     X(getNetwork, network_handle_get, NULL)                                                                  \
     X(patchNetwork, network_handle_patch, network_check_patch)                                               \
     X(listLeases, network_handle_leases, network_check_leases)

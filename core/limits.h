@@ -19,6 +19,9 @@ enum {
     LIMIT_CONSOLE_INPUT_BYTES = 4096,  /* one POST to a console; PIPE_BUF, so it arrives whole or not at all */
     LIMIT_QUESTION_BYTES = 64 * 1024,  /* one message between the processes */
     LIMIT_QUESTION_S = 5,              /* seconds until a question counts as unanswered */
+    LIMIT_SLOW_QUESTIONS = 32,         /* that wait for the thread that answers them */
+    LIMIT_DRIFT_ITEMS = 64,            /* in one report; it has to fit into one message */
+    LIMIT_REPAIRS = 1000,              /* stored; the oldest go first */
     LIMIT_IDEMPOTENCY_KEY_BYTES = 255,
     LIMIT_IDEMPOTENCY_KEYS = 100000,   /* stored; the oldest go first */
     LIMIT_EVENTS = 100000,             /* stored; the oldest go first */

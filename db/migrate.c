@@ -82,6 +82,14 @@ static const char *const migrations[] = {
     "  PRIMARY KEY (protocol, host_port)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX ports_vm ON ports (vm_uid, position);",
+    /* Repairs that were asked for; done_ms 0 while they are pending. */
+    "CREATE TABLE repairs ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  requested_ms INTEGER NOT NULL,"
+    "  done_ms INTEGER NOT NULL DEFAULT 0,"
+    "  outcome TEXT NOT NULL DEFAULT '{}'"
+    ") STRICT;"
+    "CREATE INDEX repairs_pending ON repairs (id) WHERE done_ms = 0;",
 };
 
 int db_schema_version(void)

@@ -16,6 +16,7 @@
 struct runtimes;
 struct worker_setup;
 struct console_hub;
+struct slow_questions;
 
 /* Before the network was looked at, no VM starts; after a failure, none that has an interface. */
 enum network_state { NETWORK_UNKNOWN, NETWORK_READY, NETWORK_FAILED };
@@ -31,6 +32,7 @@ struct worker {
     struct queue *image_queue;  /* imports, apart so that a large file holds up nothing else */
     struct runtimes *runtimes;
     struct console_hub *consoles;
+    struct slow_questions *slow_questions;
     struct host_facts facts;    /* has its own lock */
     const struct worker_setup *setup;
     int64_t start_ms; /* monotonic */

@@ -9,6 +9,7 @@
 #include "host/nft_drops.h"
 #include "host/store.h"
 #include "worker/console_hub.h"
+#include "worker/drift.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -130,15 +131,39 @@ static json_t *vm_drops(struct worker *worker, const json_t *question, int *ret_
     return json_pack("{s:O}", "network_interfaces", list);
 }
 
+static json_t *drift(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    (void)question;
+    (void)ret_fd;
+    return drift_look(worker, err);
+}
+
 static const struct {
     const char *name;
     json_t *(*answer)(struct worker *worker, const json_t *question, int *ret_fd, struct error *err);
+    bool slow;
 } questions[] = {
-    {"read_manifest", read_manifest},
-    {"console_read", console_read},
-    {"console_input", console_input},
-    {"vm_drops", vm_drops},
+    {"read_manifest", read_manifest, false},
+    {"console_read", console_read, false},
+    {"console_input", console_input, false},
+    {"vm_drops", vm_drops, false},
+    {"drift", drift, true},
 };
+
+bool question_is_slow(const char *question)
+{
+    AUTO_JSON *parsed = NULL;
+    if (json_parse(question, strlen(question), &parsed, NULL) != 0) {
+        return false;
+    }
+    const char *name = json_get_string(parsed, "question");
+    for (size_t i = 0; name != NULL && i < ARRAY_LEN(questions); i++) {
+        if (strcmp(questions[i].name, name) == 0) {
+            return questions[i].slow;
+        }
+    }
+    return false;
+}
 
 void question_answer(struct worker *worker, const char *question, char **ret_text, int *ret_fd)
 {

@@ -4,7 +4,9 @@
  *   {"question":"console_read","vm":id}     → {"answer": {"begin":n,"end":n}} and a descriptor of the log; none for a VM without a console
  *   {"question":"console_input","vm":id}    → {"answer": {}} and a descriptor to write to
  *   {"question":"vm_drops","vm":id}         → {"answer": {"network_interfaces":[{"iface_id","tap","dropped":{reason: packets}}]}}
- * An error is {"error":{"code":…,"message":…}}. Called from the worker's main loop only.
+ *   {"question":"drift"}                    → {"answer": {"items": […], "total": n}}, see worker/drift.h
+ * An error is {"error":{"code":…,"message":…}}. Called from the worker's main loop, and for the slow ones (their row in the table says so) from a thread
+ * of their own, worker/slow_question.h.
  */
 #ifndef SMARTVM_WORKER_QUESTION_H
 #define SMARTVM_WORKER_QUESTION_H
@@ -13,5 +15,8 @@
 
 /* Never fails. *ret_text is owned by the caller (NULL when out of memory), *ret_fd too, -1 for none. */
 void question_answer(struct worker *worker, const char *question, char **ret_text, int *ret_fd);
+
+/* Has it to be handed to slow_questions_add()? */
+bool question_is_slow(const char *question);
 
 #endif

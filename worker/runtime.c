@@ -99,6 +99,20 @@ enum runtime_guests runtimes_guests(struct runtimes *runtimes, int64_t uid)
     return guests;
 }
 
+void runtimes_drift(struct runtimes *runtimes, int64_t uid, struct runtime_drift *ret)
+{
+    *ret = (struct runtime_drift){.repair_due_ms = 0};
+    (void)pthread_mutex_lock(&runtimes->lock);
+    struct runtime *runtime = *find(runtimes, uid);
+    if (runtime != NULL) {
+        ret->repair_due_ms = atomic_load(&runtime->repair_due_ms);
+        for (size_t i = 0; i < LIMIT_INTERFACES; i++) {
+            ret->tap_index[i] = atomic_load(&runtime->tap_index[i]);
+        }
+    }
+    (void)pthread_mutex_unlock(&runtimes->lock);
+}
+
 bool runtimes_id(struct runtimes *runtimes, int64_t uid, char ret[64])
 {
     (void)pthread_mutex_lock(&runtimes->lock);

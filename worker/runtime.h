@@ -41,6 +41,7 @@ struct runtime {
     bool guest_gone; /* and the guest ended, but the VMM hung */
     _Atomic int tap_index[LIMIT_INTERFACES]; /* as it was seen last with our alias; 0: not yet */
     struct repair_backoff tap_repairs;
+    _Atomic int64_t repair_due_ms; /* when the next one is made that is needed now */
     unsigned repair_epoch; /* worker->repair_epoch, when the back-off was forgotten last */
     bool contested;        /* counted in worker->contested_vms */
     bool kill_sent;
@@ -60,6 +61,14 @@ void runtimes_free(struct runtimes *runtimes);
 struct runtime *runtimes_get(struct runtimes *runtimes, int64_t uid, const char *id);
 void runtimes_remove(struct runtimes *runtimes, int64_t uid);
 enum runtime_guests runtimes_guests(struct runtimes *runtimes, int64_t uid);
+
+/* What a look at drift has to know; zeros for a VM that is not known. */
+struct runtime_drift {
+    int tap_index[LIMIT_INTERFACES];
+    int64_t repair_due_ms;
+};
+void runtimes_drift(struct runtimes *runtimes, int64_t uid, struct runtime_drift *ret);
+
 bool runtimes_id(struct runtimes *runtimes, int64_t uid, char ret[64]);
 
 /* Takes over the pidfd and watches it: when the process ends, the VM's key is queued. */

@@ -37,6 +37,7 @@ void vm_drift_hold(struct vm_work *work)
     size_t kept = 0;
     follow_epoch(work);
     int64_t wait_ms = repair_backoff_wait(&work->runtime->tap_repairs, work->wanted.now_ms);
+    atomic_store(&work->runtime->repair_due_ms, work->wanted.now_ms + wait_ms);
     for (size_t i = 0; i < plan->count; i++) {
         if (plan->ops[i].type == VM_OP_REPAIR_TAP && wait_ms > 0) {
             look_again_at(plan, work->wanted.now_ms + wait_ms);

@@ -8,15 +8,18 @@
 #include "db/images.h"
 #include "db/interfaces.h"
 #include "db/network.h"
+#include "db/repairs.h"
 #include "db/vms.h"
 #include "host/link.h"
 #include "host/nft.h"
 #include "worker/console_hub.h"
 #include "worker/context.h"
+#include "worker/drift.h"
 #include "worker/image.h"
 #include "worker/network.h"
 #include "worker/question.h"
 #include "worker/runtime.h"
+#include "worker/slow_question.h"
 #include "worker/sweep.h"
 #include "worker/vm.h"
 
@@ -94,11 +97,19 @@ static void add_image_key(const char *id, void *ctx)
     (void)queue_add(worker->image_queue, key);
 }
 
+static void add_repair_key(int64_t id, void *ctx)
+{
+    struct worker *worker = ctx;
+    char key[QUEUE_KEY_MAX];
+    (void)snprintf(key, sizeof key, "repair/%lld", (long long)id);
+    (void)queue_add(worker->queue, key);
+}
+
 static void look_at_everything(struct worker *worker)
 {
     struct error err;
     (void)queue_add(worker->queue, "network");
-    if (vms_each_id(worker->db, add_vm_key, worker, &err) != 0 ||
+    if (repairs_each_pending(worker->db, add_repair_key, worker, &err) != 0 || vms_each_id(worker->db, add_vm_key, worker, &err) != 0 ||
         images_each_id(worker->db, add_image_key, worker, &err) != 0) {
         log_failure("worker.sweep_failed", "", &err);
     }
@@ -142,14 +153,24 @@ static void note_settled(struct worker *worker)
     (void)sem_post(&worker->settled_once);
 }
 
+static int reconcile(struct worker *worker, const char *key, struct error *err)
+{
+    if (strcmp(key, "network") == 0) {
+        return reconcile_network(worker, err);
+    }
+    if (strncmp(key, "repair/", 7) == 0) {
+        return drift_repair_reconcile(worker, key + strlen("repair/"), err);
+    }
+    return vm_reconcile(worker, key + strlen("vm/"), err);
+}
+
 static void *work(void *arg)
 {
     struct worker *worker = arg;
     char key[QUEUE_KEY_MAX];
     while (queue_take(worker->queue, key)) {
         struct error err = {0};
-        int result = strcmp(key, "network") == 0 ? reconcile_network(worker, &err)
-                                                 : vm_reconcile(worker, key + strlen("vm/"), &err);
+        int result = reconcile(worker, key, &err);
         if (result != 0) {
             log_failure("worker.reconcile_failed", key, &err);
         }
@@ -194,7 +215,7 @@ static void on_wake(struct worker *worker, const char *key)
         look_at_everything(worker);
     } else if (strncmp(key, "image/", 6) == 0) {
         (void)queue_add(worker->image_queue, key);
-    } else if (strncmp(key, "vm/", 3) == 0 || strcmp(key, "network") == 0) {
+    } else if (strncmp(key, "vm/", 3) == 0 || strncmp(key, "repair/", 7) == 0 || strcmp(key, "network") == 0) {
         (void)queue_add(worker->queue, key);
     }
 }
@@ -204,7 +225,13 @@ static void on_question(struct worker *worker, const struct ipc_message *questio
     AUTO_FREE char *text = NULL;
     AUTO_CLOSE int fd = -1;
     struct error err = {0};
-    question_answer(worker, question->text, &text, &fd);
+    if (!question_is_slow(question->text)) {
+        question_answer(worker, question->text, &text, &fd);
+    } else if (slow_questions_add(worker->slow_questions, question->number, question->text)) {
+        return;
+    } else {
+        text = strdup("{\"error\":{\"code\":\"UNAVAILABLE\",\"message\":\"too many questions wait already\"}}");
+    }
     if (text != NULL && ipc_send(worker->api_socket, IPC_ANSWER, question->number, text, fd, &err) != 0) {
         log_failure("worker.answer_failed", "", &err);
     }
@@ -416,7 +443,8 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
     }
     if (process_boot_id(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 ||
         queue_new(&worker->queue, err) != 0 || queue_new(&worker->image_queue, err) != 0 ||
-        runtimes_new(&worker->runtimes, err) != 0 || console_hub_start(worker, &worker->consoles, err) != 0) {
+        runtimes_new(&worker->runtimes, err) != 0 || console_hub_start(worker, &worker->consoles, err) != 0 ||
+        slow_questions_start(worker, &worker->slow_questions, err) != 0) {
         return -1;
     }
     return 0;
@@ -537,6 +565,7 @@ int worker_run(const struct worker_setup *setup, struct error *err)
         (void)process_wait(loop.api_process, 5000, &status, NULL);
     }
     stop_threads(&threads, worker);
+    slow_questions_stop(worker->slow_questions);
     console_hub_stop(worker->consoles);
     runtimes_free(worker->runtimes);
     queue_free(worker->queue);
