@@ -93,6 +93,26 @@ int nft_closed_replace(const char *mark, const struct ip_range *closed, size_t c
 
 /* The elements of set guest4, sorted by TAP. *ret owned by the caller (free). A missing table gives none. */
 int nft_guests_list(const char *mark, struct nft_guest **ret, size_t *ret_count, struct error *err);
+/*
+ * In what the elements of all guests differ from those of `wanted`. `guest` is the number of the one that misses
+ * an element, NFT_GUEST_NONE for an element that none of them has; `words` like "svt1 172.30.0.2 in set guest4".
+ * *ret must be zeroed. A missing table has no elements.
+ */
+#define NFT_GUEST_NONE SIZE_MAX
+struct nft_guest_difference {
+    size_t guest;
+    char words[64];
+};
+struct nft_guest_differences {
+    struct nft_guest_difference *items; /* owned */
+    size_t count;
+};
+void nft_guest_differences_free(struct nft_guest_differences *differences);
+int nft_guests_compare(const char *mark, const struct nft_guest *wanted, size_t count,
+                       struct nft_guest_differences *ret, struct error *err);
+/* Adds what is missing, and removes what is one too many, in one batch. */
+int nft_guests_restore(const char *mark, const struct nft_guest *wanted, size_t count, struct error *err);
+
 /* Adds and removes elements in one batch. Adding one that is there and removing one that is gone are no
  * failures. What is in both lists is there afterwards. About 20 us for one element. */
 int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count,

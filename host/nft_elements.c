@@ -18,6 +18,11 @@ _Static_assert(ELEMENTS_PER_MESSAGE *(5 * NLA_HDRLEN + NFT_KEY_BYTES_MAX) + 1024
 /* Key number i of the items, into zeroes; false when there is none. */
 typedef bool (*key_maker)(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX]);
 
+struct raw_key {
+    const uint8_t *bytes;
+    size_t len;
+};
+
 static void put_name(uint8_t *key, const char *name)
 {
     memcpy(key, name, strnlen(name, NFT_IFNAME_BYTES - 1));
@@ -213,6 +218,28 @@ void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const 
     put_elements(b, type, mark, NFT_SET_GUEST4, guest4_key, guests, count);
     put_elements(b, type, mark, NFT_SET_GUEST_MAC, guest_mac_key, guests, count);
     put_elements(b, type, mark, NFT_SET_GUEST6, guest6_key, guests, 2 * count);
+}
+
+bool nft_guest_key(unsigned set, const struct nft_guest *guests, size_t i, uint8_t *key)
+{
+    if (set == NFT_SET_GUEST6) {
+        return guest6_key(guests, i, key);
+    }
+    return set == NFT_SET_GUEST_MAC ? guest_mac_key(guests, i, key) : guest4_key(guests, i, key);
+}
+
+static bool raw_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const struct raw_key *raw = items;
+    (void)i;
+    memcpy(key, raw->bytes, raw->len);
+    return true;
+}
+
+void nft_put_raw_key(struct nft_batch *b, uint16_t type, const char *mark, unsigned set, const uint8_t *key)
+{
+    const struct raw_key raw = {key, nft_sets[set].key_bytes};
+    put_elements(b, type, mark, set, raw_key, &raw, 1);
 }
 
 /* What packets have added. */

@@ -15,6 +15,13 @@ void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const
 void nft_put_open_ports(struct nft_batch *b, const char *mark, const struct config_port *ports, size_t count);
 void nft_put_closed(struct nft_batch *b, const char *mark, const struct ip_range *closed, size_t count);
 
+/* Key number i of the guests for one of the sets guest4, guest_mac (one key a guest) and guest6 (two), into zeroes; false when there is none. */
+bool nft_guest_key(unsigned set, const struct nft_guest *guests, size_t i, uint8_t *key);
+/* One element, by its key. */
+void nft_put_raw_key(struct nft_batch *b, uint16_t type, const char *mark, unsigned set, const uint8_t *key);
+/* The keys of a set, sorted, one after the other. *ret is owned by the caller (free). A missing table has none. */
+int nft_set_keys(const char *mark, unsigned set, uint8_t **ret, size_t *ret_count, struct error *err);
+
 /* Are the host's open ports what they should be? */
 int nft_open_ports_check(const char *mark, const struct config_port *ports, size_t count, bool *ret_same, struct error *err);
 

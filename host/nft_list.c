@@ -124,6 +124,20 @@ static int dump_set(const char *mark, const struct nft_set_row *set, struct keys
     return keys->failed ? error_oom(err) : 0;
 }
 
+int nft_set_keys(const char *mark, unsigned set, uint8_t **ret, size_t *ret_count, struct error *err)
+{
+    struct keys keys = {.key_bytes = nft_sets[set].key_bytes};
+    int result = dump_set(mark, &nft_sets[set], &keys, err);
+    AUTO_FREE uint8_t *bytes = keys.bytes;
+    if (result != 0) {
+        return -1;
+    }
+    sort_and_drop_doubles(&keys);
+    *ret = TAKE_PTR(bytes);
+    *ret_count = keys.count;
+    return 0;
+}
+
 int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err)
 {
     struct keys keys = {.key_bytes = NFT_IFNAME_BYTES};

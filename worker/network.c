@@ -67,7 +67,8 @@ static int apply_plan(struct network_work *work, const struct network_op **ret_h
             *ret_held = op;
             bridge_held = bridge_held || op->type == NETWORK_OP_ENSURE_BRIDGE || op->type == NETWORK_OP_RESTORE_ALIAS;
         }
-        bool needs_bridge = op->type == NETWORK_OP_FORWARD_BRIDGE || op->type == NETWORK_OP_ENSURE_BRIDGE;
+        bool needs_bridge = op->type == NETWORK_OP_FORWARD_BRIDGE || op->type == NETWORK_OP_ENSURE_BRIDGE ||
+                            op->type == NETWORK_OP_TUNE_BRIDGE;
         if (wait_ms > 0 || (bridge_held && needs_bridge)) {
             continue;
         }

@@ -6,29 +6,27 @@
  * elements have to be there; of a VM that was not looked at since the daemon started, its TAPs tell.
  */
 #include "core/cleanup.h"
+#include "core/strbuf.h"
 #include "worker/network_work.h"
 #include "worker/runtime.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { NAMED_MAX = 5 }; /* in a text */
+enum { NAMED_MAX = 3 }; /* in a text */
 
 struct guests {
     struct nft_guest *wanted;
     const struct interface_row **owners; /* of wanted */
-    struct nft_guest *there;
-    struct nft_guest *missing, *additional;
-    size_t wanted_count, there_count, missing_count, additional_count;
+    size_t wanted_count;
+    struct nft_guest_differences differences;
 };
 
 static void guests_free(struct guests *guests)
 {
     free(guests->wanted);
     free(guests->owners);
-    free(guests->there);
-    free(guests->missing);
-    free(guests->additional);
+    nft_guest_differences_free(&guests->differences);
 }
 #define AUTO_GUESTS CLEANUP(guests_free) struct guests
 
@@ -98,80 +96,52 @@ static int read_interfaces(struct network_work *work, struct error *err)
     return 0;
 }
 
-static int compare(const struct nft_guest *a, const struct nft_guest *b)
-{
-    int order = strcmp(a->tap, b->tap);
-    if (order == 0) {
-        order = memcmp(a->mac.bytes, b->mac.bytes, sizeof a->mac.bytes);
-    }
-    return order != 0 ? order : (a->address > b->address) - (a->address < b->address);
-}
-
-/* Both lists are sorted by TAP; elements of one TAP may differ in the rest. */
-static int find_differences(struct guests *guests, struct error *err)
-{
-    size_t w = 0;
-    size_t t = 0;
-    guests->missing = calloc(guests->wanted_count + 1, sizeof *guests->missing);
-    guests->additional = calloc(guests->there_count + 1, sizeof *guests->additional);
-    if (guests->missing == NULL || guests->additional == NULL) {
-        return error_oom(err);
-    }
-    while (w < guests->wanted_count || t < guests->there_count) {
-        int order = 0;
-        if (w < guests->wanted_count && t < guests->there_count) {
-            order = compare(&guests->wanted[w], &guests->there[t]);
-        } else {
-            order = w < guests->wanted_count ? -1 : 1;
-        }
-        if (order < 0) {
-            guests->owners[guests->missing_count] = guests->owners[w];
-            guests->missing[guests->missing_count++] = guests->wanted[w++];
-        } else if (order > 0) {
-            guests->additional[guests->additional_count++] = guests->there[t++];
-        } else {
-            w++;
-            t++;
-        }
-    }
-    return 0;
-}
-
+/* Which are wanted, and in what the firewall differs from that. */
 static int look(struct network_work *work, struct guests *ret, struct error *err)
 {
-    if (read_interfaces(work, err) != 0 || find_wanted(work, ret, err) != 0 ||
-        nft_guests_list(work->worker->mark, &ret->there, &ret->there_count, err) != 0) {
+    if (read_interfaces(work, err) != 0 || find_wanted(work, ret, err) != 0) {
         return -1;
     }
-    return find_differences(ret, err);
+    return nft_guests_compare(work->worker->mark, ret->wanted, ret->wanted_count, &ret->differences, err);
 }
 
-static void describe(char *buf, size_t size, const char *what, size_t count, const struct guests *guests,
-                     const struct nft_guest *items, bool with_owners)
+/* "2 elements are missing: VM a (t1 10.0.0.2 in set guest4), …", of those that are missing or of those that are one too many. */
+static void describe(const struct guests *guests, bool missing, char *buf, size_t size)
 {
-    char address[IPV4_TEXT_MAX];
-    int len = snprintf(buf, size, "%zu %s %s: ", count, count == 1 ? "element of set guest4 is" : "elements of set guest4 are",
-                       what);
-    for (size_t i = 0; i < count && i < NAMED_MAX && len > 0 && (size_t)len < size; i++) {
-        len += snprintf(buf + len, size - (size_t)len, "%s%s%.20s%s%s %s", i > 0 ? ", " : "", with_owners ? "VM " : "",
-                        with_owners ? guests->owners[i]->vm : "", with_owners ? " " : "", items[i].tap,
-                        ipv4_format(items[i].address, address));
+    AUTO_STRBUF b = STRBUF_INIT;
+    size_t count = 0;
+    for (size_t i = 0; i < guests->differences.count; i++) {
+        const struct nft_guest_difference *item = &guests->differences.items[i];
+        if ((item->guest != NFT_GUEST_NONE) != missing || count++ >= NAMED_MAX) {
+            continue;
+        }
+        strbuf_add(&b, count > 1 ? ", " : "");
+        if (missing) {
+            strbuf_addf(&b, "VM %.24s (%s)", guests->owners[item->guest]->vm, item->words);
+        } else {
+            strbuf_add(&b, item->words);
+        }
     }
-    if (count > NAMED_MAX && len > 0 && (size_t)len < size) {
-        (void)snprintf(buf + len, size - (size_t)len, " and others");
+    if (count > 0) {
+        (void)snprintf(buf, size, "%zu %s %s: %s%s", count, count == 1 ? "element" : "elements",
+                       missing ? "missing" : "of no running VM", b.failed ? "" : b.data, count > NAMED_MAX ? " and others" : "");
     }
 }
 
 static void note_only_vm(struct network_work *work, const struct guests *guests)
 {
+    const struct interface_row *only = NULL;
     work->repaired_vm[0] = '\0';
-    for (size_t i = 1; i < guests->missing_count; i++) {
-        if (guests->owners[i]->vm_uid != guests->owners[0]->vm_uid) {
+    for (size_t i = 0; i < guests->differences.count; i++) {
+        const struct nft_guest_difference *item = &guests->differences.items[i];
+        const struct interface_row *owner = item->guest != NFT_GUEST_NONE ? guests->owners[item->guest] : only;
+        if (only != NULL && owner->vm_uid != only->vm_uid) {
             return;
         }
+        only = owner;
     }
-    if (guests->missing_count > 0) {
-        memcpy(work->repaired_vm, guests->owners[0]->vm, sizeof work->repaired_vm);
+    if (only != NULL) {
+        memcpy(work->repaired_vm, only->vm, sizeof work->repaired_vm);
     }
 }
 
@@ -182,14 +152,8 @@ int network_guests_observe(struct network_work *work, struct error *err)
     if (look(work, &guests, err) != 0) {
         return -1;
     }
-    if (guests.missing_count > 0) {
-        describe(work->observed.missing_guests, sizeof work->observed.missing_guests, "missing", guests.missing_count,
-                 &guests, guests.missing, true);
-    }
-    if (guests.additional_count > 0) {
-        describe(work->observed.orphan_guests, sizeof work->observed.orphan_guests, "of no running VM",
-                 guests.additional_count, &guests, guests.additional, false);
-    }
+    describe(&guests, true, work->observed.missing_guests, sizeof work->observed.missing_guests);
+    describe(&guests, false, work->observed.orphan_guests, sizeof work->observed.orphan_guests);
     note_only_vm(work, &guests);
     return 0;
 }
@@ -198,11 +162,10 @@ int network_guests_repair(struct network_work *work, struct error *err)
 {
     AUTO_GUESTS guests = {.wanted = NULL};
     GUESTS_LOCKED(work->worker);
-    if (look(work, &guests, err) != 0) {
+    if (read_interfaces(work, err) != 0 || find_wanted(work, &guests, err) != 0) {
         return -1;
     }
-    return nft_guests_change(work->worker->mark, guests.missing, guests.missing_count, guests.additional,
-                             guests.additional_count, err);
+    return nft_guests_restore(work->worker->mark, guests.wanted, guests.wanted_count, err);
 }
 
 int network_guests_apply_base(struct network_work *work, struct error *err)

@@ -96,6 +96,7 @@ NFT = {
     "rule added": ("nft insert rule inet {mark} forward accept", "apply_firewall", "rule "),
     "policy changed": ("nft add chain inet {mark} input {{ policy drop \\; }}", "apply_firewall", "chain input"),
     "element deleted": ("nft delete element bridge {mark} guest4 {{ {tap} . {mac} . {ip} }}", "add_guests", "VM {vm}"),
+    "MAC element deleted": ("nft delete element bridge {mark} guest_mac {{ {tap} . {mac} }}", "add_guests", "VM {vm} ({tap} in set guest_mac)"),
     "set flushed": ("nft flush set bridge {mark} guest4", "add_guests", "missing"),
     "element added": ("nft add element bridge {mark} guest4 {{ {tap} . {mac} . 10.9.9.9 }}", "remove_guests", "10.9.9.9"),
     "uplink deleted": ("nft delete element inet {mark} uplink {{ up0 }}", "replace_uplink", "nothing"),
