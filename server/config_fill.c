@@ -223,6 +223,7 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     config->network.bridge = copy(f, json_get_string(object, "bridge"));
     config->network.masquerade = json_get_bool(object, "masquerade", true);
     config->network.lease_quarantine_s = get_unsigned(object, "lease_quarantine_s");
+    config->network.sweep_s = get_unsigned(object, "sweep_s");
     config->network.max_flows_per_vm = get_unsigned(object, "max_flows_per_vm");
     fill_allowed_networks(f, json_object_get(object, "allow_host_networks"), config);
     fill_open_ports(f, json_object_get(object, "open_host_ports"), config);

@@ -75,10 +75,11 @@ static json_t *open_ports_to_json(const struct config *config)
 static json_t *network_to_json(const struct config *config)
 {
     char subnet[CIDR_TEXT_MAX];
-    return json_pack("{s:s, s:s, s:s?, s:b, s:I, s:I, s:o, s:o}", "bridge", config->network.bridge, "subnet",
+    return json_pack("{s:s, s:s, s:s?, s:b, s:I, s:I, s:I, s:o, s:o}", "bridge", config->network.bridge, "subnet",
                      ipv4_net_format(config->network.subnet, subnet), "uplink", config->network.uplink,
                      "masquerade", (int)config->network.masquerade, "lease_quarantine_s",
-                     (json_int_t)config->network.lease_quarantine_s, "max_flows_per_vm",
+                     (json_int_t)config->network.lease_quarantine_s, "sweep_s",
+                     (json_int_t)config->network.sweep_s, "max_flows_per_vm",
                      (json_int_t)config->network.max_flows_per_vm, "allow_host_networks", allowed_to_json(config),
                      "open_host_ports", open_ports_to_json(config));
 }

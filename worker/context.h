@@ -52,11 +52,14 @@ struct worker {
 };
 
 /* Tags in the upper byte of epoll data; the rest is a VM's uid for EPOLL_TAG_VMM. */
-enum epoll_tag { EPOLL_TAG_VMM = 1, EPOLL_TAG_API_SOCKET, EPOLL_TAG_SIGNAL, EPOLL_TAG_API_PROCESS, EPOLL_TAG_LINKS, EPOLL_TAG_NFT };
+enum epoll_tag { EPOLL_TAG_VMM = 1, EPOLL_TAG_API_SOCKET, EPOLL_TAG_SIGNAL, EPOLL_TAG_API_PROCESS, EPOLL_TAG_LINKS, EPOLL_TAG_NFT, EPOLL_TAG_SWEEP };
 #define EPOLL_DATA(tag, value) ((uint64_t)(tag) << 56 | (uint64_t)(value))
 
 /* The settings that the network was set up with last; before that, those that are wanted. Any thread. */
 struct network_settings worker_network(struct worker *worker);
+
+/* Queues the network, every VM, image and pending repair. Any thread. */
+void worker_look_at_everything(struct worker *worker);
 
 /* Tells the API process that something of this key changed, and whoever follows the events. Any thread. */
 void worker_notify(struct worker *worker, const char *key);

@@ -17,7 +17,7 @@ enum { NAMED_MAX = 3 }; /* in a text */
 
 struct guests {
     struct nft_guest *wanted;
-    const struct interface_row **owners; /* of wanted */
+    size_t *owners; /* of wanted: numbers in work->interfaces */
     size_t wanted_count;
     struct nft_guest_differences differences;
 };
@@ -28,16 +28,6 @@ static void guests_free(struct guests *guests)
     free(guests->owners);
     nft_guest_differences_free(&guests->differences);
 }
-#define AUTO_GUESTS CLEANUP(guests_free) struct guests
-
-static void unlock(pthread_mutex_t **lock)
-{
-    (void)pthread_mutex_unlock(*lock);
-}
-#define GUESTS_LOCKED(worker)                                                                                          \
-    CLEANUP(unlock)                                                                                                    \
-    __attribute__((unused)) pthread_mutex_t *locked_ =                                                                 \
-        (pthread_mutex_lock(&(worker)->guests_lock), &(worker)->guests_lock)
 
 static bool has_tap(const struct network_work *work, const char *name)
 {
@@ -76,7 +66,7 @@ static int find_wanted(const struct network_work *work, struct guests *ret, stru
             memcpy(guest->tap, row->tap, sizeof guest->tap);
             guest->mac = row->mac;
             guest->address = row->address;
-            ret->owners[ret->wanted_count++] = row;
+            ret->owners[ret->wanted_count++] = i;
         }
     }
     return 0;
@@ -106,7 +96,7 @@ static int look(struct network_work *work, struct guests *ret, struct error *err
 }
 
 /* "2 elements are missing: VM a (t1 10.0.0.2 in set guest4), …", of those that are missing or of those that are one too many. */
-static void describe(const struct guests *guests, bool missing, char *buf, size_t size)
+static void describe(const struct network_work *work, const struct guests *guests, bool missing, char *buf, size_t size)
 {
     AUTO_STRBUF b = STRBUF_INIT;
     size_t count = 0;
@@ -117,7 +107,7 @@ static void describe(const struct guests *guests, bool missing, char *buf, size_
         }
         strbuf_add(&b, count > 1 ? ", " : "");
         if (missing) {
-            strbuf_addf(&b, "VM %.24s (%s)", guests->owners[item->guest]->vm, item->words);
+            strbuf_addf(&b, "VM %.24s (%s)", work->interfaces[guests->owners[item->guest]].vm, item->words);
         } else {
             strbuf_add(&b, item->words);
         }
@@ -134,7 +124,7 @@ static void note_only_vm(struct network_work *work, const struct guests *guests)
     work->repaired_vm[0] = '\0';
     for (size_t i = 0; i < guests->differences.count; i++) {
         const struct nft_guest_difference *item = &guests->differences.items[i];
-        const struct interface_row *owner = item->guest != NFT_GUEST_NONE ? guests->owners[item->guest] : only;
+        const struct interface_row *owner = item->guest != NFT_GUEST_NONE ? &work->interfaces[guests->owners[item->guest]] : only;
         if (only != NULL && owner->vm_uid != only->vm_uid) {
             return;
         }
@@ -145,38 +135,58 @@ static void note_only_vm(struct network_work *work, const struct guests *guests)
     }
 }
 
-int network_guests_observe(struct network_work *work, struct error *err)
+static int observe(struct network_work *work, struct guests *guests, struct error *err)
 {
-    AUTO_GUESTS guests = {.wanted = NULL};
-    GUESTS_LOCKED(work->worker);
-    if (look(work, &guests, err) != 0) {
+    if (look(work, guests, err) != 0) {
         return -1;
     }
-    describe(&guests, true, work->observed.missing_guests, sizeof work->observed.missing_guests);
-    describe(&guests, false, work->observed.orphan_guests, sizeof work->observed.orphan_guests);
-    note_only_vm(work, &guests);
+    describe(work, guests, true, work->observed.missing_guests, sizeof work->observed.missing_guests);
+    describe(work, guests, false, work->observed.orphan_guests, sizeof work->observed.orphan_guests);
+    note_only_vm(work, guests);
     return 0;
+}
+
+static int repair(struct network_work *work, struct guests *guests, struct error *err)
+{
+    if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0) {
+        return -1;
+    }
+    return nft_guests_restore(work->worker->mark, guests->wanted, guests->wanted_count, err);
+}
+
+static int apply_base(struct network_work *work, struct guests *guests, struct error *err)
+{
+    struct nft_base base = network_firewall_base(work);
+    const char *uplinks[] = {work->observed.uplink};
+    if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0) {
+        return -1;
+    }
+    return nft_base_apply(&base, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, guests->wanted, guests->wanted_count,
+                          err);
+}
+
+static int under_lock(struct network_work *work,
+                      int (*run)(struct network_work *work, struct guests *guests, struct error *err), struct error *err)
+{
+    struct guests guests = {.wanted = NULL};
+    (void)pthread_mutex_lock(&work->worker->guests_lock);
+    int result = run(work, &guests, err);
+    (void)pthread_mutex_unlock(&work->worker->guests_lock);
+    guests_free(&guests);
+    return result;
+}
+
+int network_guests_observe(struct network_work *work, struct error *err)
+{
+    return under_lock(work, observe, err);
 }
 
 int network_guests_repair(struct network_work *work, struct error *err)
 {
-    AUTO_GUESTS guests = {.wanted = NULL};
-    GUESTS_LOCKED(work->worker);
-    if (read_interfaces(work, err) != 0 || find_wanted(work, &guests, err) != 0) {
-        return -1;
-    }
-    return nft_guests_restore(work->worker->mark, guests.wanted, guests.wanted_count, err);
+    return under_lock(work, repair, err);
 }
 
 int network_guests_apply_base(struct network_work *work, struct error *err)
 {
-    struct nft_base base = network_firewall_base(work);
-    const char *uplinks[] = {work->observed.uplink};
-    AUTO_GUESTS guests = {.wanted = NULL};
-    GUESTS_LOCKED(work->worker);
-    if (read_interfaces(work, err) != 0 || find_wanted(work, &guests, err) != 0) {
-        return -1;
-    }
-    return nft_base_apply(&base, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, guests.wanted, guests.wanted_count,
-                          err);
+    return under_lock(work, apply_base, err);
 }

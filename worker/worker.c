@@ -6,17 +6,15 @@
 #include "core/limits.h"
 #include "db/facts.h"
 #include "db/images.h"
-#include "db/interfaces.h"
 #include "db/network.h"
 #include "db/repairs.h"
 #include "db/vms.h"
-#include "host/link.h"
-#include "host/nft.h"
 #include "worker/console_hub.h"
 #include "worker/context.h"
 #include "worker/drift.h"
 #include "worker/image.h"
 #include "worker/network.h"
+#include "worker/news.h"
 #include "worker/question.h"
 #include "worker/runtime.h"
 #include "worker/slow_question.h"
@@ -37,10 +35,6 @@
 enum {
     API_RESTART_MS = 100,
     THREADS_MAX = 64,
-    NETWORK_FOLD_MS = 20,
-    NFT_FOLD_MS = 1, /* one transaction is told in one go, and until the repair nothing holds the guests back */
-    TAP_FOLD_MS = 50,
-    CONTESTED_FOLD_MS = 250,
     KVM_PROBE_DELAY_MAX_S = 2,
     TMPFS_MAGIC_NUMBER = 0x01021994,
 };
@@ -48,7 +42,8 @@ enum {
 struct main_loop {
     struct worker *worker;
     const struct worker_setup *setup;
-    int signals, api_process, links, nft;
+    int signals, api_process;
+    struct news news;
     int64_t api_restart_ms; /* when to start it again, 0: not due */
     bool stopping;
 };
@@ -105,7 +100,7 @@ static void add_repair_key(int64_t id, void *ctx)
     (void)queue_add(worker->queue, key);
 }
 
-static void look_at_everything(struct worker *worker)
+void worker_look_at_everything(struct worker *worker)
 {
     struct error err;
     (void)queue_add(worker->queue, "network");
@@ -131,7 +126,7 @@ static int reconcile_network(struct worker *worker, struct error *err)
     /* VMs that waited for the network, and TAPs that lost their bridge. */
     bool remade = atomic_exchange(&worker->bridge_remade, false);
     if (remade || generation != worker_network(worker).generation || before != atomic_load(&worker->network_state)) {
-        look_at_everything(worker);
+        worker_look_at_everything(worker);
     }
     return result;
 }
@@ -205,14 +200,14 @@ static void *probe_kvm(void *arg)
     while (sem_clockwait(&worker->settled_once, CLOCK_MONOTONIC, &limit) != 0 && errno == EINTR) {
     }
     host_facts_probe_kvm(worker);
-    look_at_everything(worker);
+    worker_look_at_everything(worker);
     return NULL;
 }
 
 static void on_wake(struct worker *worker, const char *key)
 {
     if (key[0] == '\0') {
-        look_at_everything(worker);
+        worker_look_at_everything(worker);
     } else if (strncmp(key, "image/", 6) == 0) {
         (void)queue_add(worker->image_queue, key);
     } else if (strncmp(key, "vm/", 3) == 0 || strncmp(key, "repair/", 7) == 0 || strcmp(key, "network") == 0) {
@@ -223,6 +218,7 @@ static void on_wake(struct worker *worker, const char *key)
 static void on_question(struct worker *worker, const struct ipc_message *question)
 {
     AUTO_FREE char *text = NULL;
+    const char *answer = NULL;
     AUTO_CLOSE int fd = -1;
     struct error err = {0};
     if (!question_is_slow(question->text)) {
@@ -230,9 +226,10 @@ static void on_question(struct worker *worker, const struct ipc_message *questio
     } else if (slow_questions_add(worker->slow_questions, question->number, question->text)) {
         return;
     } else {
-        text = strdup("{\"error\":{\"code\":\"UNAVAILABLE\",\"message\":\"too many questions wait already\"}}");
+        answer = "{\"error\":{\"code\":\"UNAVAILABLE\",\"message\":\"too many questions wait already\"}}";
     }
-    if (text != NULL && ipc_send(worker->api_socket, IPC_ANSWER, question->number, text, fd, &err) != 0) {
+    answer = text != NULL ? text : answer;
+    if (answer != NULL && ipc_send(worker->api_socket, IPC_ANSWER, question->number, answer, fd, &err) != 0) {
         log_failure("worker.answer_failed", "", &err);
     }
 }
@@ -288,55 +285,6 @@ static void on_api_process(struct main_loop *loop)
     loop->api_restart_ms = clock_monotonic_ms() + API_RESTART_MS;
 }
 
-/* Who makes changes faster than this while repairs are held off gets no more of the processor by it. */
-static int64_t fold_ms(const struct worker *worker, int64_t usual_ms)
-{
-    bool contested = atomic_load(&worker->contested) || atomic_load(&worker->contested_vms) > 0;
-    return contested ? CONTESTED_FOLD_MS : usual_ms;
-}
-
-/* A TAP was changed, by us or by someone else: its VM is looked at when the dust has settled. */
-static void on_tap(struct worker *worker, const char *name)
-{
-    AUTO_FREE char *id = NULL;
-    if (interfaces_vm_of_tap(worker->db, name, &id, NULL) == 0 && id != NULL) {
-        char key[QUEUE_KEY_MAX];
-        (void)snprintf(key, sizeof key, "vm/%s", id);
-        (void)queue_add_after(worker->queue, key, fold_ms(worker, TAP_FOLD_MS));
-    }
-}
-
-static void on_link(const char *name, void *ctx)
-{
-    struct worker *worker = ctx;
-    struct network_settings settings = worker_network(worker);
-    if (name == NULL) {
-        look_at_everything(worker); /* news were lost: it may have been any TAP */
-    } else if (strcmp(name, settings.bridge) == 0 || strcmp(name, settings.uplink) == 0) {
-        (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
-    } else if (strncmp(name, settings.tap_prefix, strlen(settings.tap_prefix)) == 0) {
-        on_tap(worker, name);
-    }
-}
-
-static void on_links(struct main_loop *loop)
-{
-    bool routes = false;
-    struct worker *worker = loop->worker;
-    struct network_settings settings = worker_network(worker);
-    if (link_monitor_drain(loop->links, settings.tap_prefix, on_link, worker, &routes, NULL) != 0 || routes) {
-        (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
-    }
-}
-
-static void on_nft(struct main_loop *loop)
-{
-    bool concerned = false;
-    if (nft_monitor_drain(loop->nft, loop->worker->mark, &concerned, NULL) != 0 || concerned) {
-        (void)queue_add_after(loop->worker->queue, "network", fold_ms(loop->worker, NFT_FOLD_MS));
-    }
-}
-
 static void on_vmm(struct worker *worker, int64_t uid)
 {
     char id[64];
@@ -362,10 +310,13 @@ static void on_event(struct main_loop *loop, const struct epoll_event *event)
         on_api_process(loop);
         break;
     case EPOLL_TAG_LINKS:
-        on_links(loop);
+        news_on_links(loop->worker, &loop->news);
         break;
     case EPOLL_TAG_NFT:
-        on_nft(loop);
+        news_on_nft(loop->worker, &loop->news);
+        break;
+    case EPOLL_TAG_SWEEP:
+        news_on_sweep(loop->worker, &loop->news);
         break;
     }
 }
@@ -460,11 +411,9 @@ static int open_monitors(struct main_loop *loop, struct error *err)
     if (loop->signals < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "signals could not be watched");
     }
-    if (link_monitor_open(&loop->links, err) != 0 || nft_monitor_open(&loop->nft, err) != 0 ||
+    if (news_open(loop->worker, &loop->news, err) != 0 ||
         watch(loop->worker, loop->signals, EPOLL_TAG_SIGNAL, err) != 0 ||
-        watch(loop->worker, loop->worker->api_socket, EPOLL_TAG_API_SOCKET, err) != 0 ||
-        watch(loop->worker, loop->links, EPOLL_TAG_LINKS, err) != 0 ||
-        watch(loop->worker, loop->nft, EPOLL_TAG_NFT, err) != 0) {
+        watch(loop->worker, loop->worker->api_socket, EPOLL_TAG_API_SOCKET, err) != 0) {
         return -1;
     }
     return 0;
@@ -537,7 +486,7 @@ static int run(struct main_loop *loop, struct threads *threads, struct error *er
         return -1;
     }
     start_api(loop);
-    look_at_everything(worker);
+    worker_look_at_everything(worker);
     if (start_threads(threads, worker, err) != 0) {
         return -1;
     }
@@ -555,7 +504,7 @@ int worker_run(const struct worker_setup *setup, struct error *err)
     if (worker == NULL) {
         return error_oom(err);
     }
-    struct main_loop loop = {.worker = worker, .setup = setup, .signals = -1, .api_process = -1, .links = -1, .nft = -1};
+    struct main_loop loop = {.worker = worker, .setup = setup, .signals = -1, .api_process = -1, .news = NEWS_INIT};
     worker->epoll = -1;
     (void)facts_set(setup->db, "worker", "{\"ready\":false}", NULL, NULL);
     int result = run(&loop, &threads, err);
@@ -570,7 +519,8 @@ int worker_run(const struct worker_setup *setup, struct error *err)
     runtimes_free(worker->runtimes);
     queue_free(worker->queue);
     queue_free(worker->image_queue);
-    const int fds[] = {loop.signals, loop.api_process, loop.links, loop.nft, worker->epoll};
+    news_close(&loop.news);
+    const int fds[] = {loop.signals, loop.api_process, worker->epoll};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         if (fds[i] >= 0) {
             (void)close(fds[i]);

@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 THEME_LIMIT_S = 420
 # The longest first, so that no processor idles at the end.
-ORDER = ["faults", "standin", "restart", "linux", "vms", "network", "console", "load"]
+ORDER = ["faults", "drift", "standin", "restart", "linux", "vms", "network", "console", "load"]
 
 
 class TimeLimit(Exception):

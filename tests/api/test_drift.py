@@ -120,6 +120,7 @@ LINK = {
     "TAP alias": ("ip link set {tap} alias {mark}:nobody", "repair_tap", "its alias is"),
     "TAP alias taken off": ("ip link set {tap} alias ''", "repair_tap", "its alias is ''"),
     "guest's MAC forgotten": ("bridge fdb del {mac} dev {tap} master", "repair_tap", "MAC"),
+    "reverse path filter off": ("sysctl -qw net.ipv4.conf.{bridge}.rp_filter=0", "tune_bridge", "rp_filter"),
     "forwarding off on the bridge": ("sysctl -qw net.ipv4.conf.{bridge}.forwarding=0", "forward_bridge", "off on the bridge"),
     "forwarding off on the uplink": ("sysctl -qw net.ipv4.conf.up0.forwarding=0", "forward_uplink", "up0"),
     "forwarding off everywhere": ("sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.ipv4.ip_forward=0", "forward_bridge", "off on the bridge"),
@@ -318,6 +319,24 @@ class ContestedTest(DriftWords, OwnDaemonCase):
         self.contest(f"nft delete table bridge {self.daemon.mark}", "apply_firewall")
         self.await_no_drift(40)
         eventually(lambda: "contested" not in [c["type"] for c in self.c.json("/network")["conditions"]], "quiet", 60, every=0.5)
+
+
+class SweepTest(DriftWords, OwnDaemonCase):
+    """The kernel does not tell of every setting: the floor is a look at everything now and then."""
+
+    settings = {"network": {"sweep_s": 1}}
+
+    def test_a_setting_that_nobody_tells_of(self):
+        after = last_id(self.c)
+        self.daemon.netns.run("sysctl", "-qw", f"net.ipv4.conf.{self.daemon.bridge}.send_redirects=1")
+        self.assertIn("send_redirects", self.await_repair(after, "tune_bridge", 5)["data"]["data"]["found"])
+        self.await_no_drift()
+
+    def test_sweeps_repair_nothing_that_is_right(self):
+        self.create()
+        after = last_id(self.c)
+        time.sleep(2.5)
+        self.assertEqual([], stored(self.c, after))
 
 
 class RestartTest(DriftWords, OwnDaemonCase):

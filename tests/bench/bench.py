@@ -285,6 +285,53 @@ def bench_network(daemon, hand):
     figure("delete_100_with_network", took, "s", floor)
 
 
+class Events:
+    """Follows /events; wait() is the time at which one of this type and operation came."""
+
+    def __init__(self):
+        self.connection = Unix()
+        self.connection.request("GET", "/events")
+        self.response = self.connection.getresponse()
+
+    def wait(self, operation, count=1):
+        while count > 0:
+            line = self.response.readline()
+            if line.startswith(b"data:") and b'"network.repaired"' in line and f'"{operation}"'.encode() in line:
+                count -= 1
+        return time.perf_counter()
+
+    def close(self):
+        self.connection.close()
+
+
+def bench_drift(daemon, hand):
+    """From the start of the command that breaks something, nft's and ip's own time included, to the event of its repair."""
+    names = [f"d{i}" for i in range(100)]
+    create_all(names, True)
+    port = call("GET", "/vms/d0")["network_interfaces"][0]
+    mark = "smartvm_svbench0"
+    kinds = (
+        ("drift_flush_100", ["nft", "flush", "ruleset"], "apply_firewall", 1),
+        ("drift_rule", ["nft", "flush", "chain", "inet", mark, "forward"], "apply_firewall", 1),
+        ("drift_element", ["nft", "delete", "element", "bridge", mark, "guest4",
+                           f"{{ {port['tap']} . {port['mac']} . {port['ip']} }}"], "add_guests", 1),
+        ("drift_bridge_down", ["ip", "link", "set", "svbench0", "down"], "ensure_bridge", 1),
+        ("drift_tap_isolated", ["ip", "link", "set", port["tap"], "type", "bridge_slave", "isolated", "off"], "repair_tap", 1),
+        ("drift_bridge_deleted_100", ["ip", "link", "del", "svbench0"], "repair_tap", 100),
+    )
+    events = Events()
+    for name, command, operation, count in kinds:
+        times = []
+        for _ in range(5):
+            call("POST", "/drift/repair?wait=10")  # what was repaired often would be held off
+            begin = time.perf_counter()
+            subprocess.run(["nsenter", f"--net=/run/netns/{NETNS}", *command], check=True)
+            times.append(events.wait(operation, count) - begin)
+        figure(name, statistics.median(times) * 1e3, "ms", 100)
+    events.close()
+    delete_all(names)
+
+
 def wrk(port, path):
     out = subprocess.run(["nsenter", f"--net=/run/netns/{NETNS}", "wrk", "-t1", "-c8", "-d3s",
                           f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
@@ -322,6 +369,7 @@ BENCHES = {
     "many100": lambda d, h: bench_many(d, h, 100),
     "many1000": lambda d, h: bench_many(d, h, 1000),
     "network": bench_network,
+    "drift": bench_drift,
     "http": bench_http,
     "idle": bench_idle,
 }

@@ -64,6 +64,7 @@ START_TEST(test_defaults)
     ck_assert_ptr_null(config->network.uplink);
     ck_assert(config->network.masquerade);
     ck_assert_uint_eq(config->network.lease_quarantine_s, 10);
+    ck_assert_uint_eq(config->network.sweep_s, 300);
     ck_assert_uint_eq(config->network.max_flows_per_vm, 4096);
     ck_assert_uint_eq(config->network.allow_host_network_count, 0);
     ck_assert_uint_eq(config->network.open_host_port_count, 0);
@@ -211,6 +212,8 @@ static const struct {
     {"network.subnet=0.0.0.0/0", ERR_INVALID_SUBNET, "from 1 to 30"},
     {"network.subnet=not-a-net", ERR_INVALID_SUBNET, "network.subnet"},
     {"network.masquerade=yes", ERR_INVALID_CONFIG, "network.masquerade"},
+    {"network.sweep_s=0", ERR_INVALID_CONFIG, "network.sweep_s"},
+    {"network.sweep_s=86401", ERR_INVALID_CONFIG, "network.sweep_s"},
     {"network.lease_quarantine_s=-1", ERR_INVALID_CONFIG, "network.lease_quarantine_s"},
     {"network.max_flows_per_vm=15", ERR_INVALID_CONFIG, "network.max_flows_per_vm"},
     {"network.max_flows_per_vm=1000001", ERR_INVALID_CONFIG, "network.max_flows_per_vm"},
