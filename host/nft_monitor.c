@@ -80,7 +80,8 @@ int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, struct erro
         }
         int left = (int)got;
         const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        /* The second half: libmnl 1.0.4 takes a length of more than 2 GiB for a negative one, and so for a good one. */
+        for (; mnl_nlmsg_ok(h, left) && h->nlmsg_len <= (uint32_t)left; h = mnl_nlmsg_next(h, &left)) {
             read_news(h, &news);
         }
     }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds smartvmd with sanitizers and runs its tests: tests/run.sh [part…]
-# Parts: unit host api schema fault deploy lint; all by default. The last line is "N passed, N failed, N skipped".
+# Parts: unit host api schema fuzz fault deploy lint; all by default. The last line is "N passed, N failed, N skipped".
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -8,13 +8,13 @@ build=${SMARTVM_TEST_BUILD:-$root/build-tests}
 export SMARTVM_TEST_BUILD=$build
 jobs=$(nproc)
 program_limit_s=300
-parts=(unit host api schema fault deploy lint)
+parts=(unit host api schema fuzz fault deploy lint)
 
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev libnl-3-dev
     libnl-route-3-dev libnftnl-dev libmnl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev zlib1g-dev liblzma-dev
     libzstd-dev liblz4-dev check)
 test_packages=(nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
-    busybox-static curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-tidy-14 procps
+    busybox-static curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev procps
     util-linux kmod)
 
 passed=0
@@ -172,6 +172,8 @@ part_unit() {
 part_host() { run_check_programs host; }
 
 part_schema() { SMARTVM_TEST_BUILD=$build run_script schema bash "$root/tests/schema/run.sh"; }
+
+part_fuzz() { SMARTVM_TEST_BUILD=$build run_script fuzz bash "$root/tests/fuzz/run.sh"; }
 
 # A sample of the faults; all of them: tests/fault/run.sh --long.
 part_fault() {

@@ -25,6 +25,7 @@ struct import {
     uint64_t bytes_total;
     uint64_t bytes_before; /* of the parts that are done */
     _Atomic uint64_t bytes_now;
+    atomic_bool called_off; /* somebody deleted the image meanwhile */
     pthread_mutex_t lock; /* of row and observed */
     pthread_cond_t over;
     bool is_over;
@@ -57,7 +58,14 @@ static int save(struct import *import, struct error *err)
     return 0;
 }
 
-/* Stores the progress twice a second while a file is read. */
+static bool is_deleted(struct import *import)
+{
+    AUTO_IMAGE_ROW row = {0};
+    bool found = true;
+    return images_get(import->worker->db, import->row->id, &row, &found, NULL) == 0 && (!found || row.state == IMAGE_DELETING);
+}
+
+/* Stores the progress twice a second while a file is read, and calls the reading off when nobody wants the image any more. */
 static void *report_progress(void *arg)
 {
     struct import *import = arg;
@@ -71,6 +79,9 @@ static void *report_progress(void *arg)
         until.tv_nsec %= 1000000000L;
         (void)pthread_cond_timedwait(&import->over, &import->lock, &until);
         uint64_t now = import->bytes_before + atomic_load(&import->bytes_now);
+        if (!import->is_over && is_deleted(import)) {
+            atomic_store(&import->called_off, true);
+        }
         if (!import->is_over && now != last) {
             last = now;
             (void)save(import, NULL);
@@ -95,7 +106,8 @@ static int import_part(struct import *import, size_t part, struct error *err)
                                           .expected_bytes = json_get_int(file, "size_bytes", -1),
                                           .max_bytes = config->images.max_file_bytes,
                                           .is_kernel = part == 0,
-                                          .progress = &import->bytes_now};
+                                          .progress = &import->bytes_now,
+                                          .cancel = &import->called_off};
     if (request.path == NULL) {
         return error_set(err, ERR_INVALID_MANIFEST, "%s has no path", parts[part]);
     }
@@ -173,7 +185,8 @@ static int run_import(struct worker *worker, struct image_row *row, struct error
     if (reports) {
         (void)pthread_join(reporter, NULL);
     }
-    result = finish(&import, result, &failure, err);
+    /* The row says "deleting" already, and its key waits in the queue. */
+    result = atomic_load(&import.called_off) ? 0 : finish(&import, result, &failure, err);
     (void)pthread_cond_destroy(&import.over);
     (void)pthread_mutex_destroy(&import.lock);
     json_decref(import.manifest);
