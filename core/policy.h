@@ -64,7 +64,7 @@ struct policy {
     struct policy_direction directions[POLICY_DIRECTION_COUNT_];
 };
 
-/* Sorted, without overlaps or duplicates after address_set_parse(). */
+/* Sorted (IPv4 first), without overlaps or duplicates after address_set_parse(). */
 struct address_set {
     char name[ADDRESS_SET_NAME_MAX];
     struct ip_net *nets;
@@ -77,14 +77,26 @@ struct address_sets {
 };
 
 void policy_defaults(struct policy *ret); /* no rules; egress allow, ingress deny */
-int policy_parse(const json_t *json, struct policy *ret, struct error *err); /* an absent direction gets its default */
+
+/*
+ * An absent direction gets its default. Nothing is sorted or merged: networks and ports of one rule may overlap. On failure *ret is
+ * untouched, and err tells the first fault; policy_parse_all() calls `fault` with each, `pointer` being a JSON pointer (RFC 6901) into
+ * `json`, until it returns false. Faults are rules that are wrong; without memory there is none, and the code is OUT_OF_MEMORY.
+ */
+typedef bool policy_fault_fn(void *ctx, const char *pointer, const char *message);
+int policy_parse_all(const json_t *json, struct policy *ret, policy_fault_fn *fault, void *ctx, struct error *err);
+int policy_parse(const json_t *json, struct policy *ret, struct error *err);
 json_t *policy_json(const struct policy *policy); /* canonical: policy_parse() of it gives the same; NULL when out of memory */
 void policy_free(struct policy *policy);          /* harmless on zeroes */
 bool policy_is_default(const struct policy *policy);
 bool policy_equal(const struct policy *a, const struct policy *b);
 /* Does any rule name this set? */
 bool policy_uses_set(const struct policy *policy, const char *set);
+/* The first set that a rule names and that is not among `sets`, borrowed from the policy; NULL when there is none. */
+const char *policy_unknown_set(const struct policy *policy, const struct address_sets *sets);
 
+bool address_set_name_valid(const char *name);
+/* A list of texts, also an empty one: such a set matches nothing. */
 int address_set_parse(const char *name, const json_t *nets, struct address_set *ret, struct error *err);
 json_t *address_set_json(const struct address_set *set);
 void address_set_free(struct address_set *set);
