@@ -12,8 +12,11 @@
  *   chain forward (filter, priority 0, policy accept)  only looks at what comes from or goes to guests:
  *       from a TAP itself, past the bridge: drop; from the bridge: from_guest; to the bridge: to_guest
  *   chain from_guest: to an interface that is neither in @uplink nor the bridge: drop; established/related: accept; chain flows; chain
- *       closed; back to the bridge: drop; IPv4 (and IPv6 where it is chosen): accept; else drop
- *   chain to_guest: established/related: accept, else drop
+ *       closed; the policies of host/nft_policy.h: host_egress, that of the VM by its address, and, to another guest, chain ingress; IPv4 (and
+ *       IPv6 where it is chosen): accept; else drop
+ *   chain to_guest: established/related: accept; chain ingress; IPv4 (and IPv6 where it is chosen): accept; else drop
+ *   chain ingress: host_ingress, and the policy of the VM by its address
+ *   chain unpublished, where an ingress policy ends that denies by default: to a published port: return; else drop
  *   chain input (filter, priority 0, policy accept)  from a TAP itself: drop; from the bridge: guest_input
  *   chain guest_input: established/related accept; chain flows; echo-request and @open_ports at the gateway's address accept; else drop
  *   chain flows: invalid: drop; more tracked flows than max_flows: drop
@@ -39,6 +42,7 @@
 #include "core/config.h"
 #include "core/ip_range.h"
 #include "core/net_addr.h"
+#include "host/nft_policy.h"
 
 struct nft_base {
     const char *mark;       /* name of both tables */
@@ -53,6 +57,7 @@ struct nft_base {
     size_t open_port_count;
     const struct ip_range *closed; /* that guests don't reach; sorted, neither overlapping nor adjacent (core/ip_range.h) */
     size_t closed_count;
+    const struct nft_policies *policies; /* NULL: the default ones, see core/policy.h */
 };
 
 struct nft_guest {
@@ -117,6 +122,10 @@ int nft_guests_restore(const char *mark, const struct nft_guest *wanted, size_t 
  * failures. What is in both lists is there afterwards. About 20 us for one element. */
 int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count,
                       const struct nft_guest *remove, size_t remove_count, struct error *err);
+
+/* The same with a change of policies in the same batch: a VM's policy is there with its element, and goes with it. NULL for none. */
+int nft_guests_change_with(const char *mark, const struct nft_guest *add, size_t add_count, const struct nft_guest *remove,
+                           size_t remove_count, const struct nft_policy_change *policies, struct error *err);
 
 /* A socket that gets readable when nftables changes (NFNLGRP_NFTABLES); drain tells whether one of our tables
  * (by mark) was concerned by somebody else's change (port id other than those of this process's own batches,

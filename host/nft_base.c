@@ -3,6 +3,7 @@
 
 #include "host/nft_elements.h"
 #include "host/nft_expr.h"
+#include "host/nft_policy_put.h"
 #include "host/nft_rules.h"
 
 #include <arpa/inet.h>
@@ -63,6 +64,9 @@ static void put_set(struct nft_batch *b, const struct nft_set_row *row, const ch
         mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(row->key_type));
         mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(row->key_bytes));
         mnl_attr_put_u32(h, NFTA_SET_FLAGS, htonl(row->flags));
+        if ((row->flags & NFT_SET_MAP) != 0) {
+            mnl_attr_put_u32(h, NFTA_SET_DATA_TYPE, htonl(NFT_DATA_VERDICT));
+        }
         if (row->size > 0) {
             struct nlattr *desc = mnl_attr_nest_start(h, NFTA_SET_DESC);
             mnl_attr_put_u32(h, NFTA_SET_DESC_SIZE, htonl(row->size));
@@ -143,6 +147,14 @@ static void put_rules(struct nft_batch *b, const struct nft_base *base)
     }
 }
 
+static void put_policies(struct nft_batch *b, const struct nft_base *base)
+{
+    struct policy host;
+    const struct address_sets none = {.count = 0};
+    policy_defaults(&host);
+    nft_put_policies(b, base->mark, base->policies != NULL ? base->policies : &(struct nft_policies){.host = &host, .sets = &none});
+}
+
 int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count,
                    const struct nft_guest *guests, size_t guest_count, struct error *err)
 {
@@ -162,6 +174,7 @@ int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size
     nft_put_closed(&b, base->mark, base->closed, base->closed_count);
     nft_put_uplinks(&b, NFT_MSG_NEWSETELEM, base->mark, uplinks, uplink_count);
     nft_put_guests(&b, NFT_MSG_NEWSETELEM, base->mark, guests, guest_count);
+    put_policies(&b, base);
     return nft_batch_commit(&b, base->mark, err);
 }
 

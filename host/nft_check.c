@@ -46,12 +46,12 @@ static int query(struct mnl_socket *nl, uint16_t type, uint16_t family, uint16_t
     char buf[NFT_REQUEST_MAX];
     struct nlmsghdr *h = nftnl_nlmsg_build_hdr(buf, type, family, flags, 1);
     _Static_assert((int)NFTA_SET_TABLE == (int)NFTA_CHAIN_TABLE &&
-                       (int)NFTA_CHAIN_TABLE == (int)NFTA_RULE_TABLE && (int)NFTA_SET_NAME == 2,
-                   "the table's name has one number everywhere");
+                       (int)NFTA_CHAIN_TABLE == (int)NFTA_RULE_TABLE &&
+                       (int)NFTA_SET_NAME == (int)NFTA_RULE_CHAIN,
+                   "names have one number everywhere, but for those of chains");
     mnl_attr_put_strz(h, NFTA_RULE_TABLE, mark);
     if (name != NULL) {
-        mnl_attr_put_strz(h, type == NFT_MSG_GETSET ? (uint16_t)NFTA_SET_NAME : (uint16_t)NFTA_CHAIN_NAME,
-                          name);
+        mnl_attr_put_strz(h, type == NFT_MSG_GETCHAIN ? (uint16_t)NFTA_CHAIN_NAME : (uint16_t)NFTA_RULE_CHAIN, name);
     }
     return nft_query(nl, h, each, ctx, NULL);
 }
@@ -241,16 +241,22 @@ static void read_rule(const struct nlmsghdr *h, void *ctx)
     }
 }
 
-/* Too many rules, too few, others, or others between them: all of it shows. */
+/*
+ * Too many rules, too few, others, or others between them: all of it shows. Chain by chain, as the kernel would else tell of the rules of all
+ * VMs' policies, too; those are looked at by nft_policies_look().
+ */
 static int check_rules(struct check *check, const struct nft_family_row *family)
 {
     struct found_rules found = {.check = check, .family = family, .found = {0}};
-    int result =
-        query(check->nl, NFT_MSG_GETRULE, family->family, NLM_F_DUMP, check->base->mark, NULL, read_rule, &found);
+    int result = 0;
     for (size_t c = 0; c < ARRAY_LEN(nft_chains) && result == 0; c++) {
         const struct nft_chain_row *chain = &nft_chains[c];
+        if (chain->family != family->family || (chain->family == NFPROTO_INET && nft_policy_owns_chain(chain->name))) {
+            continue;
+        }
+        result = query(check->nl, NFT_MSG_GETRULE, family->family, NLM_F_DUMP, check->base->mark, chain->name, read_rule, &found);
         const struct nft_rule_row *next = nth_rule(&found, chain->name, found.found[c]);
-        if (chain->family == family->family && next != NULL) {
+        if (next != NULL) {
             note(check, "rule %s of chain %s of table %s is gone", next->name, chain->name, family->word);
         }
     }

@@ -1,6 +1,7 @@
 /* Set elements: which TAP has which MAC and addresses, and which interfaces guests may leave by. */
 #include "host/nft_elements.h"
 
+#include "host/nft_policy_put.h"
 #include "host/nft_rules.h"
 
 #include <arpa/inet.h>
@@ -336,13 +337,34 @@ int nft_closed_replace(const char *mark, const struct ip_range *closed, size_t c
 int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count,
                       const struct nft_guest *remove, size_t remove_count, struct error *err)
 {
-    AUTO_NFT_BATCH b = NFT_BATCH_INIT;
+    return nft_guests_change_with(mark, add, add_count, remove, remove_count, NULL, err);
+}
+
+struct guests_change {
+    const struct nft_guest *add, *remove;
+    size_t add_count, remove_count;
+};
+
+static void put_guests_change(struct nft_batch *b, const char *mark, const void *ctx)
+{
+    const struct guests_change *change = ctx;
     /* The kernel refuses to delete what is not there, so it is added first, in the same transaction: no
      * packet ever sees it. */
-    nft_put_guests(&b, NFT_MSG_NEWSETELEM, mark, remove, remove_count);
-    put_traces(&b, NFT_MSG_NEWSETELEM, mark, remove, remove_count);
-    nft_put_guests(&b, NFT_MSG_DELSETELEM, mark, remove, remove_count);
-    put_traces(&b, NFT_MSG_DELSETELEM, mark, remove, remove_count);
-    nft_put_guests(&b, NFT_MSG_NEWSETELEM, mark, add, add_count);
+    nft_put_guests(b, NFT_MSG_NEWSETELEM, mark, change->remove, change->remove_count);
+    put_traces(b, NFT_MSG_NEWSETELEM, mark, change->remove, change->remove_count);
+    nft_put_guests(b, NFT_MSG_DELSETELEM, mark, change->remove, change->remove_count);
+    put_traces(b, NFT_MSG_DELSETELEM, mark, change->remove, change->remove_count);
+    nft_put_guests(b, NFT_MSG_NEWSETELEM, mark, change->add, change->add_count);
+}
+
+int nft_guests_change_with(const char *mark, const struct nft_guest *add, size_t add_count, const struct nft_guest *remove,
+                           size_t remove_count, const struct nft_policy_change *policies, struct error *err)
+{
+    const struct guests_change change = {.add = add, .remove = remove, .add_count = add_count, .remove_count = remove_count};
+    if (policies != NULL) {
+        return nft_policies_commit(mark, policies, put_guests_change, &change, err);
+    }
+    AUTO_NFT_BATCH b = NFT_BATCH_INIT;
+    put_guests_change(&b, mark, &change);
     return nft_batch_commit(&b, mark, err);
 }

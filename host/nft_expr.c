@@ -95,6 +95,15 @@ void nft_expr_not_in_set(struct nft_rule_builder *b, const char *set)
     lookup(b, set, NFT_LOOKUP_F_INV);
 }
 
+void nft_expr_verdict_of(struct nft_rule_builder *b, const char *map)
+{
+    nft_expr_in_set(b, map);
+    struct nftnl_expr *e = b->failed ? NULL : b->last;
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+    }
+}
+
 void nft_expr_verdict(struct nft_rule_builder *b, uint32_t value)
 {
     struct nftnl_expr *e = nft_expr_add(b, "immediate");
@@ -250,16 +259,26 @@ void nft_expr_has_fragment_header(struct nft_rule_builder *b)
     nft_expr_cmp(b, NFT_CMP_EQ, &yes, sizeof yes);
 }
 
-void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits)
+static void ct_bits(struct nft_rule_builder *b, uint32_t key, uint32_t bits)
 {
     const uint32_t none = 0;
     struct nftnl_expr *e = nft_expr_add(b, "ct");
     if (e != NULL) {
-        nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
         nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
     }
     nft_expr_mask(b, bits);
     nft_expr_cmp(b, NFT_CMP_NEQ, &none, sizeof none);
+}
+
+void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits)
+{
+    ct_bits(b, NFT_CT_STATE, bits);
+}
+
+void nft_expr_ct_status(struct nft_rule_builder *b, uint32_t bits)
+{
+    ct_bits(b, NFT_CT_STATUS, bits);
 }
 
 void nft_expr_is_answer(struct nft_rule_builder *b)

@@ -34,6 +34,7 @@ void nft_expr_cmp(struct nft_rule_builder *b, uint32_t op, const void *data, siz
 void nft_expr_mask(struct nft_rule_builder *b, uint32_t bits); /* bits as they lie in the register */
 void nft_expr_in_set(struct nft_rule_builder *b, const char *set);
 void nft_expr_not_in_set(struct nft_rule_builder *b, const char *set);
+void nft_expr_verdict_of(struct nft_rule_builder *b, const char *map); /* none: the rule ends */
 void nft_expr_verdict(struct nft_rule_builder *b, uint32_t value); /* NF_ACCEPT, NF_DROP, NFT_RETURN */
 void nft_expr_branch(struct nft_rule_builder *b, int32_t verdict, const char *chain); /* NFT_JUMP or NFT_GOTO */
 void nft_expr_count_and_drop(struct nft_rule_builder *b);
@@ -58,6 +59,7 @@ void nft_expr_is_ipv6(struct nft_rule_builder *b);
 void nft_expr_ipv4_in(struct nft_rule_builder *b, uint32_t offset, struct ipv4_net net); /* offset: IPV4_SOURCE or _DESTINATION */
 void nft_expr_has_fragment_header(struct nft_rule_builder *b); /* of IPv6 */
 void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits); /* any of NF_CT_STATE_BIT(…) */
+void nft_expr_ct_status(struct nft_rule_builder *b, uint32_t bits); /* any of enum ip_conntrack_status */
 void nft_expr_is_answer(struct nft_rule_builder *b);               /* ct state established, related */
 
 #endif

@@ -11,7 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 
 /* To be raised with every change of a rule's meaning: then what an older version made is made new. */
-enum { RULES_VERSION = 2 };
+enum { RULES_VERSION = 3 };
 
 const struct nft_family_row nft_families[NFT_FAMILY_COUNT] = {
     {NFPROTO_INET, "inet", nft_inet_rules},
@@ -29,6 +29,10 @@ const struct nft_set_row nft_sets[NFT_SET_COUNT] = {
     [NFT_SET_FLOWS6] = {NFPROTO_INET, "flows6", NFT_TYPE_IPV6, 16, NFT_SET_EVAL, 2 * TAPS_MAX},
     [NFT_SET_DROPS4] = {NFPROTO_INET, "drops4", NFT_TYPE_DROP4, NFT_DROP4_KEY_BYTES, NFT_SET_EVAL, TAPS_MAX * INET_REASONS},
     [NFT_SET_DROPS6] = {NFPROTO_INET, "drops6", NFT_TYPE_DROP6, NFT_DROP6_KEY_BYTES, NFT_SET_EVAL, 2 * TAPS_MAX * INET_REASONS},
+    [NFT_SET_EGRESS4] = {NFPROTO_INET, "egress4", NFT_TYPE_IPV4, 4, NFT_SET_MAP, 0},
+    [NFT_SET_EGRESS6] = {NFPROTO_INET, "egress6", NFT_TYPE_IPV6, 16, NFT_SET_MAP, 0},
+    [NFT_SET_INGRESS4] = {NFPROTO_INET, "ingress4", NFT_TYPE_IPV4, 4, NFT_SET_MAP, 0},
+    [NFT_SET_INGRESS6] = {NFPROTO_INET, "ingress6", NFT_TYPE_IPV6, 16, NFT_SET_MAP, 0},
     [NFT_SET_GUEST4] = {NFPROTO_BRIDGE, "guest4", NFT_TYPE_GUEST, NFT_GUEST_KEY_BYTES, 0, 0},
     [NFT_SET_GUEST6] = {NFPROTO_BRIDGE, "guest6", NFT_TYPE_GUEST6, NFT_GUEST6_KEY_BYTES, 0, 0},
     [NFT_SET_GUEST_MAC] = {NFPROTO_BRIDGE, "guest_mac", NFT_TYPE_GUEST_MAC, NFT_GUEST_MAC_KEY_BYTES, 0, 0},
@@ -46,6 +50,10 @@ const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT] = {
     {NFPROTO_INET, "guest_input", NULL, 0, 0},
     {NFPROTO_INET, "flows", NULL, 0, 0},
     {NFPROTO_INET, "closed", NULL, 0, 0},
+    {NFPROTO_INET, "ingress", NULL, 0, 0},
+    {NFPROTO_INET, "unpublished", NULL, 0, 0},
+    {NFPROTO_INET, "host_egress", NULL, 0, 0}, /* its rules, and those of the next one, are the host-wide policy */
+    {NFPROTO_INET, "host_ingress", NULL, 0, 0},
     {NFPROTO_INET, "dropped", NULL, 0, 0},
     {NFPROTO_BRIDGE, "prerouting", "filter", NF_BR_PRE_ROUTING, NF_BR_PRI_NAT_DST_BRIDGED},
     {NFPROTO_BRIDGE, "tap_ipv4", NULL, 0, 0},

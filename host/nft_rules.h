@@ -47,7 +47,7 @@ struct nft_set_row {
     const char *name;
     uint32_t key_type; /* for nft alone; the kernel only keeps it */
     uint32_t key_bytes;
-    uint32_t flags; /* NFT_SET_… */
+    uint32_t flags; /* NFT_SET_…; a map is one of verdicts */
     uint32_t size;  /* elements at most; 0 for no limit. A set that packets fill has one. */
 };
 
@@ -75,6 +75,10 @@ enum {
     NFT_SET_FLOWS6,
     NFT_SET_DROPS4,
     NFT_SET_DROPS6,
+    NFT_SET_EGRESS4,
+    NFT_SET_EGRESS6,
+    NFT_SET_INGRESS4,
+    NFT_SET_INGRESS6,
     NFT_SET_GUEST4,
     NFT_SET_GUEST6,
     NFT_SET_GUEST_MAC,
@@ -83,7 +87,7 @@ enum {
     NFT_SET_RATE_ND,
     NFT_SET_COUNT
 };
-enum { NFT_CHAIN_COUNT = 19, NFT_FAMILY_COUNT = 2 };
+enum { NFT_CHAIN_COUNT = 23, NFT_FAMILY_COUNT = 2 };
 extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
 extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
 

@@ -74,10 +74,61 @@ static void jump_closed(struct nft_rule_builder *b, const struct nft_base *base)
     nft_expr_branch(b, NFT_JUMP, "closed");
 }
 
-static void drop_to_other_guest(struct nft_rule_builder *b, const struct nft_base *base)
+static void jump_host_egress(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_branch(b, NFT_JUMP, "host_egress");
+}
+
+static void jump_host_ingress(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_branch(b, NFT_JUMP, "host_ingress");
+}
+
+static void jump_ingress(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_branch(b, NFT_JUMP, "ingress");
+}
+
+static void jump_ingress_of_other(struct nft_rule_builder *b, const struct nft_base *base)
 {
     to_bridge(b, base);
-    nft_expr_count_and_drop(b);
+    nft_expr_branch(b, NFT_JUMP, "ingress");
+}
+
+/* The VM's own policy, if it has one, by its address: its own, as the bridge table has made sure. */
+static void jump_vm_egress4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv4(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV4_SOURCE, 4, NFT_REG_1);
+    nft_expr_verdict_of(b, "egress4");
+}
+
+static void jump_vm_egress6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv6(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV6_SOURCE, 16, NFT_REG_1);
+    nft_expr_verdict_of(b, "egress6");
+}
+
+static void jump_vm_ingress4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv4(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV4_DESTINATION, 4, NFT_REG_1);
+    nft_expr_verdict_of(b, "ingress4");
+}
+
+static void jump_vm_ingress6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv6(b);
+    nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV6_DESTINATION, 16, NFT_REG_1);
+    nft_expr_verdict_of(b, "ingress6");
 }
 
 static void accept_ipv4(struct nft_rule_builder *b, const struct nft_base *base)
@@ -246,6 +297,14 @@ static void masquerade(struct nft_rule_builder *b, const struct nft_base *base)
     (void)nft_expr_add(b, "masq");
 }
 
+/* The packet came to the guest by a port of the host: netfilter has translated its destination. */
+static void return_published(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_ct_status(b, IPS_DST_NAT);
+    nft_expr_verdict(b, (uint32_t)NFT_RETURN);
+}
+
 static bool wants_masquerade(const struct nft_base *base)
 {
     return base->masquerade;
@@ -259,12 +318,21 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"from_guest", "answer-accept", accept_answers, NULL},
     {"from_guest", "flows", jump_flows, NULL},
     {"from_guest", "closed", jump_closed, NULL},
-    {"from_guest", "guest-to-guest-drop", drop_to_other_guest, NULL},
+    {"from_guest", "host-egress", jump_host_egress, NULL},
+    {"from_guest", "vm-egress4", jump_vm_egress4, NULL},
+    {"from_guest", "vm-egress6", jump_vm_egress6, NULL},
+    {"from_guest", "guest-to-guest", jump_ingress_of_other, NULL},
     {"from_guest", "ipv4-accept", accept_ipv4, NULL},
     {"from_guest", "ipv6-accept", accept_ipv6, wants_ipv6},
     {"from_guest", "from-guest-drop", drop_rest, NULL},
     {"to_guest", "answer-accept", accept_answers, NULL},
+    {"to_guest", "ingress", jump_ingress, NULL},
+    {"to_guest", "ipv4-accept", accept_ipv4, NULL},
+    {"to_guest", "ipv6-accept", accept_ipv6, wants_ipv6},
     {"to_guest", "to-guest-drop", drop_rest, NULL},
+    {"ingress", "host-ingress", jump_host_ingress, NULL},
+    {"ingress", "vm-ingress4", jump_vm_ingress4, NULL},
+    {"ingress", "vm-ingress6", jump_vm_ingress6, NULL},
     {"input", "tap-drop", drop_from_tap, NULL},
     {"input", "from-guest", to_guest_input, NULL},
     {"guest_input", "answer-accept", accept_answers, NULL},
@@ -280,6 +348,8 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"flows", "flow-limit-drop", drop_flow, NULL},
     {"closed", "closed4-drop", drop_closed4, NULL},
     {"closed", "closed6-drop", drop_closed6, NULL},
+    {"unpublished", "published-return", return_published, NULL},
+    {"unpublished", "unpublished-drop", drop_rest, NULL},
     {"dropped", "count4", count4, NULL},
     {"dropped", "count6", count6, NULL},
     {"dropped", "drop", drop, NULL},

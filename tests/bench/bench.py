@@ -364,6 +364,10 @@ def bench_idle(daemon, hand):
     call("DELETE", "/vms/idle?wait=10")
 
 
+def bench_policy(daemon, hand):
+    subprocess.run([os.path.join(daemon.build, "tests/bench_policy")], check=True)
+
+
 BENCHES = {
     "boot": bench_boot,
     "many100": lambda d, h: bench_many(d, h, 100),
@@ -371,6 +375,7 @@ BENCHES = {
     "network": bench_network,
     "drift": bench_drift,
     "http": bench_http,
+    "policy": bench_policy,
     "idle": bench_idle,
 }
 

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { INET_RULES = 29, BRIDGE_RULES = 24 }; /* without IPv6 */
+enum { INET_RULES = 41, BRIDGE_RULES = 24 }; /* without IPv6; with the two of the default policy */
 
 static char words[NFT_FOUND_MAX]; /* of the last look */
 
@@ -114,6 +114,9 @@ START_TEST(every_rule_is_missed)
             ck_assert_ptr_nonnull(at);
         }
         ck_assert(sscanf(strstr(at, "\"chain\": \"") + 10, "%31[a-z0-9_]", chain) == 1);
+        if (strncmp(chain, "host_", 5) == 0) {
+            continue; /* policies are looked at by themselves: tests/host/nft_policy.c */
+        }
         ck_assert(sscanf(strstr(at, "\"handle\": ") + 10, "%d", &handle) == 1);
         (void)snprintf(command, sizeof command, "nft delete rule %s smartvmtest %s handle %d", family, chain,
                        handle);
