@@ -3,7 +3,8 @@
  *
  * A TAP is made, named ours, put into the bridge and isolated while it still belongs to this process's
  * descriptor, and is made persistent last: a crash before that leaves nothing at all. It gets up in the
- * message that isolates it, so no frame ever passes a port that is not isolated.
+ * message that isolates it, so no frame ever passes a port that is not isolated. One that lost its bridge is
+ * taken down before it is given back to it, for the same reason.
  *
  * The guest's MAC is a static entry of the bridge's table, and the port neither learns nor takes part in
  * flooding of unknown unicast frames: what the host sends to one guest is never seen by another.
@@ -54,6 +55,17 @@ static int put_ipv6_off(struct nl_msg *msg)
     (void)nla_nest_end(msg, ipv6);
     (void)nla_nest_end(msg, families);
     return 0;
+}
+
+/* A link that is up is a port as soon as it has a bridge, and not isolated yet: guests could reach each other for that moment. */
+static int take_down(struct rtnl *r, const struct wanted_tap *wanted)
+{
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_change = IFF_UP};
+    AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, 0, &head, sizeof head);
+    if (msg == NULL || nla_put_string(msg, IFLA_IFNAME, wanted->name) != 0) {
+        return ENOMEM;
+    }
+    return rtnl_talk(r, msg, NULL, NULL);
 }
 
 static int join_bridge(struct rtnl *r, const struct wanted_tap *wanted)
@@ -119,7 +131,9 @@ static int configure(struct rtnl *r, const struct link_detail *link, const struc
 {
     int result = 0;
     if (link == NULL || !is_configured(link, wanted)) {
-        result = join_bridge(r, wanted);
+        const bool comes_back = link != NULL && link->info.up && link->info.master != wanted->bridge;
+        result = comes_back ? take_down(r, wanted) : 0;
+        result = result == 0 ? join_bridge(r, wanted) : result;
         if (result != 0) {
             return rtnl_fail(r, ERR_TAP_CREATE_FAILED, result, err, "cannot put TAP %s into its bridge",
                              wanted->name);
