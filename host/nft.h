@@ -22,6 +22,7 @@
  *   chain flows: invalid: drop; more tracked flows than max_flows: drop
  *   chain closed: to what is in @closed4 or @closed6: drop
  *   chain postrouting (nat, srcnat, policy accept)  saddr <subnet> and oifname in @uplink: masquerade.
+ *   and published ports: host/nft_ports.h
  * bridge <mark>
  *   set guest4, guest6 { ifname . ether_addr . address }, guest_mac { ifname . ether_addr }   what belongs to which TAP
  *   set rate_arp, rate_nd { ifname }   dynamic, limit: neighbour discovery towards the host
@@ -43,6 +44,7 @@
 #include "core/ip_range.h"
 #include "core/net_addr.h"
 #include "host/nft_policy.h"
+#include "host/nft_ports.h"
 
 struct nft_base {
     const char *mark;       /* name of both tables */
@@ -58,6 +60,8 @@ struct nft_base {
     const struct ip_range *closed; /* that guests don't reach; sorted, neither overlapping nor adjacent (core/ip_range.h) */
     size_t closed_count;
     const struct nft_policies *policies; /* NULL: the default ones, see core/policy.h */
+    const struct nft_port *ports; /* published, when the tables are made; afterwards by nft_ports_change() */
+    size_t port_count;
 };
 
 struct nft_guest {

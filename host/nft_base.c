@@ -64,7 +64,10 @@ static void put_set(struct nft_batch *b, const struct nft_set_row *row, const ch
         mnl_attr_put_u32(h, NFTA_SET_KEY_TYPE, htonl(row->key_type));
         mnl_attr_put_u32(h, NFTA_SET_KEY_LEN, htonl(row->key_bytes));
         mnl_attr_put_u32(h, NFTA_SET_FLAGS, htonl(row->flags));
-        if ((row->flags & NFT_SET_MAP) != 0) {
+        if (row->data_bytes > 0) {
+            mnl_attr_put_u32(h, NFTA_SET_DATA_TYPE, htonl(row->data_type));
+            mnl_attr_put_u32(h, NFTA_SET_DATA_LEN, htonl(row->data_bytes));
+        } else if ((row->flags & NFT_SET_MAP) != 0) {
             mnl_attr_put_u32(h, NFTA_SET_DATA_TYPE, htonl(NFT_DATA_VERDICT));
         }
         if (row->size > 0) {
@@ -174,6 +177,7 @@ int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size
     nft_put_closed(&b, base->mark, base->closed, base->closed_count);
     nft_put_uplinks(&b, NFT_MSG_NEWSETELEM, base->mark, uplinks, uplink_count);
     nft_put_guests(&b, NFT_MSG_NEWSETELEM, base->mark, guests, guest_count);
+    nft_put_ports(&b, NFT_MSG_NEWSETELEM, base->mark, base->ports, base->port_count);
     put_policies(&b, base);
     return nft_batch_commit(&b, base->mark, err);
 }

@@ -18,6 +18,7 @@ enum {
     NFT_DROP6_KEY_BYTES = 16 + 4,
     NFT_PORT_KEY_BYTES = 4 + 4, /* protocol and port, each padded to a register */
     NFT_DROP_KEY_BYTES = NFT_IFNAME_BYTES + 4, /* name, reason */
+    NFT_PORT_DATA_BYTES = 4 + 4, /* of a published port: address and port, each in a register */
     NFT_KEY_BYTES_MAX = NFT_GUEST6_KEY_BYTES,
     NFT_KEY_MAC = NFT_IFNAME_BYTES, /* where it stands in a guest's key */
     NFT_KEY_ADDRESS = NFT_IFNAME_BYTES + 8,
@@ -39,6 +40,7 @@ enum {
     NFT_TYPE_DROP4 = NFT_TYPE_IPV4 << NFT_TYPE_BITS | NFT_TYPE_MARK,
     NFT_TYPE_DROP6 = NFT_TYPE_IPV6 << NFT_TYPE_BITS | NFT_TYPE_MARK,
     NFT_TYPE_OPEN_PORT = NFT_TYPE_PROTOCOL << NFT_TYPE_BITS | NFT_TYPE_PORT,
+    NFT_TYPE_TARGET = NFT_TYPE_IPV4 << NFT_TYPE_BITS | NFT_TYPE_PORT,
     NFT_TYPE_DROP = NFT_TYPE_IFNAME << NFT_TYPE_BITS | NFT_TYPE_MARK,
 };
 
@@ -47,8 +49,9 @@ struct nft_set_row {
     const char *name;
     uint32_t key_type; /* for nft alone; the kernel only keeps it */
     uint32_t key_bytes;
-    uint32_t flags; /* NFT_SET_…; a map is one of verdicts */
+    uint32_t flags; /* NFT_SET_… */
     uint32_t size;  /* elements at most; 0 for no limit. A set that packets fill has one. */
+    uint32_t data_type, data_bytes; /* of a map, like those of the key; 0 for one of verdicts */
 };
 
 struct nft_chain_row {
@@ -79,6 +82,8 @@ enum {
     NFT_SET_EGRESS6,
     NFT_SET_INGRESS4,
     NFT_SET_INGRESS6,
+    NFT_SET_PORTS_TCP,
+    NFT_SET_PORTS_UDP,
     NFT_SET_GUEST4,
     NFT_SET_GUEST6,
     NFT_SET_GUEST_MAC,
@@ -87,7 +92,7 @@ enum {
     NFT_SET_RATE_ND,
     NFT_SET_COUNT
 };
-enum { NFT_CHAIN_COUNT = 23, NFT_FAMILY_COUNT = 2 };
+enum { NFT_CHAIN_COUNT = 26, NFT_FAMILY_COUNT = 2 };
 extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
 extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
 
@@ -99,6 +104,12 @@ struct nft_family_row {
 };
 extern const struct nft_family_row nft_families[NFT_FAMILY_COUNT];
 extern const struct nft_rule_row nft_inet_rules[];   /* host/nft_rules_inet.c */
+void nft_rule_port_tcp(struct nft_rule_builder *b, const struct nft_base *base); /* host/nft_rules_ports.c: rows of nft_inet_rules */
+void nft_rule_port_udp(struct nft_rule_builder *b, const struct nft_base *base);
+void nft_rule_port_of_host_tcp(struct nft_rule_builder *b, const struct nft_base *base);
+void nft_rule_port_of_host_udp(struct nft_rule_builder *b, const struct nft_base *base);
+void nft_rule_port_from_loopback(struct nft_rule_builder *b, const struct nft_base *base);
+void nft_rule_port_answer(struct nft_rule_builder *b, const struct nft_base *base);
 extern const struct nft_rule_row nft_bridge_rules[]; /* host/nft_rules_bridge.c */
 
 static inline bool nft_rule_wanted(const struct nft_rule_row *row, const struct nft_base *base)

@@ -48,10 +48,16 @@ static void to_guest_input(struct nft_rule_builder *b, const struct nft_base *ba
 }
 
 /* First of all, so that nothing that is established leaves by another way than the one that is wanted now. */
-static void drop_no_uplink(struct nft_rule_builder *b, const struct nft_base *base)
+static void to_no_uplink(struct nft_rule_builder *b, const struct nft_base *base)
 {
     nft_expr_interface_is_not(b, NFT_META_OIFNAME, base->bridge);
     nft_expr_not_in_set(b, "uplink"); /* the name is in the register */
+    nft_expr_branch(b, NFT_GOTO, "no_uplink");
+}
+
+static void drop_no_uplink(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
     nft_expr_drop(b, NFT_DROP_NO_UPLINK);
 }
 
@@ -314,7 +320,7 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"forward", "tap-drop", drop_from_tap, NULL},
     {"forward", "from-guest", to_from_guest, NULL},
     {"forward", "to-guest", to_to_guest, NULL},
-    {"from_guest", "no-uplink-drop", drop_no_uplink, NULL},
+    {"from_guest", "no-uplink", to_no_uplink, NULL},
     {"from_guest", "answer-accept", accept_answers, NULL},
     {"from_guest", "flows", jump_flows, NULL},
     {"from_guest", "closed", jump_closed, NULL},
@@ -333,6 +339,8 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"ingress", "host-ingress", jump_host_ingress, NULL},
     {"ingress", "vm-ingress4", jump_vm_ingress4, NULL},
     {"ingress", "vm-ingress6", jump_vm_ingress6, NULL},
+    {"no_uplink", "published-answer-accept", nft_rule_port_answer, NULL},
+    {"no_uplink", "no-uplink-drop", drop_no_uplink, NULL},
     {"input", "tap-drop", drop_from_tap, NULL},
     {"input", "from-guest", to_guest_input, NULL},
     {"guest_input", "answer-accept", accept_answers, NULL},
@@ -354,5 +362,10 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"dropped", "count6", count6, NULL},
     {"dropped", "drop", drop, NULL},
     {"postrouting", "masquerade", masquerade, wants_masquerade},
+    {"postrouting", "loopback-masquerade", nft_rule_port_from_loopback, NULL},
+    {"prerouting_nat", "port-tcp", nft_rule_port_tcp, NULL},
+    {"prerouting_nat", "port-udp", nft_rule_port_udp, NULL},
+    {"output_nat", "port-tcp", nft_rule_port_of_host_tcp, NULL},
+    {"output_nat", "port-udp", nft_rule_port_of_host_udp, NULL},
     {NULL, NULL, NULL, NULL},
 };

@@ -107,6 +107,10 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
     case NETWORK_OP_REMOVE_GUESTS:
     case NETWORK_OP_ADD_GUESTS:
         return network_guests_repair(work, err);
+    case NETWORK_OP_SET_PORTS:
+        return network_guests_set_ports(work, err);
+    case NETWORK_OP_SET_LOOPBACK:
+        return network_guests_set_loopback(work, err);
     case NETWORK_OP_FORWARD_BRIDGE:
         return sysctl_forwarding_set(work->bridge, true, err);
     case NETWORK_OP_FORWARD_UPLINK:

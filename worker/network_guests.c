@@ -19,6 +19,7 @@ struct guests {
     struct nft_guest *wanted;
     size_t *owners; /* of wanted: numbers in work->interfaces */
     size_t wanted_count;
+    struct nft_port *ports; /* published, of those that are wanted; when the tables are made */
     struct nft_guest_differences differences;
 };
 
@@ -26,6 +27,7 @@ static void guests_free(struct guests *guests)
 {
     free(guests->wanted);
     free(guests->owners);
+    free(guests->ports);
     nft_guest_differences_free(&guests->differences);
 }
 
@@ -39,7 +41,7 @@ static bool has_tap(const struct network_work *work, const char *name)
     return false;
 }
 
-static bool is_wanted(const struct network_work *work, const struct interface_row *row)
+bool network_guest_is_wanted(const struct network_work *work, const struct interface_row *row)
 {
     switch (runtimes_guests(work->worker->runtimes, row->vm_uid)) {
     case RUNTIME_GUESTS_PRESENT:
@@ -61,7 +63,7 @@ static int find_wanted(const struct network_work *work, struct guests *ret, stru
     }
     for (size_t i = 0; i < work->interface_count; i++) {
         const struct interface_row *row = &work->interfaces[i];
-        if (is_wanted(work, row)) {
+        if (network_guest_is_wanted(work, row)) {
             struct nft_guest *guest = &ret->wanted[ret->wanted_count];
             memcpy(guest->tap, row->tap, sizeof guest->tap);
             guest->mac = row->mac;
@@ -143,7 +145,7 @@ static int observe(struct network_work *work, struct guests *guests, struct erro
     describe(work, guests, true, work->observed.missing_guests, sizeof work->observed.missing_guests);
     describe(work, guests, false, work->observed.orphan_guests, sizeof work->observed.orphan_guests);
     note_only_vm(work, guests);
-    return 0;
+    return network_ports_observe(work, err);
 }
 
 static int repair(struct network_work *work, struct guests *guests, struct error *err)
@@ -158,11 +160,25 @@ static int apply_base(struct network_work *work, struct guests *guests, struct e
 {
     struct nft_base base = network_firewall_base(work);
     const char *uplinks[] = {work->observed.uplink};
-    if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0) {
+    if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0 ||
+        network_ports_wanted(work, &guests->ports, &base.port_count, err) != 0) {
         return -1;
     }
+    base.ports = guests->ports;
     return nft_base_apply(&base, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, guests->wanted, guests->wanted_count,
                           err);
+}
+
+static int set_ports(struct network_work *work, struct guests *guests, struct error *err)
+{
+    (void)guests;
+    return read_interfaces(work, err) == 0 ? network_ports_repair(work, err) : -1;
+}
+
+static int set_loopback(struct network_work *work, struct guests *guests, struct error *err)
+{
+    (void)guests;
+    return read_interfaces(work, err) == 0 ? network_loopback_set(work, err) : -1;
 }
 
 static int under_lock(struct network_work *work,
@@ -189,4 +205,14 @@ int network_guests_repair(struct network_work *work, struct error *err)
 int network_guests_apply_base(struct network_work *work, struct error *err)
 {
     return under_lock(work, apply_base, err);
+}
+
+int network_guests_set_ports(struct network_work *work, struct error *err)
+{
+    return under_lock(work, set_ports, err);
+}
+
+int network_guests_set_loopback(struct network_work *work, struct error *err)
+{
+    return under_lock(work, set_loopback, err);
 }

@@ -16,6 +16,8 @@ static const struct {
     [NETWORK_OP_REPLACE_CLOSED] = {"replace_closed", "close the networks that the host is connected to"},
     [NETWORK_OP_REMOVE_GUESTS] = {"remove_guests", "remove addresses from the firewall that no VM has"},
     [NETWORK_OP_ADD_GUESTS] = {"add_guests", "let the addresses of running VMs through the firewall"},
+    [NETWORK_OP_SET_PORTS] = {"set_ports", "let published ports lead to their VMs"},
+    [NETWORK_OP_SET_LOOPBACK] = {"set_loopback", "let the host reach published ports at 127.0.0.1, if there are any"},
     [NETWORK_OP_TUNE_BRIDGE] = {"tune_bridge", "set the kernel's parameters of the bridge"},
     [NETWORK_OP_FORWARD_BRIDGE] = {"forward_bridge", "turn on forwarding on the bridge"},
     [NETWORK_OP_UNFORWARD_OLD_UPLINK] = {"unforward_old_uplink", "turn off forwarding on the uplink of before"},
@@ -82,6 +84,9 @@ static void plan_firewall(const struct network_observed *seen, struct network_pl
     if (seen->missing_guests[0] != '\0') {
         add(plan, NETWORK_OP_ADD_GUESTS, seen->set_up_before, "%s", seen->missing_guests);
     }
+    if (seen->ports_found[0] != '\0') {
+        add(plan, NETWORK_OP_SET_PORTS, seen->set_up_before, "%s", seen->ports_found);
+    }
 }
 
 static void plan_forwarding(const struct network_observed *seen, struct network_plan *plan)
@@ -90,6 +95,9 @@ static void plan_forwarding(const struct network_observed *seen, struct network_
     if (!seen->bridge_present || seen->bridge_tuning_found[0] != '\0') {
         add(plan, NETWORK_OP_TUNE_BRIDGE, seen->set_up_before && seen->bridge_present, "%s",
             seen->bridge_present ? seen->bridge_tuning_found : "the bridge is new");
+    }
+    if (seen->loopback_wanted != seen->loopback_open) {
+        add(plan, NETWORK_OP_SET_LOOPBACK, false, "route_localnet of the bridge is %s", seen->loopback_open ? "on" : "off");
     }
     if (!seen->bridge_forwards) {
         /* A bridge that was just made anew forwards nothing; that is part of the same repair. */

@@ -13,7 +13,9 @@ enum network_op_type {
     NETWORK_OP_REPLACE_CLOSED, /* networks that guests don't reach */
     NETWORK_OP_REMOVE_GUESTS,  /* elements that belong to no VM */
     NETWORK_OP_ADD_GUESTS,     /* missing elements of running VMs */
+    NETWORK_OP_SET_PORTS,      /* published, of running VMs */
     NETWORK_OP_TUNE_BRIDGE,    /* the kernel's parameters of it */
+    NETWORK_OP_SET_LOOPBACK, /* on while a port is published: then the host reaches it at 127.0.0.1 */
     NETWORK_OP_FORWARD_BRIDGE,
     NETWORK_OP_UNFORWARD_OLD_UPLINK, /* that we turned on, and that is the uplink no more */
     NETWORK_OP_FORWARD_UPLINK,
@@ -42,6 +44,8 @@ struct network_observed {
     char orphan_taps[NETWORK_FOUND_MAX];
     char orphan_guests[NETWORK_FOUND_MAX];
     char missing_guests[NETWORK_FOUND_MAX];
+    char ports_found[NETWORK_FOUND_MAX];
+    bool loopback_wanted, loopback_open; /* route_localnet of the bridge */
 };
 
 struct network_op {

@@ -49,8 +49,19 @@ struct nft_base network_firewall_base(const struct network_work *work);
  */
 int network_guests_observe(struct network_work *work, struct error *err);
 int network_guests_repair(struct network_work *work, struct error *err);
+/* The same for published ports. */
+int network_guests_set_ports(struct network_work *work, struct error *err);
+int network_guests_set_loopback(struct network_work *work, struct error *err);
+/* Under the lock: are the VM's elements wanted? */
+bool network_guest_is_wanted(const struct network_work *work, const struct interface_row *row);
 /* Makes both tables new with the elements that are wanted at that moment. */
 int network_guests_apply_base(struct network_work *work, struct error *err);
+
+/* Published ports: network_ports.c. All are called under worker->guests_lock, with the interfaces just read. */
+int network_ports_wanted(struct network_work *work, struct nft_port **ret, size_t *ret_count, struct error *err);
+int network_ports_observe(struct network_work *work, struct error *err);
+int network_ports_repair(struct network_work *work, struct error *err);
+int network_loopback_set(struct network_work *work, struct error *err);
 
 /* Tells of a repair: an event, a line of the log. `vm`: the resource, or "" for the network. */
 void network_tell(struct worker *worker, const char *type, const char *vm, const char *operation, const char *found,

@@ -36,6 +36,8 @@ struct runtime {
     int exit_status; /* of the process that ended last: wait(2) status, -1 unknown */
     bool observed;   /* the host was searched for its process once */
     _Atomic enum runtime_guests guests; /* changed under worker->guests_lock, with the elements themselves */
+    bool has_ports;           /* published ports of it may be in the firewall */
+    int64_t ports_generation; /* of the row whose ports those are */
     bool answered;   /* the VMM of this process has answered once: it had a guest */
     bool silent;     /* it did not answer when it was asked last */
     bool guest_gone; /* and the guest ended, but the VMM hung */

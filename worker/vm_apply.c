@@ -5,6 +5,7 @@
 #include "host/link.h"
 #include "host/nft.h"
 #include "worker/console_hub.h"
+#include "worker/network_ports.h"
 #include "worker/vm_boot.h"
 #include "worker/vm_work.h"
 
@@ -25,6 +26,27 @@ static size_t guests_of(const struct vm_work *work, struct nft_guest *ret)
     return work->row.interface_count;
 }
 
+/* Under the lock. Most VMs have none, and cost nothing here. */
+static int set_ports(struct vm_work *work, bool present, struct error *err)
+{
+    struct runtime *runtime = work->runtime;
+    if ((runtime->has_ports || (present && work->row.port_count > 0)) &&
+        network_ports_of_vm(work->worker, &work->row, present, err) != 0) {
+        return -1;
+    }
+    runtime->has_ports = present && work->row.port_count > 0;
+    runtime->ports_generation = work->row.generation;
+    return 0;
+}
+
+static int change_ports(struct vm_work *work, struct error *err)
+{
+    (void)pthread_mutex_lock(&work->worker->guests_lock);
+    int result = set_ports(work, true, err);
+    (void)pthread_mutex_unlock(&work->worker->guests_lock);
+    return result;
+}
+
 static int add_guest(struct vm_work *work, struct error *err)
 {
     struct nft_guest guests[LIMIT_INTERFACES];
@@ -32,6 +54,7 @@ static int add_guest(struct vm_work *work, struct error *err)
     (void)pthread_mutex_lock(&work->worker->guests_lock);
     atomic_store(&work->runtime->guests, RUNTIME_GUESTS_PRESENT);
     int result = nft_guests_change(work->worker->mark, guests, count, NULL, 0, err);
+    result = result == 0 ? set_ports(work, true, err) : result;
     (void)pthread_mutex_unlock(&work->worker->guests_lock);
     return result;
 }
@@ -41,7 +64,10 @@ static int remove_guest(struct vm_work *work, struct error *err)
     struct nft_guest guests[LIMIT_INTERFACES];
     size_t count = guests_of(work, guests);
     (void)pthread_mutex_lock(&work->worker->guests_lock);
-    int result = count > 0 ? nft_guests_change(work->worker->mark, NULL, 0, guests, count, err) : 0;
+    int result = set_ports(work, false, err);
+    if (result == 0 && count > 0) {
+        result = nft_guests_change(work->worker->mark, NULL, 0, guests, count, err);
+    }
     if (result == 0) {
         atomic_store(&work->runtime->guests, RUNTIME_GUESTS_ABSENT);
     }
@@ -191,6 +217,8 @@ static int run(struct vm_work *work, const struct vm_op *op, struct error *err)
         return vm_stage_drives(work, err);
     case VM_OP_ADD_GUEST:
         return add_guest(work, err);
+    case VM_OP_SET_PORTS:
+        return change_ports(work, err);
     case VM_OP_CREATE_TAP:
         return create_tap(work, op->index, err);
     case VM_OP_REPAIR_TAP:

@@ -89,6 +89,8 @@ static int adopt(struct vm_work *work, pid_t pid, struct error *err)
         return -1;
     }
     atomic_store(&work->runtime->guests, RUNTIME_GUESTS_PRESENT);
+    work->runtime->has_ports = work->row.interface_count > 0; /* which ones is not known */
+    work->runtime->ports_generation = -1;
     return console_hub_add(work->worker->consoles, work->row.uid, work->row.id, work->dir, err);
 }
 
@@ -135,6 +137,7 @@ static int observe_process(struct vm_work *work, struct error *err)
         if (find_pid(work, &pid, err) != 0 || (pid != 0 && adopt(work, pid, err) != 0)) {
             return -1;
         }
+        runtime->has_ports = runtime->has_ports || work->row.state != VM_CREATING; /* from before this daemon */
         runtime->observed = true;
     }
     work->observed.process_alive = runtime->pidfd >= 0;
@@ -261,6 +264,7 @@ void vm_work_want(struct vm_work *work)
         .interface_count = row->interface_count,
         .start_failed = row->desired != VM_WANT_STOPPED && boot_done >= row->boot_wanted &&
                         (work->start_failed || row->state == VM_FAILED),
+        .ports_changed = runtime->ports_generation != row->generation && (runtime->has_ports || row->port_count > 0),
         .guest_elements = atomic_load(&runtime->guests) == RUNTIME_GUESTS_PRESENT,
         .stop_timeout_ms = row->stop_timeout_ms < 0 ? default_ms : row->stop_timeout_ms,
         .shutdown_sent_ms = runtime->shutdown_sent_ms,

@@ -9,6 +9,7 @@ static const struct {
     [VM_OP_MAKE_RUN_DIR] = {"make_run_dir", "make the runtime directory and the console"},
     [VM_OP_STAGE_DRIVES] = {"stage_drives", "copy the writable drives"},
     [VM_OP_ADD_GUEST] = {"add_guest", "let the addresses through the firewall"},
+    [VM_OP_SET_PORTS] = {"set_ports", "let the published ports lead to the VM"},
     [VM_OP_CREATE_TAP] = {"create_tap", "create the TAP as an isolated port of the bridge"},
     [VM_OP_REPAIR_TAP] = {"repair_tap", "make the TAP an isolated port of the bridge again, with its alias and its guest's MAC"},
     [VM_OP_PREPARE_VMM] = {"prepare_vmm", "write the configuration of the VMM"},
@@ -131,6 +132,13 @@ static void plan_start(const struct vm_wanted *wanted, struct vm_plan *plan)
     }
 }
 
+static void plan_ports(const struct vm_wanted *wanted, struct vm_plan *plan)
+{
+    if (wanted->ports_changed) {
+        add(plan, VM_OP_SET_PORTS);
+    }
+}
+
 /*
  * The VMM runs and does not answer. One that has answered before keeps its guest, whatever its API does: shown as starting, it would be taken
  * for a start that failed, and be killed. What is wanted of it waits until it answers again.
@@ -140,6 +148,7 @@ static void plan_silent(const struct vm_wanted *wanted, struct vm_plan *plan)
     if (wanted->state == VM_RUNNING || wanted->state == VM_PAUSED) {
         plan->state = wanted->state;
         plan->look_again_ms = wanted->now_ms + VM_ASK_AGAIN_MS;
+        plan_ports(wanted, plan);
     } else {
         plan->state = VM_STARTING;
         add(plan, VM_OP_AWAIT_VMM);
@@ -152,6 +161,7 @@ static void plan_running(const struct vm_wanted *wanted, const struct vm_observe
         plan_silent(wanted, plan);
         return;
     }
+    plan_ports(wanted, plan);
     for (size_t i = 0; i < wanted->interface_count; i++) {
         if (observed->tap_present[i] && observed->tap_found[i][0] != '\0') {
             add(plan, VM_OP_REPAIR_TAP);

@@ -17,6 +17,7 @@ enum vm_op_type {
     VM_OP_MAKE_RUN_DIR,
     VM_OP_STAGE_DRIVES,
     VM_OP_ADD_GUEST, /* firewall elements of all interfaces, before a TAP is up */
+    VM_OP_SET_PORTS, /* of a running VM whose wanted ones have changed */
     VM_OP_CREATE_TAP,
     VM_OP_REPAIR_TAP, /* that somebody changed while the VM runs */
     VM_OP_PREPARE_VMM,
@@ -69,6 +70,7 @@ struct vm_wanted {
     size_t interface_count;
     bool start_failed;   /* the wanted boot was tried and failed: clean up and stay failed */
     bool guest_elements; /* firewall elements may be there */
+    bool ports_changed;  /* published ports may be others than those in the firewall */
     int64_t stop_timeout_ms;
     int64_t shutdown_sent_ms; /* first, to this process; -1: not sent */
     int64_t shutdown_last_ms; /* last */

@@ -3,9 +3,11 @@
 #include "core/clock.h"
 #include "core/json.h"
 #include "db/events.h"
+#include "host/listener.h"
 #include "worker/console_hub.h"
 #include "worker/vm_work.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,6 +79,59 @@ static void network_condition(struct vm_work *work, json_t *list)
     add_condition(work, list, "network", "true", "attached", "every TAP is there");
 }
 
+/* Listeners of the host on ports that this VM publishes. */
+struct shadowed {
+    const struct vm_row *row;
+    uint8_t protocol;
+    bool ports[LIMIT_PORTS];
+};
+
+static void note_listener(uint16_t port, void *ctx)
+{
+    struct shadowed *shadowed = ctx;
+    for (size_t i = 0; i < shadowed->row->port_count; i++) {
+        const struct vm_port *own = &shadowed->row->ports[i];
+        shadowed->ports[i] = shadowed->ports[i] || (own->host_port == port && own->protocol == shadowed->protocol);
+    }
+}
+
+static size_t list_shadowed(const struct vm_row *row, char *buf, size_t size)
+{
+    static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+    struct shadowed shadowed = {.row = row};
+    size_t count = 0;
+    size_t len = 0;
+    for (size_t i = 0; i < ARRAY_LEN(protocols); i++) {
+        shadowed.protocol = protocols[i];
+        (void)listener_each(protocols[i], note_listener, &shadowed, NULL);
+    }
+    for (size_t i = 0; i < row->port_count && len < size; i++) {
+        if (shadowed.ports[i]) {
+            len += (size_t)snprintf(buf + len, size - len, "%s%s %u", count++ > 0 ? ", " : "",
+                                    row->ports[i].protocol == IPPROTO_UDP ? "udp" : "tcp", row->ports[i].host_port);
+        }
+    }
+    return count;
+}
+
+static void ports_condition(struct vm_work *work, json_t *list)
+{
+    char ports[160];
+    char message[360];
+    if (work->row.port_count == 0 || !work->observed.process_alive) {
+        return;
+    }
+    if (list_shadowed(&work->row, ports, sizeof ports) == 0) {
+        add_condition(work, list, "ports", "true", "published", "the published ports lead to the VM");
+        return;
+    }
+    (void)snprintf(message, sizeof message,
+                   "the published ports lead to the VM, and no more to programs of the host that listen there, too (%s): let those listen on "
+                   "other ports, or publish others by PATCH",
+                   ports);
+    add_condition(work, list, "ports", "true", "shadows_listener", message);
+}
+
 static void guest_condition(struct vm_work *work, json_t *list)
 {
     const char *words = NULL;
@@ -138,6 +193,7 @@ static char *observed_text(struct vm_work *work, enum vm_state state)
     json_t *conditions = json_array();
     process_condition(work, conditions);
     network_condition(work, conditions);
+    ports_condition(work, conditions);
     guest_condition(work, conditions);
     AUTO_JSON *observed = json_pack("{s:o, s:o, s:o}", "vmm", vmm_json(work), "conditions", conditions, "timings",
                                     timings_json(work));

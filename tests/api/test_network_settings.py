@@ -16,7 +16,7 @@ class SettingsTest(ThemeCase):
         return [entry["rule"] for entry in self.daemon.netns.ruleset() if "rule" in entry]
 
     def masquerades(self):
-        return [r for r in self.rules() if any("masquerade" in e for e in r["expr"]) and "masquerade" in r.get("comment", "")]
+        return [r for r in self.rules() if r.get("comment", "").startswith("masquerade ")]
 
     def uplinks(self):
         return self.daemon.netns.set_elements(self.daemon.mark, "uplink")

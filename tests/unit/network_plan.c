@@ -113,6 +113,35 @@ START_TEST(the_bridge_is_tuned)
 }
 END_TEST
 
+START_TEST(published_ports)
+{
+    strcpy(seen.ports_found, "1 published ports are missing");
+    ck_assert(only(NETWORK_OP_SET_PORTS)->repair);
+    strcpy(seen.firewall_found, "table inet smartvm is gone"); /* made new, with them */
+    ck_assert_int_eq(position(NETWORK_OP_SET_PORTS), -1);
+}
+END_TEST
+
+START_TEST(loopback_is_open_only_for_published_ports)
+{
+    seen.loopback_wanted = true;
+    ck_assert(!only(NETWORK_OP_SET_LOOPBACK)->repair);
+    seen.loopback_open = true;
+    ck_assert_int_eq(position(NETWORK_OP_SET_LOOPBACK), -1);
+    seen.loopback_wanted = false;
+    (void)only(NETWORK_OP_SET_LOOPBACK);
+}
+END_TEST
+
+START_TEST(an_uplink_that_is_not_there)
+{
+    strcpy(seen.uplink, "wg0");
+    seen.uplink_present = seen.uplink_forwards = false;
+    ck_assert_int_ge(position(NETWORK_OP_REPLACE_UPLINK), 0); /* nothing leaves by another one meanwhile */
+    ck_assert_int_eq(position(NETWORK_OP_FORWARD_UPLINK), -1);
+}
+END_TEST
+
 START_TEST(no_way_out)
 {
     seen.uplink[0] = '\0';
@@ -222,6 +251,9 @@ int main(void)
     tcase_add_test(tcase, uplink_that_somebody_else_forwards_is_left_alone);
     tcase_add_test(tcase, the_host_is_in_another_network);
     tcase_add_test(tcase, the_bridge_is_tuned);
+    tcase_add_test(tcase, published_ports);
+    tcase_add_test(tcase, loopback_is_open_only_for_published_ports);
+    tcase_add_test(tcase, an_uplink_that_is_not_there);
     tcase_add_test(tcase, no_way_out);
     tcase_add_test(tcase, orphans);
     tcase_add_test(tcase, what_somebody_broke_is_a_repair);

@@ -117,6 +117,29 @@ START_TEST(a_tap_astray_is_brought_back)
 }
 END_TEST
 
+START_TEST(changed_ports_of_a_running_vm)
+{
+    wanted.ports_changed = true;
+    make(); /* about to start: they come with its addresses */
+    ck_assert_int_eq(position(VM_OP_SET_PORTS), -1);
+    set_running();
+    make();
+    ck_assert_uint_eq(plan.count, 1);
+    ck_assert_int_eq(position(VM_OP_SET_PORTS), 0);
+    ck_assert_int_eq(plan.state, VM_RUNNING);
+    observed.vmm_answers = false; /* the firewall does not need its answer */
+    wanted.state = VM_RUNNING;
+    make();
+    ck_assert_int_eq(position(VM_OP_SET_PORTS), 0);
+    wanted.state = VM_STARTING;
+    make();
+    ck_assert_int_eq(position(VM_OP_SET_PORTS), -1);
+    wanted.desired = VM_WANT_STOPPED;
+    make();
+    ck_assert_int_eq(position(VM_OP_SET_PORTS), -1);
+}
+END_TEST
+
 START_TEST(pause_and_resume)
 {
     set_running();
@@ -374,6 +397,7 @@ int main(void)
     tcase_add_test(tcase, running_needs_nothing);
     tcase_add_test(tcase, silence_is_a_failed_start_only_before_the_first_answer);
     tcase_add_test(tcase, a_tap_astray_is_brought_back);
+    tcase_add_test(tcase, changed_ports_of_a_running_vm);
     tcase_add_test(tcase, pause_and_resume);
     tcase_add_test(tcase, stop_asks_waits_and_forces);
     tcase_add_test(tcase, kill_does_not_ask);

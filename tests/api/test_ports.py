@@ -1,0 +1,197 @@
+"""Published ports: as elements with the tiny guest, and by packets with a real Linux guest that serves HTTP on port 80."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+from harness import BUILD, OwnDaemonCase, ThemeCase, eventually, limit, read_reply
+
+BUNDLE = Path(os.environ.get("SMARTVM_TEST_BUNDLE", BUILD / "image" / "debian-minimal"))
+HOST = "198.51.100.2"  # the uplink's address, host.py
+
+
+def elements(daemon, protocol="tcp"):
+    """{host port: (address, guest port)} as nft shows them; None without the table."""
+    for entry in daemon.netns.ruleset():
+        found = entry.get("map")
+        if found and (found["table"], found["name"]) == (daemon.mark, f"ports_{protocol}"):
+            return {key: tuple(value["concat"]) for key, value in found.get("elem", [])}
+    return None
+
+
+def port(host_port, guest_port=80, protocol="tcp"):
+    return {"host_port": host_port, "guest_port": guest_port, "protocol": protocol}
+
+
+class ElementsTest(ThemeCase):
+    def localnet(self):
+        return self.daemon.netns.run("cat", f"/proc/sys/net/ipv4/conf/{self.daemon.bridge}/route_localnet").strip()
+
+    def test_they_live_with_the_vm(self):
+        vm = self.create(ports=[port(8080), port(8080, 53, "udp")])
+        address = vm["network_interfaces"][0]["ip"]
+        self.assertEqual([port(8080), port(8080, 53, "udp")], vm["ports"])
+        self.assertEqual({8080: (address, 80)}, elements(self.daemon))
+        self.assertEqual({8080: (address, 53)}, elements(self.daemon, "udp"))
+        self.assertEqual("1", self.localnet())
+        self.act(vm["id"], "kill")
+        self.assertEqual({}, elements(self.daemon))
+        self.act(vm["id"], "start")
+        self.assertEqual({8080: (address, 80)}, elements(self.daemon))
+        self.forget(vm["id"])
+        self.assertEqual(({}, {}), (elements(self.daemon), elements(self.daemon, "udp")))
+
+    def test_patch_changes_a_running_vm_at_once(self):
+        vm = self.create(ports=[port(8081), port(8082)])
+        address = vm["network_interfaces"][0]["ip"]
+        changed = self.ok(self.c.patch(f"/vms/{vm['id']}", {"ports": [port(8082, 81), port(8083)]}, wait=5))
+        self.assertEqual([port(8082, 81), port(8083)], changed["ports"])
+        self.assertEqual({8082: (address, 81), 8083: (address, 80)}, elements(self.daemon))
+        self.assertEqual(vm["vmm"]["pid"], changed["vmm"]["pid"])
+        self.ok(self.c.patch(f"/vms/{vm['id']}", {"ports": []}, wait=5))
+        self.assertEqual({}, elements(self.daemon))
+
+    def test_a_host_port_has_one_vm(self):
+        first, second = self.create(ports=[port(8084)]), self.create()
+        reply = self.c.patch(f"/vms/{second['id']}", {"ports": [port(1), port(8084, 81)]})
+        problem = self.refused(reply, 409, "IN_USE", "/ports/1/host_port")
+        self.assertIn(first["id"], problem["detail"])
+        self.refused(self.c.post("/vms", self.body(ports=[port(8084)])), 409, "IN_USE", "/ports/0/host_port")
+        self.ok(self.c.patch(f"/vms/{second['id']}", {"ports": [port(8084, 81, "udp")]}, wait=5))
+
+        # Freed by one and taken by the other at once: whoever comes to the firewall first, the other's ends there.
+        self.ok(self.c.patch(f"/vms/{first['id']}", {"ports": []}), 200, 202)
+        self.ok(self.c.patch(f"/vms/{second['id']}", {"ports": [port(8084, 82)]}, wait=5))
+        address = second["network_interfaces"][0]["ip"]
+        eventually(lambda: elements(self.daemon) == {8084: (address, 82)}, "the port at its new VM", 5)
+        self.forget(second["id"])
+        self.ok(self.c.patch(f"/vms/{first['id']}", {"ports": [port(8084)]}, wait=5))
+        self.assertEqual({8084: (first["network_interfaces"][0]["ip"], 80)}, elements(self.daemon))
+
+    def test_what_others_do_to_them_is_undone(self):
+        vm = self.create(ports=[port(8085)])
+        wanted = {8085: (vm["network_interfaces"][0]["ip"], 80)}
+        mark, nft = self.daemon.mark, self.daemon.netns
+        for damage in (
+            ("flush", "ruleset"),
+            ("delete", "element", "inet", mark, "ports_tcp", "{ 8085 }"),
+            ("add", "element", "inet", mark, "ports_tcp", "{ 22 : 192.0.2.9 . 22 }"),
+            ("delete", "table", "inet", mark),
+        ):
+            nft.run("nft", *damage)
+            eventually(lambda: elements(self.daemon) == wanted, f"the ports after nft {' '.join(damage)}", 5)
+
+    def test_a_restart_keeps_them(self):
+        vm = self.create(ports=[port(8086)])
+        gone = self.create(ports=[port(8087)])
+        wanted = {8086: (vm["network_interfaces"][0]["ip"], 80)}
+        self.daemon.kill9()
+        self.assertIn(8086, elements(self.daemon))
+        os.kill(gone["vmm"]["pid"], 9)
+        self.daemon.start()
+        eventually(lambda: elements(self.daemon) == wanted, "the ports of the VM that is left", 5)
+
+    def test_a_listener_of_the_host_is_told_of(self):
+        free = self.create(ports=[port(8088)])
+        self.assertEqual("published", self.condition(free, "ports")["reason"])
+        self.forget(free["id"])
+        listener = self.listen(8088)
+        self.addCleanup(listener.close)
+        condition = self.condition(self.create(ports=[port(8088)]), "ports")
+        self.assertEqual(("true", "shadows_listener"), (condition["status"], condition["reason"]))
+        self.assertIn("tcp 8088", condition["message"])
+
+    def listen(self, number):
+        made = []
+
+        def work():
+            import ctypes
+
+            fd = os.open(f"/run/netns/{self.daemon.netns.name}", os.O_RDONLY)
+            assert ctypes.CDLL(None).setns(fd, 0x40000000) == 0
+            os.close(fd)
+            made.append(socket.create_server(("127.0.0.1", number)))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return made[0]
+
+
+class PacketsTest(OwnDaemonCase):
+    """One real guest through the whole story."""
+
+    settings = {"images": {"allowed_roots": [str(BUNDLE.resolve())]}, "vmm": {"stop_timeout_s": 20}}
+
+    def setUp(self):
+        if not (BUNDLE / "manifest.json").exists():
+            raise AssertionError(f"no bundle at {BUNDLE}: deploy/build-image.sh --output {BUNDLE}")
+        self.daemon = self.start_daemon(self.settings, tiny=False)
+        self.c = self.daemon.client
+        reply = self.c.post("/images", {"manifest_path": str(BUNDLE / "manifest.json")}, wait=60)
+        self.assertEqual((201, "ready"), (reply.status, reply.json["state"]), repr(reply))
+        self.image = reply.json["id"]
+
+    def linux(self, **extra):
+        body = {"image": self.image, "vmm": "auto", "machine_config": {"mem_size_mib": 256}, "boot_args": "", **extra}
+        vm = self.create(wait=60, **body)
+        self.await_console(vm["id"], b"smartvm-guest: up", 60)
+        return vm
+
+    def asks(self, address, number, world=False):
+        try:
+            with self.daemon.netns.connect(address, number, 2, world) as sock:
+                sock.settimeout(5)
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return read_reply(sock)
+        except OSError:
+            return None
+
+    def reached(self, vm, address, number, world=False, timeout=20):
+        answer = eventually(lambda: self.asks(address, number, world), f"an answer at {address}:{number}", timeout, 0.1)
+        self.assertIn(vm["id"].encode(), answer)
+
+    def everywhere(self, vm, number):
+        self.reached(vm, HOST, number, world=True)
+        for address in (HOST, self.c.json("/network")["gateway"], "127.0.0.1", "127.8.8.8"):
+            self.reached(vm, address, number)
+
+    def nowhere(self, number):
+        self.assertIsNone(self.asks(HOST, number, world=True))
+        self.assertIsNone(self.asks(HOST, number))
+        self.assertIsNone(self.asks("127.0.0.1", number))
+
+    @limit(180)
+    def test_from_everywhere(self):
+        vm = self.linux(ports=[port(8080)])
+        self.everywhere(vm, 8080)
+        self.nowhere(8081)
+
+        self.daemon.netns.run("nft", "flush", "ruleset")
+        self.everywhere(vm, 8080)
+        self.daemon.restart()
+        self.everywhere(vm, 8080)
+        self.daemon.kill9()
+        self.reached(vm, HOST, 8080, world=True)  # also while there is no daemon
+        self.daemon.start()
+
+        self.ok(self.c.patch(f"/vms/{vm['id']}", {"ports": [port(8081)]}, wait=5))
+        self.nowhere(8080)
+        self.everywhere(vm, 8081)
+
+        # A guest does not come by the host's addresses to another one, and not to a port of the host's loopback.
+        other = self.linux(ports=[port(8080)])
+        self.everywhere(other, 8080)
+        gateway = self.c.json("/network")["gateway"]
+        script = "; ".join(
+            f"busybox wget -q -T 2 -O - http://{address}:8081/ > /dev/null || echo shut-$((0{n}+1))"
+            for n, address in enumerate((HOST, gateway, vm["network_interfaces"][0]["ip"]))
+        )
+        self.ok(self.c.post(f"/vms/{other['id']}/console", script.encode() + b"\n", headers={"Content-Type": "text/plain"}), 204)
+        for n in range(3):
+            self.await_console(other["id"], f"shut-{n + 1}".encode(), 20)
+
+        self.forget(vm["id"])
+        self.nowhere(8081)
+        self.everywhere(other, 8080)
