@@ -320,3 +320,24 @@ void link_check_identity(const struct link_detail *link, const char *alias, bool
         link_note(ret, "its alias is '%.64s'", link->info.alias);
     }
 }
+
+int link_take_down(const char *name, const char *mark, bool *ret_changed, struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    struct link_detail link;
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    int result = link_detail_get(&r, LINK_BY_NAME, name, &link);
+    bool needed = result == 0 && link.info.up && link_alias_has_mark(link.info.alias, mark);
+    if (needed) {
+        struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = link.info.index, .ifi_change = IFF_UP};
+        AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, 0, &head, sizeof head);
+        result = rtnl_talk(&r, msg, NULL, NULL);
+    }
+    if (result != 0 && result != ENODEV) {
+        return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot take link %s down", name);
+    }
+    *ret_changed = needed && result == 0;
+    return 0;
+}

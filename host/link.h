@@ -72,6 +72,9 @@ int link_bridge_check(const char *name, const char *alias, struct mac mac, uint3
 int link_tap_check(const char *name, const char *alias, const char *bridge, struct mac guest, int known,
                    struct link_check *ret, struct error *err);
 
+/* Takes a link of ours down; one that is down, gone or foreign is left as it is. */
+int link_take_down(const char *name, const char *mark, bool *ret_changed, struct error *err);
+
 /* Gives a link its alias back, if its index and name are still those. ENODEV (sys_errno) when they are not. */
 int link_alias_restore(const char *name, int index, const char *alias, struct error *err);
 

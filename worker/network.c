@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "db/events.h"
 #include "db/facts.h"
+#include "worker/network_hold.h"
 #include "worker/network_work.h"
 
 #include <stdio.h>
@@ -54,30 +55,38 @@ static void follow_epoch(struct network_work *work)
     }
 }
 
-/* Applies what need not wait. *ret_held: what has to, NULL for nothing. */
-static int apply_plan(struct network_work *work, const struct network_op **ret_held, int64_t *ret_wait_ms, struct error *err)
+/* Guests are cut off while the firewall stands open; told once. */
+static int cut_off(struct network_work *work, const struct network_hold *hold, struct error *err)
 {
-    bool bridge_held = false;
+    bool changed = false;
+    work->memory.cut_off = hold->cut_off || (work->memory.cut_off && hold->first != NULL);
+    if (!hold->cut_off || link_take_down(work->bridge, work->worker->mark, &changed, err) != 0) {
+        return hold->cut_off ? -1 : 0;
+    }
+    if (changed) {
+        network_tell(work->worker, "network.cut_off", "", "cut_off", hold->first->found,
+                     "the bridge is taken down until the firewall is repaired");
+    }
+    return 0;
+}
+
+/* Applies what need not wait. */
+static int apply_plan(struct network_work *work, const struct network_hold *hold, struct error *err)
+{
+    if (cut_off(work, hold, err) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < work->plan.count; i++) {
         const struct network_op *op = &work->plan.ops[i];
-        struct repair_backoff *backoff = &work->memory.backoffs[op->type];
-        int64_t wait_ms = op->repair ? repair_backoff_wait(backoff, clock_monotonic_ms()) : 0;
-        if (wait_ms > 0) {
-            *ret_wait_ms = *ret_held == NULL || wait_ms < *ret_wait_ms ? wait_ms : *ret_wait_ms;
-            *ret_held = op;
-            bridge_held = bridge_held || op->type == NETWORK_OP_ENSURE_BRIDGE || op->type == NETWORK_OP_RESTORE_ALIAS;
-        }
-        bool needs_bridge = op->type == NETWORK_OP_FORWARD_BRIDGE || op->type == NETWORK_OP_ENSURE_BRIDGE ||
-                            op->type == NETWORK_OP_TUNE_BRIDGE;
-        if (wait_ms > 0 || (bridge_held && needs_bridge)) {
+        const char *name = network_op_name(op->type);
+        if (hold->held[i]) {
             continue;
         }
-        const char *name = network_op_name(op->type);
         if (fault_before("network", name, err) != 0 || network_apply(work, op->type, err) != 0) {
             return error_prefix(err, "%s", name);
         }
         fault_after("network", name);
-        tell(work, op, backoff);
+        tell(work, op, &work->memory.backoffs[op->type]);
     }
     return 0;
 }
@@ -183,6 +192,7 @@ static void remember(struct network_work *work, bool ready)
     bool found = false;
     if (ready) {
         work->memory.set_up_before = true;
+        work->memory.cut_off = false;
         work->memory.generation = work->settings.generation;
         /* One that is not there yet is followed when it comes. */
         memset(work->memory.uplink, 0, sizeof work->memory.uplink);
@@ -208,31 +218,32 @@ static void remember(struct network_work *work, bool ready)
     }
 }
 
-static int observe_and_apply(struct network_work *work, const struct network_op **ret_held, int64_t *ret_wait_ms,
-                             struct error *err)
+static int observe_and_apply(struct network_work *work, struct network_hold *hold, struct error *err)
 {
     if (network_observe(work, err) != 0) {
         return -1;
     }
     follow_epoch(work);
     network_plan_make(&work->observed, &work->plan);
-    return apply_plan(work, ret_held, ret_wait_ms, err);
+    network_hold_make(&work->plan, work->memory.backoffs, clock_monotonic_ms(), hold);
+    return apply_plan(work, hold, err);
 }
 
 int network_reconcile(struct worker *worker, struct error *err)
 {
     struct network_work work;
     struct error failure = {0};
-    const struct network_op *held = NULL;
-    int64_t wait_ms = 0;
+    struct network_hold hold = {.first = NULL};
     network_work_init(&work, worker);
-    int result = observe_and_apply(&work, &held, &wait_ms, &failure);
-    if (result == 0 && held != NULL) {
-        (void)error_set(&failure, held->type <= NETWORK_OP_ENSURE_BRIDGE ? ERR_BRIDGE_SETUP_FAILED : ERR_FIREWALL_SETUP_FAILED,
-                        "%s; the repair waits, as somebody undoes it", held->found);
-        (void)queue_add_after(worker->queue, "network", wait_ms);
+    int result = observe_and_apply(&work, &hold, &failure);
+    if (result == 0 && hold.first != NULL) {
+        bool of_bridge = hold.first->type == NETWORK_OP_RESTORE_ALIAS || hold.first->type == NETWORK_OP_ENSURE_BRIDGE;
+        (void)error_set(&failure, of_bridge ? ERR_BRIDGE_SETUP_FAILED : ERR_FIREWALL_SETUP_FAILED,
+                        "%s; the repair waits, as somebody undoes it%s", hold.first->found,
+                        hold.cut_off ? ", and the guests are cut off meanwhile" : "");
+        (void)queue_add_after(worker->queue, "network", hold.wait_ms);
     }
-    bool ready = result == 0 && held == NULL;
+    bool ready = result == 0 && hold.first == NULL;
     atomic_store(&worker->network_state, ready ? NETWORK_READY : NETWORK_FAILED);
     remember(&work, ready);
     if (publish(&work, ready ? NULL : &failure, err) != 0) {

@@ -12,6 +12,7 @@
 struct network_memory {
     bool set_up_before; /* everything was as wanted once, with the settings of `generation` */
     int64_t generation;
+    bool cut_off; /* the bridge was taken down, since the firewall stands open and its repair waits */
     int bridge_index;
     char uplink[INTERFACE_NAME_MAX];
     uint64_t closed_digest; /* of the networks that guests don't reach */

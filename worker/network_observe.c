@@ -199,6 +199,7 @@ int network_observe(struct network_work *work, struct error *err)
     }
     /* What differs because the settings were changed is no repair. */
     work->observed.set_up_before = work->memory.set_up_before && work->memory.generation == work->settings.generation;
+    work->observed.cut_off = work->memory.cut_off;
     memcpy(work->observed.last_uplink, work->memory.uplink, sizeof work->observed.last_uplink);
     /* Links before the rows of their VMs: a row is there before its TAP. */
     if (link_list(&work->links, &work->link_count, err) != 0 || observe_bridge(work, err) != 0 ||

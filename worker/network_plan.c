@@ -48,16 +48,20 @@ static void add(struct network_plan *plan, enum network_op_type type, bool repai
     va_end(ap);
 }
 
-static void plan_bridge(const struct network_observed *seen, struct network_plan *plan)
+static void plan_taps(const struct network_observed *seen, struct network_plan *plan)
 {
     if (seen->orphan_taps[0] != '\0') {
         add(plan, NETWORK_OP_REMOVE_TAPS, seen->set_up_before, "%s", seen->orphan_taps);
     }
+}
+
+static void plan_bridge(const struct network_observed *seen, struct network_plan *plan)
+{
     if (seen->bridge_alias_changed) {
         add(plan, NETWORK_OP_RESTORE_ALIAS, seen->set_up_before, "the bridge: %.200s", seen->bridge_found);
     }
     if (seen->bridge_found[0] != '\0') {
-        add(plan, NETWORK_OP_ENSURE_BRIDGE, seen->set_up_before, "the bridge: %.200s", seen->bridge_found);
+        add(plan, NETWORK_OP_ENSURE_BRIDGE, seen->set_up_before && !seen->cut_off, "the bridge: %.200s", seen->bridge_found);
     }
 }
 
@@ -114,11 +118,21 @@ static void plan_forwarding(const struct network_observed *seen, struct network_
     }
 }
 
-/* The firewall stands before anything can be forwarded, and an element leaves after its TAP. */
+/*
+ * The firewall stands before anything can be forwarded, and an element leaves after its TAP. The bridge comes first,
+ * since a foreign one of that name is none of our firewall's business; but one that was taken down because the
+ * firewall stood open gets up behind it.
+ */
 void network_plan_make(const struct network_observed *observed, struct network_plan *ret)
 {
     memset(ret, 0, sizeof *ret);
-    plan_bridge(observed, ret);
-    plan_firewall(observed, ret);
+    plan_taps(observed, ret);
+    if (observed->cut_off) {
+        plan_firewall(observed, ret);
+        plan_bridge(observed, ret);
+    } else {
+        plan_bridge(observed, ret);
+        plan_firewall(observed, ret);
+    }
     plan_forwarding(observed, ret);
 }

@@ -27,6 +27,7 @@ enum { NETWORK_FOUND_MAX = 256 };
 /* What the host shows. Texts say in words what is not as wanted; "" when all is well. */
 struct network_observed {
     bool set_up_before; /* everything was as wanted once since the start: what is not so now was broken by somebody */
+    bool cut_off; /* the bridge was taken down while the firewall stood open: it gets up behind the firewall's repair */
     bool bridge_present;
     bool bridge_alias_changed; /* but it is ours: it is the same link as before */
     char bridge_found[NETWORK_FOUND_MAX];

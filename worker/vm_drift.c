@@ -31,6 +31,20 @@ static void set_contested(struct vm_work *work, bool contested)
     }
 }
 
+/* Until it is repaired, nothing passes a TAP that may let through too much. */
+static void take_down(struct vm_work *work, const struct vm_op *op)
+{
+    const char *tap = work->row.interfaces[op->index].tap;
+    struct error err;
+    bool changed = false;
+    if (link_take_down(tap, work->worker->mark, &changed, &err) != 0) {
+        log_event(LOG_WARN, "network.cut_off_failed", "vm", work->row.id, "message", err.message, NULL);
+    } else if (changed) {
+        network_tell(work->worker, "network.cut_off", work->row.id, "cut_off", work->observed.tap_found[op->index],
+                     "the TAP is taken down until it is repaired");
+    }
+}
+
 void vm_drift_hold(struct vm_work *work)
 {
     struct vm_plan *plan = &work->plan;
@@ -41,6 +55,7 @@ void vm_drift_hold(struct vm_work *work)
     for (size_t i = 0; i < plan->count; i++) {
         if (plan->ops[i].type == VM_OP_REPAIR_TAP && wait_ms > 0) {
             look_again_at(plan, work->wanted.now_ms + wait_ms);
+            take_down(work, &plan->ops[i]);
         } else {
             plan->ops[kept++] = plan->ops[i];
         }

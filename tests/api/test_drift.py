@@ -281,18 +281,22 @@ class ContestedTest(DriftWords, OwnDaemonCase):
             repairs = [e for e in self.repairs_since(after) if e["data"]["data"]["operation"] == operation]
             contested = self.repairs_since(after, "network.contested")
             network = self.c.json("/network")
+            links = self.daemon.netns.links()
+            self.assertTrue(self.repairs_since(after, "network.cut_off"))
         print(f"drift contested {operation}: {len(repairs)} repairs and {100 * used:.1f} % of a processor in {self.SECONDS} s")
         self.assertLessEqual(len(repairs), self.REPAIRS_MAX)
         self.assertGreaterEqual(len(repairs), 10)
         self.assertEqual(1, len(contested), contested)
         self.assertEqual(operation, held[0]["operation"])
         self.assertLess(used, 0.35)
-        return network
+        return network, links
 
     @limit(90)
     def test_a_table_that_somebody_deletes(self):
         self.create()
-        network = self.contest(f"nft delete table inet {self.daemon.mark}", "apply_firewall")
+        network, links = self.contest(f"nft delete table inet {self.daemon.mark}", "apply_firewall")
+        self.assertFalse(links[self.daemon.bridge]["up"], "while the firewall is open, guests are cut off")
+        self.assertIn("cut off", network["conditions"][0]["message"])
         conditions = {c["type"]: c for c in network["conditions"]}
         self.assertEqual(("false", "true"), (conditions["ready"]["status"], conditions["contested"]["status"]))
         self.assertIn("undoes", conditions["contested"]["message"])
@@ -301,6 +305,7 @@ class ContestedTest(DriftWords, OwnDaemonCase):
         self.assertEqual(("done", [], "apply_firewall"),
                          (repair["state"], repair["remaining"], repair["repaired"][0]["operation"]))
         self.await_no_drift(2)
+        self.assertTrue(all(link["up"] for link in self.daemon.netns.links().values()))
         eventually(lambda: [c["type"] for c in self.c.json("/network")["conditions"]] == ["ready"], "the condition", 5)
         self.create()
 
@@ -308,10 +313,13 @@ class ContestedTest(DriftWords, OwnDaemonCase):
     def test_a_flag_that_somebody_clears(self):
         vm = self.create()
         tap = vm["network_interfaces"][0]["tap"]
-        self.contest(f"ip link set {tap} type bridge_slave isolated off", "repair_tap")
+        bystander = self.create()["network_interfaces"][0]["tap"]
+        _, links = self.contest(f"ip link set {tap} type bridge_slave isolated off", "repair_tap")
+        self.assertEqual((False, True), (links[tap]["up"], links[bystander]["up"]))
         repair = self.ok(self.c.post("/drift/repair", wait=15), 201)
         self.assertEqual(("done", []), (repair["state"], repair["remaining"]))
         self.await_no_drift(2)
+        self.assertTrue(all(link["up"] for link in self.daemon.netns.links().values()))
         eventually(lambda: self.condition(self.vm(vm["id"]), "network")["status"] == "true", "the condition", 5)
 
     @limit(90)

@@ -270,6 +270,24 @@ START_TEST(several_damages_are_all_told)
 }
 END_TEST
 
+START_TEST(only_links_of_ours_are_taken_down)
+{
+    bool changed = false;
+    (void)make_bridge();
+    make_tap("tap0");
+    netns_run("ip tuntap add foreign0 mode tap");
+    netns_run("ip link set foreign0 up");
+    MUST(link_take_down("tap0", "mark", &changed, &err));
+    ck_assert(changed && !get("tap0").up);
+    MUST(link_take_down("tap0", "mark", &changed, &err));
+    ck_assert(!changed);
+    MUST(link_take_down("foreign0", "mark", &changed, &err));
+    ck_assert(!changed && get("foreign0").up);
+    MUST(link_take_down("nothing0", "mark", &changed, &err));
+    ck_assert(!changed);
+}
+END_TEST
+
 /* A link is known again by its index when its alias was changed; another one of that name is foreign. */
 START_TEST(an_alias_is_given_back)
 {
@@ -778,6 +796,7 @@ static TCase *tap_tests(void)
     tcase_add_test(tests, tap_is_made_once);
     tcase_add_loop_test(tests, tap_is_repaired, 0, (int)ARRAY_LEN(tap_damages));
     tcase_add_test(tests, several_damages_are_all_told);
+    tcase_add_test(tests, only_links_of_ours_are_taken_down);
     tcase_add_test(tests, an_alias_is_given_back);
     tcase_add_loop_test(tests, foreign_tap_is_left_alone, 0, (int)ARRAY_LEN(foreign_taps));
     tcase_add_test(tests, tap_without_its_bridge);

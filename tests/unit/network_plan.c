@@ -231,6 +231,18 @@ START_TEST(elements_come_with_the_tables)
 }
 END_TEST
 
+/* A bridge that was taken down because the firewall stood open gets up behind the firewall, and that is no repair. */
+START_TEST(the_firewall_first_when_guests_are_cut_off)
+{
+    strcpy(seen.bridge_found, "it is down");
+    strcpy(seen.firewall_found, "x");
+    ck_assert_int_lt(position(NETWORK_OP_ENSURE_BRIDGE), position(NETWORK_OP_APPLY_FIREWALL));
+    seen.cut_off = true;
+    ck_assert_int_lt(position(NETWORK_OP_APPLY_FIREWALL), position(NETWORK_OP_ENSURE_BRIDGE));
+    ck_assert(plan.ops[0].repair && !plan.ops[1].repair);
+}
+END_TEST
+
 START_TEST(every_operation_has_words)
 {
     for (int i = 0; i < NETWORK_OP_COUNT_; i++) {
@@ -261,6 +273,7 @@ int main(void)
     tcase_add_test(tcase, a_changed_alias_is_given_back_first);
     tcase_add_test(tcase, forwarding_of_a_new_bridge_is_no_repair_of_its_own);
     tcase_add_test(tcase, elements_come_with_the_tables);
+    tcase_add_test(tcase, the_firewall_first_when_guests_are_cut_off);
     tcase_add_test(tcase, every_operation_has_words);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
