@@ -90,6 +90,24 @@ static const char *const migrations[] = {
     "  outcome TEXT NOT NULL DEFAULT '{}'"
     ") STRICT;"
     "CREATE INDEX repairs_pending ON repairs (id) WHERE done_ms = 0;",
+    /* Firewall policies (id 0: host-wide, else the VM's uid) and address sets; `previous` is what an unconfirmed change goes back to. */
+    "CREATE TABLE firewall_state ("
+    "  id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),"
+    "  generation INTEGER NOT NULL, observed_generation INTEGER NOT NULL, error TEXT NOT NULL, since_ms INTEGER NOT NULL"
+    ") STRICT;"
+    "INSERT INTO firewall_state VALUES (1, 0, 0, '', 0);"
+    "CREATE TABLE firewall_policies ("
+    "  id INTEGER PRIMARY KEY NOT NULL,"
+    "  vm_uid INTEGER REFERENCES vms (uid) ON DELETE CASCADE CHECK (ifnull(vm_uid, 0) = id),"
+    "  policy TEXT, previous TEXT,"
+    "  generation INTEGER NOT NULL, confirm_until_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX firewall_policies_vm ON firewall_policies (vm_uid);"
+    "CREATE TABLE firewall_sets ("
+    "  name TEXT PRIMARY KEY NOT NULL,"
+    "  addresses TEXT, previous TEXT,"
+    "  generation INTEGER NOT NULL, confirm_until_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 int db_schema_version(void)

@@ -1,0 +1,73 @@
+/*
+ * Wanted firewall policies and address sets, as JSON text (core/policy.h reads it): written by the API process, read by both.
+ *
+ * Every change takes the next generation, of one sequence for all of them. The worker applies everything up to a generation and notes it, so
+ * a row is in force when its generation is not newer than the observed one.
+ *
+ * Commit-confirm: a change with a deadline keeps what was before; firewall_confirm() forgets that, any later change without a deadline too, and
+ * firewall_roll_back() puts it back when the deadline (wall clock) has passed. Several unconfirmed changes of one row go back to what was
+ * before the first.
+ */
+#ifndef SMARTVM_DB_FIREWALL_H
+#define SMARTVM_DB_FIREWALL_H
+
+#include "db/db.h"
+
+enum { FIREWALL_HOST = 0 }; /* instead of a VM's uid: the host-wide policy */
+
+struct firewall_row {
+    int64_t vm_uid;           /* of a policy */
+    char *name;               /* of a set, else NULL */
+    char *text;               /* the policy, or the set's list of networks; NULL: none any more, but its removal waits for confirmation */
+    int64_t generation;
+    int64_t confirm_until_ms; /* 0: nothing waits for a confirmation */
+    int64_t updated_ms;
+};
+void firewall_row_free(struct firewall_row *row); /* harmless on zeroes */
+#define AUTO_FIREWALL_ROW __attribute__((cleanup(firewall_row_free))) struct firewall_row
+
+/* *ret must be zeroed. *ret_found false when there is none. */
+int firewall_policy_get(struct db *db, int64_t vm_uid, struct firewall_row *ret, bool *ret_found, struct error *err);
+int firewall_set_get(struct db *db, const char *name, struct firewall_row *ret, bool *ret_found, struct error *err);
+
+/* Store, in the caller's transaction. confirm_until_ms 0: for good. *ret_generation is the change's. */
+int firewall_policy_put(struct db *db, int64_t vm_uid, const char *text, int64_t confirm_until_ms, int64_t *ret_generation,
+                        struct error *err);
+int firewall_set_put(struct db *db, const char *name, const char *text, int64_t confirm_until_ms, int64_t *ret_generation,
+                     struct error *err);
+int firewall_policy_remove(struct db *db, int64_t vm_uid, int64_t *ret_generation, struct error *err);
+int firewall_set_remove(struct db *db, const char *name, int64_t *ret_generation, struct error *err);
+
+/* All of them in one read, and the newest generation that they hold. */
+struct firewall_rows {
+    struct firewall_row *policies; /* by uid: the host-wide one first */
+    size_t policy_count;
+    struct firewall_row *sets; /* by name */
+    size_t set_count;
+    int64_t generation;
+};
+int firewall_load(struct db *db, struct firewall_rows *ret, struct error *err);
+void firewall_rows_free(struct firewall_rows *rows); /* harmless on zeroes */
+#define AUTO_FIREWALL_ROWS __attribute__((cleanup(firewall_rows_free))) struct firewall_rows
+
+/* Is the set named by a policy, or by one that may come back? Compares "@name" as a JSON string in the text. */
+int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct error *err);
+
+/* Everything that waits is for good. In the caller's transaction. */
+int firewall_confirm(struct db *db, size_t *ret_count, struct error *err);
+/* Puts back what was not confirmed by now_ms, each with a generation of its own and an event. Its own transaction. */
+int firewall_roll_back(struct db *db, int64_t now_ms, size_t *ret_count, struct error *err);
+/* The earliest deadline; 0: nothing waits. */
+int firewall_next_deadline(struct db *db, int64_t *ret_ms, struct error *err);
+
+/* What the worker has applied last: everything up to `generation`. error: why what is newer could not be, "" for nothing. */
+struct firewall_observed {
+    int64_t wanted;     /* the newest generation that is stored */
+    int64_t generation; /* that is in force */
+    char error[400];
+    int64_t since_ms; /* of this outcome */
+};
+int firewall_observed_get(struct db *db, struct firewall_observed *ret, struct error *err);
+int firewall_observed_set(struct db *db, int64_t generation, const char *error, bool *ret_changed, struct error *err);
+
+#endif

@@ -1,0 +1,198 @@
+/* Firewall policies and address sets in the database: generations, confirmation, roll-back. */
+#include "core/cleanup.h"
+#include "db/firewall.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char dir[64];
+static struct db *db;
+static struct error err;
+static int64_t generation;
+
+#define must(result) ck_assert_msg((result) == 0, "%s: %s", #result, err.message)
+
+static void setup(void)
+{
+    char path[80];
+    (void)snprintf(dir, sizeof dir, "/tmp/db-firewall-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/db", dir);
+    must(db_open(path, DB_WORKER, &db, &err));
+}
+
+static void teardown(void)
+{
+    static const char *const files[] = {"db", "db-wal", "db-shm"};
+    db_close(db);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        char path[80];
+        (void)snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(dir);
+}
+
+static void put_host(const char *text, int64_t confirm_until_ms)
+{
+    must(db_begin(db, &err));
+    must(firewall_policy_put(db, FIREWALL_HOST, text, confirm_until_ms, &generation, &err));
+    must(db_commit(db, &err));
+}
+
+static void put_set(const char *name, const char *text, int64_t confirm_until_ms)
+{
+    must(db_begin(db, &err));
+    must(firewall_set_put(db, name, text, confirm_until_ms, &generation, &err));
+    must(db_commit(db, &err));
+}
+
+/* The host-wide policy's text, "" for none. */
+static const char *host_text(void)
+{
+    static char text[100];
+    AUTO_FIREWALL_ROW row = {.text = NULL};
+    bool found = false;
+    must(firewall_policy_get(db, FIREWALL_HOST, &row, &found, &err));
+    (void)snprintf(text, sizeof text, "%s", found ? row.text : "");
+    return text;
+}
+
+static size_t roll_back(int64_t now_ms)
+{
+    size_t count = 0;
+    must(firewall_roll_back(db, now_ms, &count, &err));
+    return count;
+}
+
+START_TEST(each_change_has_the_next_generation)
+{
+    put_host("{\"a\":1}", 0);
+    int64_t first = generation;
+    put_set("a", "[]", 0);
+    ck_assert_int_eq(generation, first + 1);
+    AUTO_FIREWALL_ROWS rows = {.generation = 0};
+    must(firewall_load(db, &rows, &err));
+    ck_assert_int_eq(rows.generation, first + 1);
+    ck_assert_uint_eq(rows.policy_count, 1);
+    ck_assert_uint_eq(rows.set_count, 1);
+    ck_assert_int_eq(rows.policies[0].vm_uid, FIREWALL_HOST);
+    ck_assert_int_eq(rows.policies[0].generation, first);
+    ck_assert_str_eq(rows.sets[0].name, "a");
+}
+END_TEST
+
+START_TEST(an_unconfirmed_change_goes_back_to_what_was_before_the_first)
+{
+    put_host("{\"old\":1}", 0);
+    put_host("{\"new\":1}", 5000);
+    put_host("{\"newer\":1}", 6000);
+    ck_assert_uint_eq(roll_back(5999), 0);
+    ck_assert_str_eq(host_text(), "{\"newer\":1}");
+    int64_t before = generation;
+    ck_assert_uint_eq(roll_back(6000), 1);
+    ck_assert_str_eq(host_text(), "{\"old\":1}");
+    AUTO_FIREWALL_ROWS rows = {.generation = 0};
+    must(firewall_load(db, &rows, &err));
+    ck_assert_int_gt(rows.generation, before);
+    ck_assert_uint_eq(roll_back(INT64_MAX), 0);
+}
+END_TEST
+
+START_TEST(what_was_not_there_before_goes_away)
+{
+    put_host("{}", 10);
+    put_set("a", "[]", 20);
+    int64_t deadline_ms = 0;
+    must(firewall_next_deadline(db, &deadline_ms, &err));
+    ck_assert_int_eq(deadline_ms, 10);
+    ck_assert_uint_eq(roll_back(10), 1);
+    ck_assert_str_eq(host_text(), "");
+    must(firewall_next_deadline(db, &deadline_ms, &err));
+    ck_assert_int_eq(deadline_ms, 20);
+    ck_assert_uint_eq(roll_back(20), 1);
+    AUTO_FIREWALL_ROWS rows = {.generation = 0};
+    must(firewall_load(db, &rows, &err));
+    ck_assert_uint_eq(rows.set_count + rows.policy_count, 0);
+}
+END_TEST
+
+START_TEST(confirmed_is_for_good)
+{
+    size_t count = 0;
+    put_host("{\"new\":1}", 10);
+    put_set("a", "[]", 10);
+    must(db_begin(db, &err));
+    must(firewall_confirm(db, &count, &err));
+    must(db_commit(db, &err));
+    ck_assert_uint_eq(count, 2);
+    ck_assert_uint_eq(roll_back(INT64_MAX), 0);
+    ck_assert_str_eq(host_text(), "{\"new\":1}");
+    put_host("{\"unconfirmed\":1}", 10);
+    put_host("{\"for good\":1}", 0);
+    ck_assert_uint_eq(roll_back(INT64_MAX), 0);
+    ck_assert_str_eq(host_text(), "{\"for good\":1}");
+}
+END_TEST
+
+START_TEST(a_set_is_used_by_what_may_come_back_too)
+{
+    bool used = true;
+    put_set("a", "[]", 0);
+    put_host("{\"to\":\"@ab\"}", 0);
+    must(firewall_set_is_used(db, "a", &used, &err));
+    ck_assert(!used);
+    put_host("{\"to\":\"@a\"}", 0);
+    put_host("{}", 1000);
+    must(firewall_set_is_used(db, "a", &used, &err));
+    ck_assert(used);
+}
+END_TEST
+
+START_TEST(a_policy_of_no_vm_is_refused)
+{
+    must(db_begin(db, &err));
+    ck_assert_int_eq(firewall_policy_put(db, 4711, "{}", 0, &generation, &err), -1);
+    db_rollback(db);
+}
+END_TEST
+
+START_TEST(what_is_in_force)
+{
+    struct firewall_observed observed;
+    bool changed = false;
+    put_host("{}", 0);
+    must(firewall_observed_set(db, generation, "", &changed, &err));
+    ck_assert(changed);
+    must(firewall_observed_set(db, generation, "", &changed, &err));
+    ck_assert(!changed);
+    must(firewall_observed_set(db, generation, "no", &changed, &err));
+    must(firewall_observed_get(db, &observed, &err));
+    ck_assert_int_eq(observed.generation, observed.wanted);
+    ck_assert_str_eq(observed.error, "no");
+    ck_assert_int_gt(observed.since_ms, 0);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("db_firewall");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, each_change_has_the_next_generation);
+    tcase_add_test(tc, an_unconfirmed_change_goes_back_to_what_was_before_the_first);
+    tcase_add_test(tc, what_was_not_there_before_goes_away);
+    tcase_add_test(tc, confirmed_is_for_good);
+    tcase_add_test(tc, a_set_is_used_by_what_may_come_back_too);
+    tcase_add_test(tc, a_policy_of_no_vm_is_refused);
+    tcase_add_test(tc, what_is_in_force);
+    Suite *suite = suite_create("db_firewall");
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
