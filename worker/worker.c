@@ -283,6 +283,8 @@ static void on_api_process(struct main_loop *loop)
     (void)close(loop->api_process);
     loop->api_process = -1;
     loop->api_restart_ms = clock_monotonic_ms() + API_RESTART_MS;
+    /* It may have died between a commit and its wake-up. */
+    worker_look_at_everything(loop->worker);
 }
 
 static void on_vmm(struct worker *worker, int64_t uid)

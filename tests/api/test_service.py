@@ -60,7 +60,7 @@ class ServiceTest(ThemeCase):
             ("GET", "/vms/a/start", {"POST"}),
             ("POST", "/healthz", {"GET"}),
             ("PATCH", "/images/a", {"GET", "DELETE"}),
-            ("POST", "/network", {"GET"}),
+            ("POST", "/network", {"GET", "PATCH"}),
         ):
             with self.subTest(method + path):
                 reply = self.c.request(method, path)

@@ -165,8 +165,15 @@ class World:
             }
             return {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}
 
+        def look():
+            try:
+                return differences()
+            except OSError:
+                self.settle()  # a fault that struck only now
+                return {"the daemon": "died"}
+
         end = time.monotonic() + 10
-        while found := differences():
+        while found := look():
             if time.monotonic() > end:
                 raise AssertionError(f"the host is not as the API says (found, expected): {found}\n{self.daemon.log_tail()}")
             time.sleep(0.05)
