@@ -133,8 +133,8 @@ int nft_guests_change_with(const char *mark, const struct nft_guest *add, size_t
 
 /* A socket that gets readable when nftables changes (NFNLGRP_NFTABLES); drain tells whether one of our tables
  * (by mark) was concerned by somebody else's change (port id other than those of this process's own batches,
- * as well as possible). */
+ * as well as possible), and whether chains, rules or tables of others have changed. */
 int nft_monitor_open(int *ret_fd, struct error *err);
-int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, struct error *err);
+int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, bool *ret_foreign, struct error *err);
 
 #endif

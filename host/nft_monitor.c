@@ -31,16 +31,23 @@ int nft_monitor_open(int *ret_fd, struct error *err)
 struct news {
     const char *mark;
     bool concerned;
+    bool foreign; /* chains, rules or tables of others */
 };
 
 static int look_for_table(const struct nlattr *attr, void *ctx)
 {
-    struct news *news = ctx;
-    if (mnl_attr_get_type(attr) == TABLE_ATTRIBUTE && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0 &&
-        strcmp(mnl_attr_get_str(attr), news->mark) == 0) {
-        news->concerned = true;
+    const char **table = ctx;
+    if (mnl_attr_get_type(attr) == TABLE_ATTRIBUTE && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0) {
+        *table = mnl_attr_get_str(attr);
     }
     return MNL_CB_OK;
+}
+
+/* What decides about packets; elements of sets come and go on many hosts all the time, and do not concern us. */
+static bool is_about_rules(uint16_t type)
+{
+    return type == NFT_MSG_NEWTABLE || type == NFT_MSG_DELTABLE || type == NFT_MSG_NEWCHAIN || type == NFT_MSG_DELCHAIN ||
+           type == NFT_MSG_NEWRULE || type == NFT_MSG_DELRULE;
 }
 
 static void read_news(const struct nlmsghdr *h, struct news *news)
@@ -51,14 +58,17 @@ static void read_news(const struct nlmsghdr *h, struct news *news)
         nft_is_own_port(h->nlmsg_pid)) {
         return;
     }
-    if (head->nfgen_family == NFPROTO_INET || head->nfgen_family == NFPROTO_BRIDGE) {
-        (void)mnl_attr_parse(h, sizeof *head, look_for_table, news);
-    }
+    const char *table = NULL;
+    (void)mnl_attr_parse(h, sizeof *head, look_for_table, &table);
+    bool ours = table != NULL && strcmp(table, news->mark) == 0 &&
+                (head->nfgen_family == NFPROTO_INET || head->nfgen_family == NFPROTO_BRIDGE);
+    news->concerned = news->concerned || ours;
+    news->foreign = news->foreign || (!ours && is_about_rules(NFNL_MSG_TYPE(h->nlmsg_type)));
 }
 
-int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, struct error *err)
+int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, bool *ret_foreign, struct error *err)
 {
-    struct news news = {.mark = mark, .concerned = false};
+    struct news news = {.mark = mark};
     AUTO_FREE char *buf = malloc(MONITOR_BUFFER_BYTES);
     if (buf == NULL) {
         return error_oom(err);
@@ -86,5 +96,6 @@ int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, struct erro
         }
     }
     *ret_concerned = news.concerned;
+    *ret_foreign = news.foreign;
     return 0;
 }

@@ -149,6 +149,35 @@ static void add_contested(struct network_work *work, json_t *list, const json_t 
     }
 }
 
+static void tell_obstacle(const struct network_work *work, enum network_obstacle obstacle, bool there, const char *text)
+{
+    const char *type = there ? "network.obstacle" : "network.obstacle_gone";
+    AUTO_JSON *data = json_pack("{s:s, s:s}", "reason", network_obstacle_reason(obstacle), "message", text);
+    AUTO_FREE char *data_text = json_text(data);
+    log_event(there ? LOG_WARN : LOG_INFO, type, "reason", network_obstacle_reason(obstacle), "message", text, NULL);
+    if (data_text != NULL) {
+        (void)events_add(work->worker->db, type, "network", "", data_text, NULL);
+    }
+}
+
+/* Only those that are there are conditions; coming and going are events. */
+static void add_obstacles(struct network_work *work, json_t *list, const json_t *old)
+{
+    for (int i = 0; i < OBSTACLE_COUNT_; i++) {
+        enum network_obstacle obstacle = (enum network_obstacle)i;
+        char text[OBSTACLE_TEXT_MAX];
+        const char *type = network_obstacle_type(obstacle);
+        bool there = network_obstacle_text(obstacle, &work->obstacles, &work->settings, text);
+        bool before = old_condition(old, type) != NULL;
+        if (there) {
+            add_condition(list, old, type, true, network_obstacle_reason(obstacle), text);
+        }
+        if (there != before) {
+            tell_obstacle(work, obstacle, there, there ? text : "it is not there any more");
+        }
+    }
+}
+
 static json_t *fact_json(struct network_work *work, const json_t *old, const struct error *failure)
 {
     const char *uplink = work->observed.uplink;
@@ -156,6 +185,7 @@ static json_t *fact_json(struct network_work *work, const json_t *old, const str
     add_condition(conditions, old, "ready", failure == NULL, failure == NULL ? "set_up" : error_code_name(failure->code),
                   failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message);
     add_contested(work, conditions, old);
+    add_obstacles(work, conditions, old);
     return json_pack("{s:o, s:I, s:o}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(),
                      "observed_generation", (json_int_t)work->settings.generation, "conditions", conditions);
 }
@@ -246,6 +276,7 @@ int network_reconcile(struct worker *worker, struct error *err)
     bool ready = result == 0 && hold.first == NULL;
     atomic_store(&worker->network_state, ready ? NETWORK_READY : NETWORK_FAILED);
     remember(&work, ready);
+    network_observe_obstacles(&work);
     if (publish(&work, ready ? NULL : &failure, err) != 0) {
         result = -1;
     } else if (result != 0) {

@@ -6,6 +6,7 @@
 #include "host/link.h"
 #include "host/nft.h"
 #include "worker/context.h"
+#include "worker/network_obstacles.h"
 #include "worker/network_plan.h"
 
 /* What is owned is freed by network_work_free(). */
@@ -16,6 +17,7 @@ struct network_work {
     struct network_memory memory;     /* a copy */
     struct network_observed observed;
     struct network_plan plan;
+    struct network_seen obstacles;
     int bridge_index; /* as it was seen now; 0: not there */
     struct link_info *links;
     size_t link_count;
@@ -32,6 +34,9 @@ void network_work_free(struct network_work *work);
 
 /* Fills work->observed, and the lists that it was told from. Reads only. */
 int network_observe(struct network_work *work, struct error *err);
+
+/* Fills work->obstacles, after network_observe(). What can't be looked at counts as not there. */
+void network_observe_obstacles(struct network_work *work);
 
 /* Runs one operation of a plan. */
 int network_apply(struct network_work *work, enum network_op_type op, struct error *err);

@@ -14,6 +14,7 @@
 
 enum {
     NETWORK_FOLD_MS = 20,
+    OTHERS_FOLD_MS = 500, /* rules of others decide about a message only, and some hosts change theirs all the time */
     NFT_FOLD_MS = 1, /* one transaction is told in one go, and until the repair nothing holds the guests back */
     TAP_FOLD_MS = 50,
     CONTESTED_FOLD_MS = 250,
@@ -62,8 +63,11 @@ void news_on_links(struct worker *worker, const struct news *news)
 void news_on_nft(struct worker *worker, const struct news *news)
 {
     bool concerned = false;
-    if (nft_monitor_drain(news->nft, worker->mark, &concerned, NULL) != 0 || concerned) {
+    bool others = false;
+    if (nft_monitor_drain(news->nft, worker->mark, &concerned, &others, NULL) != 0 || concerned) {
         (void)queue_add_after(worker->queue, "network", fold_ms(worker, NFT_FOLD_MS));
+    } else if (others) {
+        (void)queue_add_after(worker->queue, "network", OTHERS_FOLD_MS);
     }
 }
 

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (i == 0) {
             (void)link_monitor_drain(fds[1], "svbr0t", changed, &count, &flag, NULL);
         } else {
-            (void)nft_monitor_drain(fds[1], "smartvm", &flag, NULL);
+            (void)nft_monitor_drain(fds[1], "smartvm", &flag, &flag, NULL);
         }
         (void)close(fds[0]);
         (void)close(fds[1]);

@@ -368,10 +368,12 @@ END_TEST
 
 /* ---- news ---- */
 
+static bool others_changed; /* at the last look */
+
 static bool is_concerned(int fd)
 {
     bool concerned = false;
-    MUST(nft_monitor_drain(fd, base.mark, &concerned, &err));
+    MUST(nft_monitor_drain(fd, base.mark, &concerned, &others_changed, &err));
     return concerned;
 }
 
@@ -387,6 +389,11 @@ START_TEST(monitor_tells_of_others)
     netns_run("nft add table inet other");
     netns_run("nft add table ip smartvmtest");
     ck_assert(!is_concerned(fd));
+    ck_assert(others_changed);
+    netns_run("nft add set inet other s { type ipv4_addr ; }");
+    ck_assert(!is_concerned(fd) && !others_changed); /* sets of others decide nothing by themselves */
+    netns_run("nft add chain inet other c");
+    ck_assert(!is_concerned(fd) && others_changed);
     static const char *const changes[] = {
         "nft add element inet smartvmtest uplink { eth7 }",
         "nft delete element bridge smartvmtest guest4 { svt2 . 02:5a:00:00:01:02 . 172.30.0.3 }",
