@@ -1,6 +1,7 @@
 #include "worker/network_ports.h"
 
 #include "core/cleanup.h"
+#include "host/conntrack.h"
 #include "host/sysctl.h"
 #include "worker/network_work.h"
 #include "worker/ports_diff.h"
@@ -19,10 +20,9 @@ static int let_loopback(const char *bridge, bool on, struct error *err)
     return sysctl_number_set("ipv4", "conf", bridge, "route_localnet", on, err);
 }
 
-int network_ports_of_vm(struct worker *worker, const struct vm_row *row, bool present, struct error *err)
+int network_ports_of_vm(struct worker *worker, const struct vm_row *row, bool present, struct ports_diff *ret_diff, struct error *err)
 {
     AUTO_FREE struct nft_port *there = NULL;
-    AUTO_PORTS_DIFF diff = {.add = NULL};
     struct nft_port wanted[LIMIT_PORTS];
     size_t there_count = 0;
     size_t count = present ? row->port_count : 0;
@@ -36,11 +36,49 @@ int network_ports_of_vm(struct worker *worker, const struct vm_row *row, bool pr
     }
     ports_sort(wanted, count);
     if (nft_ports_list(worker->mark, &there, &there_count, err) != 0 ||
-        ports_diff_make(there, there_count, wanted, count, &address, &diff, err) != 0 ||
-        nft_ports_change(worker->mark, diff.add, diff.add_count, diff.remove, diff.remove_count, err) != 0) {
+        ports_diff_make(there, there_count, wanted, count, &address, ret_diff, err) != 0 ||
+        nft_ports_change(worker->mark, ret_diff->add, ret_diff->add_count, ret_diff->remove, ret_diff->remove_count, err) != 0) {
         return -1;
     }
     return count > 0 ? let_loopback(worker->config->network.bridge, true, err) : 0;
+}
+
+struct cut {
+    const struct ports_diff *diff;
+    const struct vm_row *row;
+    size_t port_count; /* of the row, that are there now */
+};
+
+static bool still_leads_there(const struct cut *cut, const struct nft_port *removed)
+{
+    for (size_t i = 0; i < cut->port_count; i++) {
+        const struct vm_port *port = &cut->row->ports[i];
+        if (port->protocol == removed->protocol && port->guest_port == removed->guest_port &&
+            cut->row->interfaces[0].address == removed->address) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_cut(const struct conntrack_flow *flow, void *ctx)
+{
+    const struct cut *cut = ctx;
+    for (size_t i = 0; flow->published && i < cut->diff->remove_count; i++) {
+        const struct nft_port *removed = &cut->diff->remove[i];
+        const struct ip_addr address = ip_addr_from_ipv4(removed->address);
+        if (flow->protocol == removed->protocol && flow->port == removed->guest_port && ip_addr_equal(&flow->destination, &address) &&
+            !still_leads_there(cut, removed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int network_ports_cut(const struct ports_diff *diff, const struct vm_row *row, bool present, struct error *err)
+{
+    struct cut cut = {diff, row, present ? row->port_count : 0};
+    return diff->remove_count > 0 ? conntrack_cut(is_cut, &cut, NULL, err) : 0;
 }
 
 static bool is_present(const struct network_work *work, int64_t vm_uid)

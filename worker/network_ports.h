@@ -7,11 +7,18 @@
 
 #include "db/vms.h"
 #include "worker/context.h"
+#include "worker/ports_diff.h"
 
 /*
  * Makes the ports of one VM as its row wants them, or, when not `present`, removes them. One that still leads to another VM, whose row has it no
- * more, is taken over. Also lets the host reach them at 127.0.0.1.
+ * more, is taken over. Also lets the host reach them at 127.0.0.1. *ret_diff (zeroed before; ports_diff_free()): what was changed.
  */
-int network_ports_of_vm(struct worker *worker, const struct vm_row *row, bool present, struct error *err);
+int network_ports_of_vm(struct worker *worker, const struct vm_row *row, bool present, struct ports_diff *ret_diff, struct error *err);
+
+/*
+ * Cuts the flows that came by ports which lead there no more: a datagram of an old flow would still go to the old VM. Not under the lock, as it looks
+ * at all flows of the host. Where another port leads to the same port of the guest, flows can't be told apart, and stay.
+ */
+int network_ports_cut(const struct ports_diff *diff, const struct vm_row *row, bool present, struct error *err);
 
 #endif

@@ -26,12 +26,12 @@ static size_t guests_of(const struct vm_work *work, struct nft_guest *ret)
     return work->row.interface_count;
 }
 
-/* Under the lock. Most VMs have none, and cost nothing here. */
-static int set_ports(struct vm_work *work, bool present, struct error *err)
+/* Under the lock. Most VMs have none, and cost nothing here. *ret_diff: what was changed. */
+static int set_ports(struct vm_work *work, bool present, struct ports_diff *ret_diff, struct error *err)
 {
     struct runtime *runtime = work->runtime;
     if ((runtime->has_ports || (present && work->row.port_count > 0)) &&
-        network_ports_of_vm(work->worker, &work->row, present, err) != 0) {
+        network_ports_of_vm(work->worker, &work->row, present, ret_diff, err) != 0) {
         return -1;
     }
     runtime->has_ports = present && work->row.port_count > 0;
@@ -39,39 +39,41 @@ static int set_ports(struct vm_work *work, bool present, struct error *err)
     return 0;
 }
 
-static int change_ports(struct vm_work *work, struct error *err)
-{
-    (void)pthread_mutex_lock(&work->worker->guests_lock);
-    int result = set_ports(work, true, err);
-    (void)pthread_mutex_unlock(&work->worker->guests_lock);
-    return result;
-}
-
-static int add_guest(struct vm_work *work, struct error *err)
+static int add_elements(struct vm_work *work, struct ports_diff *ret_diff, struct error *err)
 {
     struct nft_guest guests[LIMIT_INTERFACES];
     size_t count = guests_of(work, guests);
-    (void)pthread_mutex_lock(&work->worker->guests_lock);
     atomic_store(&work->runtime->guests, RUNTIME_GUESTS_PRESENT);
-    int result = nft_guests_change(work->worker->mark, guests, count, NULL, 0, err);
-    result = result == 0 ? set_ports(work, true, err) : result;
-    (void)pthread_mutex_unlock(&work->worker->guests_lock);
-    return result;
+    return nft_guests_change(work->worker->mark, guests, count, NULL, 0, err) == 0 ? set_ports(work, true, ret_diff, err) : -1;
 }
 
-static int remove_guest(struct vm_work *work, struct error *err)
+static int remove_elements(struct vm_work *work, struct ports_diff *ret_diff, struct error *err)
 {
     struct nft_guest guests[LIMIT_INTERFACES];
     size_t count = guests_of(work, guests);
+    if (set_ports(work, false, ret_diff, err) != 0 ||
+        (count > 0 && nft_guests_change(work->worker->mark, NULL, 0, guests, count, err) != 0)) {
+        return -1;
+    }
+    atomic_store(&work->runtime->guests, RUNTIME_GUESTS_ABSENT);
+    return 0;
+}
+
+static int change_ports(struct vm_work *work, struct ports_diff *ret_diff, struct error *err)
+{
+    return set_ports(work, true, ret_diff, err);
+}
+
+/* Changes the firewall under the lock, and then cuts the flows that came by ports which are gone. */
+static int change_firewall(struct vm_work *work, bool present,
+                           int (*change)(struct vm_work *work, struct ports_diff *ret_diff, struct error *err), struct error *err)
+{
+    struct ports_diff diff = {.add = NULL};
     (void)pthread_mutex_lock(&work->worker->guests_lock);
-    int result = set_ports(work, false, err);
-    if (result == 0 && count > 0) {
-        result = nft_guests_change(work->worker->mark, NULL, 0, guests, count, err);
-    }
-    if (result == 0) {
-        atomic_store(&work->runtime->guests, RUNTIME_GUESTS_ABSENT);
-    }
+    int result = change(work, &diff, err);
     (void)pthread_mutex_unlock(&work->worker->guests_lock);
+    result = result == 0 ? network_ports_cut(&diff, &work->row, present, err) : result;
+    ports_diff_free(&diff);
     return result;
 }
 
@@ -216,9 +218,9 @@ static int run(struct vm_work *work, const struct vm_op *op, struct error *err)
     case VM_OP_STAGE_DRIVES:
         return vm_stage_drives(work, err);
     case VM_OP_ADD_GUEST:
-        return add_guest(work, err);
+        return change_firewall(work, true, add_elements, err);
     case VM_OP_SET_PORTS:
-        return change_ports(work, err);
+        return change_firewall(work, true, change_ports, err);
     case VM_OP_CREATE_TAP:
         return create_tap(work, op->index, err);
     case VM_OP_REPAIR_TAP:
@@ -240,7 +242,7 @@ static int run(struct vm_work *work, const struct vm_op *op, struct error *err)
     case VM_OP_REMOVE_TAPS:
         return remove_taps(work, err);
     case VM_OP_REMOVE_GUEST:
-        return remove_guest(work, err);
+        return change_firewall(work, false, remove_elements, err);
     case VM_OP_UNSTAGE_DRIVES:
         return unstage_drives(work, err);
     case VM_OP_REMOVE_CGROUP:

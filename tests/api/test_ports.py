@@ -119,6 +119,37 @@ class ElementsTest(ThemeCase):
         return made[0]
 
 
+class FlowsTest(ThemeCase):
+    """Where the kernel sends datagrams of one and the same socket, by the flows that it tracks."""
+
+    def flow_goal(self, number):
+        """The guest that the flow to this port of the host leads to."""
+        table = self.daemon.netns.run("cat", "/proc/net/nf_conntrack").splitlines()
+        found = [line.split() for line in table if f"dport={number} " in line]
+        return [[word for word in line if word.startswith("src=")][1][4:] for line in found]
+
+    def test_a_flow_ends_with_its_port(self):
+        if "nf_conntrack" not in self.daemon.netns.run("ls", "/proc/net"):
+            self.skipTest("this kernel has no /proc/net/nf_conntrack")
+        first, second = self.create(ports=[port(9053, 53, "udp"), port(9054, 53, "udp"), port(9055, 55, "udp")]), self.create()
+        addresses = [vm["network_interfaces"][0]["ip"] for vm in (first, second)]
+        for number in (9053, 9054, 9055):
+            self.send(number)
+            self.assertEqual([addresses[0]], self.flow_goal(number))
+        self.ok(self.c.patch(f"/vms/{first['id']}", {"ports": [port(9055, 55, "udp")]}, wait=5))
+        self.assertEqual([[], [], [addresses[0]]], [self.flow_goal(n) for n in (9053, 9054, 9055)])
+        self.ok(self.c.patch(f"/vms/{second['id']}", {"ports": [port(9053, 53, "udp")]}, wait=5))
+        self.send(9053)
+        self.assertEqual([addresses[1]], self.flow_goal(9053))
+        self.act(first["id"], "kill")
+        self.assertEqual([], self.flow_goal(9055))
+
+    def send(self, number):
+        """Always from the same port."""
+        script = f"import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 40000)); s.sendto(b'x', ('{HOST}', {number}))"
+        self.daemon.netns.run("/usr/bin/python3", "-c", script)
+
+
 class PacketsTest(OwnDaemonCase):
     """One real guest through the whole story."""
 
