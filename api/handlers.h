@@ -37,6 +37,19 @@
     X(getDrift, drift_handle_get, NULL)                                                                      \
     X(repairDrift, drift_handle_repair, NULL)                                                                \
     X(getRepair, drift_handle_get_repair, NULL)                                                              \
+    X(getFirewall, firewall_handle_get, NULL)                                                                \
+    X(putFirewall, firewall_handle_write, firewall_check_body)                                               \
+    X(patchFirewall, firewall_handle_write, firewall_check_body)                                             \
+    X(getVmFirewall, firewall_handle_get, NULL)                                                              \
+    X(putVmFirewall, firewall_handle_write, firewall_check_body)                                             \
+    X(patchVmFirewall, firewall_handle_write, firewall_check_body)                                           \
+    X(deleteVmFirewall, firewall_handle_delete, NULL)                                                        \
+    X(listAddressSets, firewall_handle_list_sets, NULL)                                                      \
+    X(getAddressSet, firewall_handle_get_set, NULL)                                                          \
+    X(putAddressSet, firewall_handle_put_set, firewall_check_set)                                            \
+    X(deleteAddressSet, firewall_handle_delete_set, NULL)                                                    \
+    X(confirmFirewall, firewall_handle_confirm, NULL)                                                        \
+    X(traceFirewall, firewall_handle_trace, NULL)                                                            \
     X(getNetwork, network_handle_get, NULL)                                                                  \
     X(patchNetwork, network_handle_patch, network_check_patch)                                               \
     X(listLeases, network_handle_leases, network_check_leases)
@@ -48,6 +61,8 @@ API_HANDLERS(X)
 void images_check_create(struct call *call);
 void vm_check_create(struct call *call);
 void vm_check_patch(struct call *call);
+void firewall_check_body(struct call *call);
+void firewall_check_set(struct call *call);
 void network_check_patch(struct call *call);
 void network_check_leases(struct call *call);
 

@@ -1,4 +1,5 @@
 /* POST /vms: one transaction from the checks that need the store to the answer that is stored with them. */
+#include "api/firewall.h"
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/vm_network.h"
@@ -27,6 +28,7 @@ void vm_check_create(struct call *call)
     const json_t *interfaces = json_object_get(call->body, "network_interfaces");
     vm_check_machine_config(call);
     vm_ports_check(call);
+    firewall_check_policy(call, json_object_get(call->body, "firewall"), "/firewall");
     for (size_t i = 0; i < json_array_size(interfaces); i++) {
         const char *id = json_get_string(json_array_get(interfaces, i), "iface_id");
         for (size_t j = 0; j < i && id != NULL; j++) {
@@ -182,7 +184,8 @@ static int insert(struct call *call, struct vm_row *row, struct error *err)
     }
     if (check_image(api, row->image, err) != 0 || vm_check_memory(api, row->mem_size_mib, err) != 0 ||
         check_count(api, err) != 0 || vm_network_allocate(api, row, err) != 0 ||
-        vms_insert(api->db, row, err) != 0 || vm_ports_store(call, row, err) != 0) {
+        vms_insert(api->db, row, err) != 0 || vm_ports_store(call, row, err) != 0 ||
+        firewall_store_new(api, row->uid, json_object_get(call->body, "firewall"), err) != 0) {
         return -1;
     }
     AUTO_STRBUF data = STRBUF_INIT;

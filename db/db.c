@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { STATEMENTS_MAX = 64, BUSY_TIMEOUT_MS = 10000 };
+enum { STATEMENTS_MAX = 128, BUSY_TIMEOUT_MS = 10000 };
 
 struct db {
     sqlite3 *sqlite;

@@ -215,22 +215,21 @@ static int load_sets(struct db *db, struct firewall_rows *ret, struct error *err
     return load(db, stmt, true, &ret->sets, &ret->set_count, err);
 }
 
-/* A transaction, so that sets and policies are of one moment. */
+/* Policies before sets: a set is made before a policy names it, and goes after. */
 int firewall_load(struct db *db, struct firewall_rows *ret, struct error *err)
 {
     struct firewall_observed observed;
     memset(ret, 0, sizeof *ret);
-    if (db_begin(db, err) != 0) {
+    if (firewall_observed_get(db, &observed, err) != 0) {
         return -1;
     }
-    int result = firewall_observed_get(db, &observed, err);
+    DB_LOCKED(db);
     ret->generation = observed.wanted;
-    if (result != 0 || load_policies(db, ret, err) != 0 || load_sets(db, ret, err) != 0) {
-        result = -1;
+    if (load_policies(db, ret, err) != 0 || load_sets(db, ret, err) != 0) {
         firewall_rows_free(ret);
+        return -1;
     }
-    db_rollback(db);
-    return result;
+    return 0;
 }
 
 int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct error *err)

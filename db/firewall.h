@@ -13,7 +13,10 @@
 
 #include "db/db.h"
 
-enum { FIREWALL_HOST = 0 }; /* instead of a VM's uid: the host-wide policy */
+enum {
+    FIREWALL_HOST = 0, /* instead of a VM's uid: the host-wide policy */
+    FIREWALL_CONFIRM_MAX_MS = 3600 * 1000,
+};
 
 struct firewall_row {
     int64_t vm_uid;           /* of a policy */
@@ -38,7 +41,7 @@ int firewall_set_put(struct db *db, const char *name, const char *text, int64_t 
 int firewall_policy_remove(struct db *db, int64_t vm_uid, int64_t *ret_generation, struct error *err);
 int firewall_set_remove(struct db *db, const char *name, int64_t *ret_generation, struct error *err);
 
-/* All of them in one read, and the newest generation that they hold. */
+/* All of them, and a generation up to which they are complete: what is newer may be in it too. A set that a policy names is there. */
 struct firewall_rows {
     struct firewall_row *policies; /* by uid: the host-wide one first */
     size_t policy_count;
@@ -53,7 +56,7 @@ void firewall_rows_free(struct firewall_rows *rows); /* harmless on zeroes */
 /* Is the set named by a policy, or by one that may come back? Compares "@name" as a JSON string in the text. */
 int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct error *err);
 
-/* Everything that waits is for good. In the caller's transaction. */
+/* Everything that still waits (wall clock) is for good. In the caller's transaction. */
 int firewall_confirm(struct db *db, size_t *ret_count, struct error *err);
 /* Puts back what was not confirmed by now_ms, each with a generation of its own and an event. Its own transaction. */
 int firewall_roll_back(struct db *db, int64_t now_ms, size_t *ret_count, struct error *err);

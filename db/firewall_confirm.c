@@ -17,14 +17,20 @@ static int run(struct db *db, sqlite3_stmt *stmt, struct error *err)
 static int confirm_policies(struct db *db, struct error *err)
 {
     AUTO_STATEMENT *stmt = statement_get(
-        db, "UPDATE firewall_policies SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > 0", err);
+        db, "UPDATE firewall_policies SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > ?", err);
+    if (stmt != NULL) {
+        (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
+    }
     return run(db, stmt, err);
 }
 
 static int confirm_sets(struct db *db, struct error *err)
 {
     AUTO_STATEMENT *stmt =
-        statement_get(db, "UPDATE firewall_sets SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > 0", err);
+        statement_get(db, "UPDATE firewall_sets SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > ?", err);
+    if (stmt != NULL) {
+        (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
+    }
     return run(db, stmt, err);
 }
 
@@ -46,7 +52,7 @@ static int roll_back_policies(struct db *db, int64_t now_ms, int64_t generation,
 {
     AUTO_STATEMENT *stmt = statement_get(db,
                                          "UPDATE firewall_policies SET policy = previous, previous = NULL, confirm_until_ms = 0,"
-                                         " generation = ?2, updated_ms = ?3 WHERE confirm_until_ms > 0 AND confirm_until_ms <= ?1",
+                                         " generation = ?2, updated_ms = ?3 WHERE confirm_until_ms > 0 AND (confirm_until_ms <= ?1 OR confirm_until_ms > ?4)",
                                          err);
     if (stmt == NULL) {
         return -1;
@@ -54,16 +60,18 @@ static int roll_back_policies(struct db *db, int64_t now_ms, int64_t generation,
     (void)sqlite3_bind_int64(stmt, 1, now_ms);
     (void)sqlite3_bind_int64(stmt, 2, generation);
     (void)sqlite3_bind_int64(stmt, 3, now_ms);
+    (void)sqlite3_bind_int64(stmt, 4, now_ms + FIREWALL_CONFIRM_MAX_MS);
     int result = statement_run(db, stmt, err);
     *ret_count += (size_t)db_changes(db);
     return result;
 }
 
+/* A set that there was not before stays, empty: a policy may name it by now. */
 static int roll_back_sets(struct db *db, int64_t now_ms, int64_t generation, size_t *ret_count, struct error *err)
 {
     AUTO_STATEMENT *stmt = statement_get(db,
-                                         "UPDATE firewall_sets SET addresses = previous, previous = NULL, confirm_until_ms = 0,"
-                                         " generation = ?2, updated_ms = ?3 WHERE confirm_until_ms > 0 AND confirm_until_ms <= ?1",
+                                         "UPDATE firewall_sets SET addresses = ifnull(previous, '[]'), previous = NULL, confirm_until_ms = 0,"
+                                         " generation = ?2, updated_ms = ?3 WHERE confirm_until_ms > 0 AND (confirm_until_ms <= ?1 OR confirm_until_ms > ?4)",
                                          err);
     if (stmt == NULL) {
         return -1;
@@ -71,20 +79,17 @@ static int roll_back_sets(struct db *db, int64_t now_ms, int64_t generation, siz
     (void)sqlite3_bind_int64(stmt, 1, now_ms);
     (void)sqlite3_bind_int64(stmt, 2, generation);
     (void)sqlite3_bind_int64(stmt, 3, now_ms);
+    (void)sqlite3_bind_int64(stmt, 4, now_ms + FIREWALL_CONFIRM_MAX_MS);
     int result = statement_run(db, stmt, err);
     *ret_count += (size_t)db_changes(db);
     return result;
 }
 
-/* Rows that there were not before the change. */
+/* Policies that there were not before the change. */
 static int drop_empty(struct db *db, struct error *err)
 {
-    AUTO_STATEMENT *policies = statement_get(db, "DELETE FROM firewall_policies WHERE policy IS NULL", err);
-    if (run(db, policies, err) != 0) {
-        return -1;
-    }
-    AUTO_STATEMENT *sets = statement_get(db, "DELETE FROM firewall_sets WHERE addresses IS NULL", err);
-    return run(db, sets, err);
+    AUTO_STATEMENT *policies = statement_get(db, "DELETE FROM firewall_policies WHERE policy IS NULL AND confirm_until_ms = 0", err);
+    return run(db, policies, err);
 }
 
 static int roll_back(struct db *db, int64_t now_ms, size_t *ret_count, struct error *err)
@@ -107,7 +112,8 @@ int firewall_roll_back(struct db *db, int64_t now_ms, size_t *ret_count, struct 
     if (firewall_next_deadline(db, &deadline_ms, err) != 0) {
         return -1;
     }
-    if (deadline_ms == 0 || deadline_ms > now_ms) {
+    /* A deadline that is too far away was set before the clock was put back: how much time is left is not known, so none is. */
+    if (deadline_ms == 0 || (deadline_ms > now_ms && deadline_ms <= now_ms + FIREWALL_CONFIRM_MAX_MS)) {
         return 0;
     }
     if (db_begin(db, err) != 0) {

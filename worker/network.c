@@ -178,6 +178,19 @@ static void add_obstacles(struct network_work *work, json_t *list, const json_t 
     }
 }
 
+/* What guests don't reach, as "first-last", for who explains the firewall. */
+static json_t *closed_json(const struct network_work *work)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < work->closed_count; i++) {
+        char first[IP_TEXT_MAX];
+        char last[IP_TEXT_MAX];
+        (void)json_array_append_new(list, json_sprintf("%s-%s", ip_addr_format(&work->closed[i].first, first),
+                                                       ip_addr_format(&work->closed[i].last, last)));
+    }
+    return list;
+}
+
 static json_t *fact_json(struct network_work *work, const json_t *old, const struct error *failure)
 {
     const char *uplink = work->observed.uplink;
@@ -186,8 +199,9 @@ static json_t *fact_json(struct network_work *work, const json_t *old, const str
                   failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message);
     add_contested(work, conditions, old);
     add_obstacles(work, conditions, old);
-    return json_pack("{s:o, s:I, s:o}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(),
-                     "observed_generation", (json_int_t)work->settings.generation, "conditions", conditions);
+    return json_pack("{s:o, s:I, s:o, s:o}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(),
+                     "observed_generation", (json_int_t)work->settings.generation, "conditions", conditions, "closed",
+                     closed_json(work));
 }
 
 static int publish(struct network_work *work, const struct error *failure, struct error *err)

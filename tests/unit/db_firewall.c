@@ -1,5 +1,6 @@
 /* Firewall policies and address sets in the database: generations, confirmation, roll-back. */
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "db/firewall.h"
 
 #include <check.h>
@@ -105,7 +106,7 @@ END_TEST
 START_TEST(what_was_not_there_before_goes_away)
 {
     put_host("{}", 10);
-    put_set("a", "[]", 20);
+    put_set("a", "[\"10.0.0.0/8\"]", 20);
     int64_t deadline_ms = 0;
     must(firewall_next_deadline(db, &deadline_ms, &err));
     ck_assert_int_eq(deadline_ms, 10);
@@ -116,25 +117,41 @@ START_TEST(what_was_not_there_before_goes_away)
     ck_assert_uint_eq(roll_back(20), 1);
     AUTO_FIREWALL_ROWS rows = {.generation = 0};
     must(firewall_load(db, &rows, &err));
-    ck_assert_uint_eq(rows.set_count + rows.policy_count, 0);
+    ck_assert_uint_eq(rows.policy_count, 0);
+    ck_assert_uint_eq(rows.set_count, 1); /* empty: a policy may name it by now */
+    ck_assert_str_eq(rows.sets[0].text, "[]");
 }
 END_TEST
 
 START_TEST(confirmed_is_for_good)
 {
     size_t count = 0;
-    put_host("{\"new\":1}", 10);
-    put_set("a", "[]", 10);
+    const int64_t soon_ms = clock_wall_ms() + 60000;
+    put_host("{\"new\":1}", soon_ms);
+    put_set("a", "[]", soon_ms);
     must(db_begin(db, &err));
     must(firewall_confirm(db, &count, &err));
     must(db_commit(db, &err));
     ck_assert_uint_eq(count, 2);
     ck_assert_uint_eq(roll_back(INT64_MAX), 0);
     ck_assert_str_eq(host_text(), "{\"new\":1}");
-    put_host("{\"unconfirmed\":1}", 10);
+    put_host("{\"too late\":1}", clock_wall_ms() - 1);
+    must(db_begin(db, &err));
+    must(firewall_confirm(db, &count, &err));
+    must(db_commit(db, &err));
+    ck_assert_uint_eq(count, 0);
     put_host("{\"for good\":1}", 0);
     ck_assert_uint_eq(roll_back(INT64_MAX), 0);
     ck_assert_str_eq(host_text(), "{\"for good\":1}");
+}
+END_TEST
+
+START_TEST(a_clock_that_was_set_back_gives_no_more_time)
+{
+    put_host("{\"old\":1}", 0);
+    put_host("{\"new\":1}", 1000 + 2 * (int64_t)FIREWALL_CONFIRM_MAX_MS);
+    ck_assert_uint_eq(roll_back(1000), 1);
+    ck_assert_str_eq(host_text(), "{\"old\":1}");
 }
 END_TEST
 
@@ -185,6 +202,7 @@ int main(void)
     tcase_add_test(tc, an_unconfirmed_change_goes_back_to_what_was_before_the_first);
     tcase_add_test(tc, what_was_not_there_before_goes_away);
     tcase_add_test(tc, confirmed_is_for_good);
+    tcase_add_test(tc, a_clock_that_was_set_back_gives_no_more_time);
     tcase_add_test(tc, a_set_is_used_by_what_may_come_back_too);
     tcase_add_test(tc, a_policy_of_no_vm_is_refused);
     tcase_add_test(tc, what_is_in_force);

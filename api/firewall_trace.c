@@ -1,0 +1,280 @@
+/*
+ * What would become of the first packet of a flow, and why: the same decisions in the same order as those of the tables (host/nft.h), from what is
+ * stored. It says nothing of what stands outside of them: routes, other firewalls, whether the other end is there.
+ */
+#include "api/firewall.h"
+
+#include "api/handlers.h"
+#include "api/json_out.h"
+#include "api/reply.h"
+#include "core/cleanup.h"
+#include "core/json.h"
+#include "db/facts.h"
+#include "db/interfaces.h"
+#include "db/vms.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+struct trace {
+    struct api *api;
+    struct address_sets sets;
+    struct interface_row *interfaces;
+    size_t interface_count;
+    const struct interface_row *peer;    /* the other end, when it is a guest too */
+    enum policy_direction_name direction;
+    struct policy_packet packet;
+    bool allow;
+    const char *stage;
+    int rule; /* POLICY_BY_DEFAULT: none */
+    char why[300];
+};
+
+static void trace_free(struct trace *trace)
+{
+    address_sets_free(&trace->sets);
+    free(trace->interfaces);
+}
+
+static void decide(struct trace *trace, bool allow, const char *stage, const char *why)
+{
+    trace->allow = allow;
+    trace->stage = stage;
+    trace->rule = POLICY_BY_DEFAULT;
+    (void)snprintf(trace->why, sizeof trace->why, "%s", why);
+}
+
+static const struct interface_row *guest_at(const struct trace *trace, const struct ip_addr *address)
+{
+    for (size_t i = 0; i < trace->interface_count; i++) {
+        struct ip_addr own = ip_addr_from_ipv4(trace->interfaces[i].address);
+        if (ip_addr_equal(&own, address)) {
+            return &trace->interfaces[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct interface_row *guest_named(const struct trace *trace, const char *vm)
+{
+    for (size_t i = 0; i < trace->interface_count; i++) {
+        if (strcmp(trace->interfaces[i].vm, vm) == 0) {
+            return &trace->interfaces[i];
+        }
+    }
+    return NULL;
+}
+
+/* One policy, in one direction. True when it denies; what it allows, the next one may still deny. */
+static int ask_policy(struct trace *trace, int64_t vm_uid, enum policy_direction_name direction, const struct ip_addr *remote,
+                      bool *ret_denied, struct error *err)
+{
+    AUTO_POLICY policy = {0};
+    bool found = false;
+    int rule = POLICY_BY_DEFAULT;
+    struct policy_packet packet = trace->packet;
+    packet.remote = *remote;
+    if (firewall_read_policy(trace->api, vm_uid, &policy, NULL, &found, err) != 0) {
+        return -1;
+    }
+    if (vm_uid != FIREWALL_HOST && !found) {
+        return 0; /* the host-wide policy alone decides */
+    }
+    bool allow = policy_decide(&policy.directions[direction], &trace->sets, &packet, &rule);
+    trace->stage = vm_uid == FIREWALL_HOST ? "host_policy" : "vm_policy";
+    trace->rule = rule;
+    trace->allow = allow;
+    const char *comment = rule >= 0 ? policy.directions[direction].rules[rule].comment : NULL;
+    if (rule >= 0) {
+        (void)snprintf(trace->why, sizeof trace->why, "%s.rules[%d] of the %s policy %s it%s%.200s", policy_direction_text(direction), rule,
+                       vm_uid == FIREWALL_HOST ? "host-wide" : "VM's own", allow ? "allows" : "denies", comment != NULL ? ": " : "",
+                       comment != NULL ? comment : "");
+    } else {
+        (void)snprintf(trace->why, sizeof trace->why, "no rule matches; %s.default_action of the %s policy %s it", policy_direction_text(direction),
+                       vm_uid == FIREWALL_HOST ? "host-wide" : "VM's own", allow ? "allows" : "denies");
+    }
+    *ret_denied = !allow;
+    return 0;
+}
+
+/* The host-wide policy, then that of the VM. */
+static int ask_both(struct trace *trace, int64_t vm_uid, enum policy_direction_name direction, const struct ip_addr *remote,
+                    bool *ret_denied, struct error *err)
+{
+    if (ask_policy(trace, FIREWALL_HOST, direction, remote, ret_denied, err) != 0) {
+        return -1;
+    }
+    return *ret_denied || vm_uid == FIREWALL_HOST ? 0 : ask_policy(trace, vm_uid, direction, remote, ret_denied, err);
+}
+
+static bool is_gateway(const struct trace *trace, const struct network_settings *settings)
+{
+    struct ip_addr gateway = ip_addr_from_ipv4(settings->gateway);
+    return ip_addr_equal(&gateway, &trace->packet.remote);
+}
+
+static bool host_port_is_open(const struct trace *trace)
+{
+    const struct config *config = trace->api->config;
+    for (size_t i = 0; i < config->network.open_host_port_count; i++) {
+        const struct config_port *port = &config->network.open_host_ports[i];
+        if (port->protocol == trace->packet.protocol && port->port == trace->packet.port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "first-last", as the worker publishes it. */
+static bool range_holds(const char *range, const struct ip_addr *address)
+{
+    char text[IP_TEXT_MAX];
+    struct ip_addr first;
+    struct ip_addr last;
+    size_t len = range != NULL ? strcspn(range, "-") : sizeof text;
+    if (len >= sizeof text || range[len] == '\0') {
+        return false;
+    }
+    memcpy(text, range, len);
+    text[len] = '\0';
+    return ip_addr_parse(text, &first) && ip_addr_parse(range + len + 1, &last) && first.version == address->version &&
+           memcmp(first.bytes, address->bytes, sizeof first.bytes) <= 0 && memcmp(address->bytes, last.bytes, sizeof last.bytes) <= 0;
+}
+
+/* What no policy can open. */
+static int decide_isolation(struct trace *trace, bool *ret_decided, struct error *err)
+{
+    struct network_settings settings = api_network(trace->api);
+    AUTO_FREE char *text = NULL;
+    AUTO_JSON *fact = NULL;
+    size_t i = 0;
+    json_t *range = NULL;
+    *ret_decided = true;
+    if (is_gateway(trace, &settings)) {
+        bool open = trace->packet.protocol == IPPROTO_ICMP || host_port_is_open(trace);
+        decide(trace, open, "host", open ? "the host answers this at the gateway's address" : "the host's own ports are closed to guests, but for network.open_host_ports");
+        return 0;
+    }
+    if (facts_get(trace->api->db, "network", &text, err) != 0 || (text != NULL && json_parse(text, strlen(text), &fact, err) != 0)) {
+        return -1;
+    }
+    json_array_foreach(json_object_get(fact, "closed"), i, range)
+    {
+        if (range_holds(json_string_value(range), &trace->packet.remote)) {
+            decide(trace, false, "closed", "");
+            (void)snprintf(trace->why, sizeof trace->why, "%s is closed to guests (docs/isolation.md)", json_string_value(range));
+            return 0;
+        }
+    }
+    if (trace->peer == NULL && json_get_string(fact, "uplink") == NULL) {
+        decide(trace, false, "uplink", "there is no uplink by which guests could leave");
+        return 0;
+    }
+    *ret_decided = false;
+    return 0;
+}
+
+static int run_egress(struct trace *trace, const struct interface_row *subject, struct error *err)
+{
+    bool decided = false;
+    bool denied = false;
+    struct ip_addr own = ip_addr_from_ipv4(subject->address);
+    struct network_settings settings = api_network(trace->api);
+    struct ip_net subnet = {.address = ip_addr_from_ipv4(settings.subnet.address), .prefix = (uint8_t)settings.subnet.prefix};
+    if (decide_isolation(trace, &decided, err) != 0 || decided) {
+        return decided ? 0 : -1;
+    }
+    if (ask_both(trace, subject->vm_uid, POLICY_EGRESS, &trace->packet.remote, &denied, err) != 0 || denied) {
+        return denied ? 0 : -1;
+    }
+    if (!ip_net_contains(&subnet, &trace->packet.remote)) {
+        return 0;
+    }
+    return ask_both(trace, trace->peer != NULL ? trace->peer->vm_uid : FIREWALL_HOST, POLICY_INGRESS, &own, &denied, err);
+}
+
+static int run(struct trace *trace, const struct interface_row *subject, struct error *err)
+{
+    bool denied = false;
+    if (trace->packet.remote.version == IP_V6) {
+        decide(trace, false, "isolation", "IPv6 is off: guests neither send nor get it");
+        return 0;
+    }
+    if (trace->direction == POLICY_EGRESS) {
+        return run_egress(trace, subject, err);
+    }
+    if (trace->peer != NULL) { /* from another guest: its egress counts too */
+        struct ip_addr own = ip_addr_from_ipv4(subject->address);
+        if (ask_both(trace, trace->peer->vm_uid, POLICY_EGRESS, &own, &denied, err) != 0 || denied) {
+            return denied ? 0 : -1;
+        }
+    }
+    return ask_both(trace, subject->vm_uid, POLICY_INGRESS, &trace->packet.remote, &denied, err);
+}
+
+static int read_protocol(const json_t *body, struct trace *trace, struct error *err)
+{
+    const char *protocol = json_get_string(body, "protocol");
+    bool has_port = json_object_get(body, "port") != NULL;
+    bool is_icmp = strcmp(protocol, "icmp") == 0;
+    trace->packet.protocol = is_icmp ? IPPROTO_ICMP : strcmp(protocol, "tcp") == 0 ? IPPROTO_TCP : IPPROTO_UDP;
+    trace->packet.port = (uint16_t)json_get_int(body, "port", 0);
+    if (has_port == is_icmp) {
+        return error_set(err, ERR_INVALID_REQUEST, "/port: %s", is_icmp ? "icmp has no ports" : "tcp and udp need one");
+    }
+    return 0;
+}
+
+static int fill(struct call *call, struct trace *trace, const struct interface_row **ret_subject, struct error *err)
+{
+    const json_t *body = call->body;
+    const char *vm = json_get_string(body, "vm");
+    const char *source = json_get_string(body, "address");
+    struct ip_addr address;
+    trace->api = call->api;
+    trace->direction = strcmp(json_get_string(body, "direction"), "egress") == 0 ? POLICY_EGRESS : POLICY_INGRESS;
+    if ((vm == NULL) == (source == NULL)) {
+        return error_set(err, ERR_INVALID_REQUEST, "either `vm` or `address` says which guest is meant");
+    }
+    if (!ip_addr_parse(json_get_string(body, "remote"), &trace->packet.remote)) {
+        return error_set(err, ERR_INVALID_REQUEST, "/remote: must be an IP address");
+    }
+    if (source != NULL && !ip_addr_parse(source, &address)) {
+        return error_set(err, ERR_INVALID_REQUEST, "/address: must be an IP address");
+    }
+    if (read_protocol(body, trace, err) != 0 || firewall_read_sets(call->api, &trace->sets, err) != 0 ||
+        interfaces_list(call->api->db, &trace->interfaces, &trace->interface_count, err) != 0) {
+        return -1;
+    }
+    *ret_subject = vm != NULL ? guest_named(trace, vm) : guest_at(trace, &address);
+    trace->peer = guest_at(trace, &trace->packet.remote);
+    return *ret_subject != NULL ? 0 : error_set(err, ERR_NOT_FOUND, "there is no VM with a network interface '%s'", vm != NULL ? vm : source);
+}
+
+int firewall_handle_trace(struct call *call, struct api_reply *reply, struct error *err)
+{
+    __attribute__((cleanup(trace_free))) struct trace trace = {.rule = POLICY_BY_DEFAULT};
+    AUTO_STRBUF b = STRBUF_INIT;
+    char text[IPV4_TEXT_MAX];
+    const struct interface_row *subject = NULL; /* the guest that is asked about */
+    if (fill(call, &trace, &subject, err) != 0 || subject == NULL || run(&trace, subject, err) != 0) {
+        return -1;
+    }
+    strbuf_addf(&b, "{\"verdict\":\"%s\",\"stage\":\"%s\",\"rule\":", trace.allow ? "allow" : "deny", trace.stage);
+    if (trace.rule >= 0) {
+        json_out_int(&b, trace.rule);
+    } else {
+        strbuf_add(&b, "null");
+    }
+    strbuf_add(&b, ",\"why\":");
+    json_out_string(&b, trace.why);
+    strbuf_add(&b, ",\"vm\":");
+    json_out_string(&b, subject->vm);
+    strbuf_add(&b, ",\"address\":");
+    json_out_string(&b, ipv4_format(subject->address, text));
+    strbuf_add(&b, ",\"peer_vm\":");
+    json_out_string(&b, trace.peer != NULL ? trace.peer->vm : NULL);
+    strbuf_add_char(&b, '}');
+    return reply_json(reply, 200, &b, err);
+}
