@@ -49,12 +49,18 @@ static int add_addresses(struct api *api, struct strbuf *b, const struct network
 static void add_settings(struct strbuf *b, const struct network_settings *settings)
 {
     char text[CIDR_TEXT_MAX];
+    char text6[IP_NET_TEXT_MAX];
     strbuf_add(b, "{\"bridge\":");
     json_out_string(b, settings->bridge);
     strbuf_add(b, ",\"subnet\":");
     json_out_string(b, ipv4_net_format(settings->subnet, text));
     strbuf_add(b, ",\"gateway\":");
     json_out_string(b, ipv4_format(settings->gateway, text));
+    bool ipv6 = network_has_ipv6(settings);
+    strbuf_add(b, ",\"ipv6_subnet\":");
+    json_out_string(b, ipv6 ? ip_net_format(&settings->subnet6, text6) : NULL);
+    strbuf_add(b, ",\"ipv6_gateway\":");
+    json_out_string(b, ipv6 ? ip_addr_format(&settings->gateway6, text6) : NULL);
     strbuf_add(b, ",\"wanted_uplink\":");
     json_out_string(b, settings->uplink[0] != '\0' ? settings->uplink : UPLINK_DEFAULT);
     strbuf_add(b, ",\"masquerade\":");

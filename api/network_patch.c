@@ -25,7 +25,8 @@ void network_check_patch(struct call *call)
     const char *uplink = json_get_string(call->body, "uplink");
     struct ipv4_net net;
     struct error why;
-    if (subnet != NULL && network_subnet_parse(subnet, &net, &why) != 0) {
+    if (subnet != NULL && (network_subnet_parse(subnet, &net, &why) != 0 ||
+                           network_subnet6_check_room(&call->api->config->network.ipv6_subnet, net, &why) != 0)) {
         add_fault(call, "/subnet", &why);
     }
     if (uplink != NULL && network_uplink_check(uplink, call->api->config->network.bridge, &why) != 0) {

@@ -26,6 +26,7 @@ static void add_interfaces(struct strbuf *b, const struct network_settings *sett
 {
     char gateway[IPV4_TEXT_MAX];
     char text[MAC_TEXT_MAX];
+    char text6[IP_TEXT_MAX];
     (void)ipv4_format(settings->gateway, gateway);
     strbuf_add(b, ",\"network_interfaces\":[");
     for (size_t i = 0; i < row->interface_count; i++) {
@@ -36,6 +37,11 @@ static void add_interfaces(struct strbuf *b, const struct network_settings *sett
         add_string(b, ",\"ip\":", ipv4_format(interface->address, text));
         add_int(b, ",\"prefix\":", settings->subnet.prefix);
         add_string(b, ",\"gateway\":", gateway);
+        if (network_has_ipv6(settings)) {
+            const struct ip_addr address6 = network_address6(settings, interface->address);
+            add_string(b, ",\"ip6\":", ip_addr_format(&address6, text6));
+            add_string(b, ",\"gateway6\":", ip_addr_format(&settings->gateway6, text6));
+        }
         strbuf_add_char(b, '}');
     }
     strbuf_add_char(b, ']');

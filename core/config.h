@@ -34,6 +34,7 @@ struct config {
     struct {
         char *bridge;
         struct ipv4_net subnet;
+        struct ip_net ipv6_subnet; /* IP_NONE: guests have no IPv6 */
         char *uplink; /* NULL: the interface of the default route, followed when it changes */
         bool masquerade;
         unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */

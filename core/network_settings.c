@@ -26,6 +26,8 @@ void network_settings_make(const struct config *config, const struct network_ove
     ret->bridge = config->network.bridge;
     ret->subnet = overrides->has_subnet ? overrides->subnet : config->network.subnet;
     ret->gateway = ret->subnet.address + 1;
+    ret->subnet6 = config->network.ipv6_subnet;
+    ret->gateway6 = network_address6(ret, ret->gateway);
     (void)snprintf(ret->uplink, sizeof ret->uplink, "%s", uplink != NULL ? uplink : "");
     network_tap_prefix(ret->bridge, ret->subnet.prefix, ret->tap_prefix);
     ret->masquerade = overrides->has_masquerade ? overrides->masquerade : config->network.masquerade;
@@ -46,6 +48,57 @@ int network_subnet_parse(const char *text, struct ipv4_net *ret, struct error *e
     }
     *ret = net;
     return 0;
+}
+
+int network_subnet6_check_room(const struct ip_net *subnet6, struct ipv4_net subnet, struct error *err)
+{
+    char text6[IP_NET_TEXT_MAX];
+    char text[CIDR_TEXT_MAX];
+    if (subnet6->address.version == IP_NONE || 128U - subnet6->prefix >= 32U - subnet.prefix) {
+        return 0;
+    }
+    return error_set(err, ERR_INVALID_SUBNET, "the IPv6 subnet %s is too small for the addresses of %s: each guest's number there is its number here",
+                     ip_net_format(subnet6, text6), ipv4_net_format(subnet, text));
+}
+
+bool network_subnet6_is_local(const struct ip_net *subnet6)
+{
+    return (subnet6->address.bytes[0] & 0xfe) == 0xfc;
+}
+
+int network_subnet6_parse(const char *text, struct ipv4_net subnet, struct ip_net *ret, struct error *err)
+{
+    struct ip_net net;
+    if (ip_net_parse(text, ERR_INVALID_SUBNET, &net, err) != 0) {
+        return -1;
+    }
+    if (net.address.version != IP_V6 || net.prefix < SUBNET6_PREFIX_MIN || net.prefix > SUBNET6_PREFIX_MAX) {
+        return error_set(err, ERR_INVALID_SUBNET, "'%s' is not an IPv6 network with a prefix from %d to %d", text, (int)SUBNET6_PREFIX_MIN,
+                         (int)SUBNET6_PREFIX_MAX);
+    }
+    if (!network_subnet6_is_local(&net) && net.address.bytes[0] >> 5 != 1) {
+        return error_set(err, ERR_INVALID_SUBNET, "'%s' is neither unique local (fc00::/7) nor global (2000::/3)", text);
+    }
+    if (network_subnet6_check_room(&net, subnet, err) != 0) {
+        return -1;
+    }
+    *ret = net;
+    return 0;
+}
+
+bool network_has_ipv6(const struct network_settings *settings)
+{
+    return settings->subnet6.address.version == IP_V6;
+}
+
+struct ip_addr network_address6(const struct network_settings *settings, uint32_t address)
+{
+    struct ip_addr result = settings->subnet6.address;
+    uint32_t number = address - settings->subnet.address;
+    for (int i = 15; i >= 12 && network_has_ipv6(settings); i--, number >>= 8) {
+        result.bytes[i] = (uint8_t)(result.bytes[i] | (number & 0xff));
+    }
+    return result;
 }
 
 int network_uplink_check(const char *uplink, const char *bridge, struct error *err)

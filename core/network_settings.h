@@ -21,6 +21,8 @@ struct network_settings {
     const char *bridge; /* of the configuration, which outlives this */
     struct ipv4_net subnet;
     uint32_t gateway;                    /* the first address of the subnet */
+    struct ip_net subnet6;               /* IP_NONE: guests have no IPv6 */
+    struct ip_addr gateway6;
     char uplink[INTERFACE_NAME_MAX];     /* "" for that of the default route, followed when it moves */
     char tap_prefix[INTERFACE_NAME_MAX]; /* every TAP's name begins with it */
     bool masquerade;
@@ -28,7 +30,7 @@ struct network_settings {
     int64_t generation;
 };
 
-enum { SUBNET_PREFIX_MIN = 1, SUBNET_PREFIX_MAX = 30, UPLINK_WORD_MAX = INTERFACE_NAME_MAX };
+enum { SUBNET_PREFIX_MIN = 1, SUBNET_PREFIX_MAX = 30, SUBNET6_PREFIX_MIN = 64, SUBNET6_PREFIX_MAX = 112, UPLINK_WORD_MAX = INTERFACE_NAME_MAX };
 
 /* The word for the uplink of the default route. No interface can have that name (interface_name_check()). */
 #define UPLINK_DEFAULT "default"
@@ -38,6 +40,18 @@ void network_settings_make(const struct config *config, const struct network_ove
 
 /* ipv4_net_parse(), and a prefix of 1 to 30: gateway, broadcast and a guest need room. INVALID_SUBNET. */
 int network_subnet_parse(const char *text, struct ipv4_net *ret, struct error *err);
+
+/*
+ * An IPv6 network for guests: a prefix of 64 to 112, out of fc00::/7 (unique local) or 2000::/3 (global), with room for every number of an address
+ * in the IPv4 subnet. INVALID_SUBNET.
+ */
+int network_subnet6_parse(const char *text, struct ipv4_net subnet, struct ip_net *ret, struct error *err);
+int network_subnet6_check_room(const struct ip_net *subnet6, struct ipv4_net subnet, struct error *err);
+bool network_has_ipv6(const struct network_settings *settings);
+bool network_subnet6_is_local(const struct ip_net *subnet6); /* unique local: nobody outside has a route to it */
+
+/* The IPv6 address that goes with an IPv4 one of the subnet: the same number in the IPv6 network. IP_NONE when guests have none. */
+struct ip_addr network_address6(const struct network_settings *settings, uint32_t address);
 
 /* An interface's name other than the bridge's, or "default". INVALID_INTERFACE_NAME. */
 int network_uplink_check(const char *uplink, const char *bridge, struct error *err);

@@ -53,6 +53,9 @@ struct nft_base {
     struct ipv4_net subnet;
     uint32_t gateway;
     bool masquerade;
+    struct ip_net subnet6; /* these three only with ipv6 */
+    struct ip_addr gateway6;
+    bool masquerade6;
     bool ipv6;          /* chosen; else every IPv6 packet of a guest is dropped */
     uint32_t max_flows; /* tracked at once, of each guest address */
     const struct config_port *open_ports; /* of the host, that guests may reach at the gateway's address */

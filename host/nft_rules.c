@@ -11,7 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 
 /* To be raised with every change of a rule's meaning: then what an older version made is made new. */
-enum { RULES_VERSION = 4 };
+enum { RULES_VERSION = 5 };
 
 const struct nft_family_row nft_families[NFT_FAMILY_COUNT] = {
     {NFPROTO_INET, "inet", nft_inet_rules},
@@ -47,6 +47,7 @@ const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT] = {
     {NFPROTO_INET, "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER},
     {NFPROTO_INET, "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER},
     {NFPROTO_INET, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC},
+    {NFPROTO_INET, "output", "filter", NF_INET_LOCAL_OUT, NF_IP_PRI_FILTER},
     {NFPROTO_INET, "prerouting_nat", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST},
     {NFPROTO_INET, "output_nat", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST},
     {NFPROTO_INET, "from_guest", NULL, 0, 0},
@@ -88,6 +89,12 @@ static uint64_t digest_of(const struct nft_base *base)
     (void)snprintf(text, sizeof text, "%s %s %08x/%u %08x %d %d %u", base->bridge, base->tap_prefix, base->subnet.address,
                    base->subnet.prefix, base->gateway, (int)base->masquerade, (int)base->ipv6, base->max_flows);
     digest_add(&digest, text, strlen(text));
+    if (base->ipv6) {
+        digest_add(&digest, base->subnet6.address.bytes, sizeof base->subnet6.address.bytes);
+        digest_add(&digest, &base->subnet6.prefix, sizeof base->subnet6.prefix);
+        digest_add(&digest, base->gateway6.bytes, sizeof base->gateway6.bytes);
+        digest_add(&digest, &base->masquerade6, sizeof base->masquerade6);
+    }
     return digest;
 }
 

@@ -316,6 +316,11 @@ static bool wants_masquerade(const struct nft_base *base)
     return base->masquerade;
 }
 
+static bool wants_masquerade6(const struct nft_base *base)
+{
+    return base->ipv6 && base->masquerade6;
+}
+
 const struct nft_rule_row nft_inet_rules[] = {
     {"forward", "tap-drop", drop_from_tap, NULL},
     {"forward", "from-guest", to_from_guest, NULL},
@@ -348,6 +353,7 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"guest_input", "advertisement-accept", accept_advertisement, wants_ipv6},
     {"guest_input", "flows", jump_flows, NULL},
     {"guest_input", "ping-accept", accept_ping, NULL},
+    {"guest_input", "ping6-accept", nft_rule6_ping, wants_ipv6},
     {"guest_input", "open-ports-accept", accept_open_ports, NULL},
     {"guest_input", "host-port-drop", drop_host_port, NULL},
     {"flows", "invalid-drop", drop_invalid, NULL},
@@ -362,7 +368,9 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"dropped", "count6", count6, NULL},
     {"dropped", "drop", drop, NULL},
     {"postrouting", "masquerade", masquerade, wants_masquerade},
+    {"postrouting", "masquerade6", nft_rule6_masquerade, wants_masquerade6},
     {"postrouting", "loopback-masquerade", nft_rule_port_from_loopback, NULL},
+    {"output", "no-redirect", nft_rule6_no_redirect, wants_ipv6},
     {"prerouting_nat", "port-tcp", nft_rule_port_tcp, NULL},
     {"prerouting_nat", "port-udp", nft_rule_port_udp, NULL},
     {"output_nat", "port-tcp", nft_rule_port_of_host_tcp, NULL},

@@ -220,6 +220,7 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     struct error err;
     const char *uplink = json_get_string(object, "uplink");
     const char *subnet = json_get_string(object, "subnet");
+    const char *subnet6 = json_get_string(object, "ipv6_subnet");
     config->network.bridge = copy(f, json_get_string(object, "bridge"));
     config->network.masquerade = json_get_bool(object, "masquerade", true);
     config->network.lease_quarantine_s = get_unsigned(object, "lease_quarantine_s");
@@ -236,6 +237,9 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     }
     if (network_subnet_parse(subnet != NULL ? subnet : "", &config->network.subnet, &err) < 0) {
         add_fault(f, err.code, "network.subnet: %s", err.message);
+    } else if (subnet6 != NULL &&
+               network_subnet6_parse(subnet6, config->network.subnet, &config->network.ipv6_subnet, &err) < 0) {
+        add_fault(f, err.code, "network.ipv6_subnet: %s", err.message);
     }
 }
 

@@ -1,6 +1,7 @@
 /* The operations of a plan of the network. */
 #include "core/cleanup.h"
 #include "db/facts.h"
+#include "host/bridge_ipv6.h"
 #include "host/sysctl.h"
 #include "worker/network_work.h"
 
@@ -117,6 +118,14 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
         return forward_uplink(work, err);
     case NETWORK_OP_UNFORWARD_OLD_UPLINK:
         return unforward_old_uplink(work, err);
+    case NETWORK_OP_SET_IPV6:
+        return network_ipv6_set_address(work, err);
+    case NETWORK_OP_FORWARD6_BRIDGE:
+        return ipv6_forwarding_set(work->bridge, true, err);
+    case NETWORK_OP_FORWARD6_UPLINK:
+        return network_ipv6_forward_uplink(work, err);
+    case NETWORK_OP_UNFORWARD6_OLD_UPLINK:
+        return network_ipv6_unforward(work, err);
     case NETWORK_OP_COUNT_:
         break;
     }

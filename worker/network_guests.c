@@ -68,6 +68,8 @@ static int find_wanted(const struct network_work *work, struct guests *ret, stru
             memcpy(guest->tap, row->tap, sizeof guest->tap);
             guest->mac = row->mac;
             guest->address = row->address;
+            const struct ip_addr address6 = network_address6(&work->settings, row->address);
+            memcpy(guest->address6, address6.bytes, sizeof guest->address6);
             ret->owners[ret->wanted_count++] = i;
         }
     }

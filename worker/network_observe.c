@@ -40,6 +40,10 @@ struct nft_base network_firewall_base(const struct network_work *work)
                              .subnet = work->settings.subnet,
                              .gateway = work->settings.gateway,
                              .masquerade = work->settings.masquerade,
+                             .ipv6 = network_has_ipv6(&work->settings),
+                             .subnet6 = work->settings.subnet6,
+                             .gateway6 = work->settings.gateway6,
+                             .masquerade6 = work->settings.masquerade && network_subnet6_is_local(&work->settings.subnet6),
                              .max_flows = worker->config->network.max_flows_per_vm,
                              .open_ports = worker->config->network.open_host_ports,
                              .open_port_count = worker->config->network.open_host_port_count,
@@ -212,5 +216,5 @@ int network_observe(struct network_work *work, struct error *err)
         return -1;
     }
     observe_forwarding(work);
-    return 0;
+    return network_ipv6_observe(work, err);
 }

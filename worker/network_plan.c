@@ -22,6 +22,10 @@ static const struct {
     [NETWORK_OP_FORWARD_BRIDGE] = {"forward_bridge", "turn on forwarding on the bridge"},
     [NETWORK_OP_UNFORWARD_OLD_UPLINK] = {"unforward_old_uplink", "turn off forwarding on the uplink of before"},
     [NETWORK_OP_FORWARD_UPLINK] = {"forward_uplink", "turn on forwarding on the uplink"},
+    [NETWORK_OP_SET_IPV6] = {"set_ipv6", "give the bridge its IPv6 address, and no other"},
+    [NETWORK_OP_FORWARD6_BRIDGE] = {"forward6_bridge", "turn on IPv6 forwarding on the bridge"},
+    [NETWORK_OP_UNFORWARD6_OLD_UPLINK] = {"unforward6_old_uplink", "turn off IPv6 forwarding on the uplink of before"},
+    [NETWORK_OP_FORWARD6_UPLINK] = {"forward6_uplink", "turn on IPv6 forwarding on the uplink"},
 };
 
 const char *network_op_name(enum network_op_type type)
@@ -118,6 +122,25 @@ static void plan_forwarding(const struct network_observed *seen, struct network_
     }
 }
 
+static void plan_ipv6(const struct network_observed *seen, struct network_plan *plan)
+{
+    bool repair = seen->set_up_before && seen->bridge_present;
+    bool known = strcmp(seen->uplink, seen->last_uplink) == 0;
+    bool ours = seen->ipv6_wanted && strcmp(seen->uplink, seen->forwarded6_uplink) == 0;
+    if (seen->ipv6_found[0] != '\0') {
+        add(plan, NETWORK_OP_SET_IPV6, repair, "%s", seen->ipv6_found);
+    }
+    if (seen->ipv6_wanted && !seen->bridge_forwards6) {
+        add(plan, NETWORK_OP_FORWARD6_BRIDGE, repair, "IPv6 forwarding is off on the bridge");
+    }
+    if (seen->forwarded6_uplink[0] != '\0' && !ours) {
+        add(plan, NETWORK_OP_UNFORWARD6_OLD_UPLINK, false, "%s is no uplink for IPv6 any more", seen->forwarded6_uplink);
+    }
+    if (seen->ipv6_wanted && seen->uplink_present && !seen->uplink_forwards6) {
+        add(plan, NETWORK_OP_FORWARD6_UPLINK, seen->set_up_before && known, "IPv6 forwarding is off on the uplink %s", seen->uplink);
+    }
+}
+
 /*
  * The firewall stands before anything can be forwarded, and an element leaves after its TAP. The bridge comes first,
  * since a foreign one of that name is none of our firewall's business; but one that was taken down because the
@@ -135,4 +158,5 @@ void network_plan_make(const struct network_observed *observed, struct network_p
         plan_firewall(observed, ret);
     }
     plan_forwarding(observed, ret);
+    plan_ipv6(observed, ret);
 }

@@ -19,6 +19,10 @@ enum network_op_type {
     NETWORK_OP_FORWARD_BRIDGE,
     NETWORK_OP_UNFORWARD_OLD_UPLINK, /* that we turned on, and that is the uplink no more */
     NETWORK_OP_FORWARD_UPLINK,
+    NETWORK_OP_SET_IPV6, /* the bridge's IPv6 address, or none */
+    NETWORK_OP_FORWARD6_BRIDGE,
+    NETWORK_OP_UNFORWARD6_OLD_UPLINK,
+    NETWORK_OP_FORWARD6_UPLINK,
     NETWORK_OP_COUNT_
 };
 
@@ -46,6 +50,10 @@ struct network_observed {
     char orphan_guests[NETWORK_FOUND_MAX];
     char missing_guests[NETWORK_FOUND_MAX];
     char ports_found[NETWORK_FOUND_MAX];
+    bool ipv6_wanted;
+    char ipv6_found[NETWORK_FOUND_MAX]; /* of the bridge's addresses; also when none is wanted */
+    bool bridge_forwards6, uplink_forwards6;
+    char forwarded6_uplink[INTERFACE_NAME_MAX]; /* like forwarded_uplink */
     bool loopback_wanted, loopback_open; /* route_localnet of the bridge */
 };
 

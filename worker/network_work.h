@@ -68,6 +68,12 @@ int network_ports_observe(struct network_work *work, struct error *err);
 int network_ports_repair(struct network_work *work, struct error *err);
 int network_loopback_set(struct network_work *work, struct error *err);
 
+/* IPv6: network_ipv6.c. To be observed after the bridge, the uplink and forwarding. */
+int network_ipv6_observe(struct network_work *work, struct error *err);
+int network_ipv6_set_address(struct network_work *work, struct error *err);
+int network_ipv6_forward_uplink(struct network_work *work, struct error *err);
+int network_ipv6_unforward(struct network_work *work, struct error *err);
+
 /* Tells of a repair: an event, a line of the log. `vm`: the resource, or "" for the network. */
 void network_tell(struct worker *worker, const char *type, const char *vm, const char *operation, const char *found,
                   const char *done);

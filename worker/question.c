@@ -96,10 +96,13 @@ static json_t *drops_json(const struct nft_drops *drops)
     return json;
 }
 
-static int add_drops(const struct worker *worker, const struct vm_interface *interface, json_t *list, struct error *err)
+static int add_drops(struct worker *worker, const struct vm_interface *interface, json_t *list, struct error *err)
 {
+    const struct network_settings settings = worker_network(worker);
+    const struct ip_addr address6 = network_address6(&settings, interface->address);
     struct nft_guest guest = {.mac = interface->mac, .address = interface->address};
     struct nft_drops drops;
+    memcpy(guest.address6, address6.bytes, sizeof guest.address6);
     memcpy(guest.tap, interface->tap, sizeof guest.tap);
     if (nft_drops_get(worker->mark, &guest, &drops, err) != 0) {
         return -1;

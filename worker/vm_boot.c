@@ -130,6 +130,17 @@ int vm_stage_drives(struct vm_work *work, struct error *err)
     return drive_stage(image.rootfs, target, &method, err);
 }
 
+/* With a prefix of 128 all goes by the gateway, also to other guests: there the policies decide. */
+static void add_ipv6(struct strbuf *args, const struct network_settings *settings, uint32_t address)
+{
+    char text[IP_TEXT_MAX];
+    char gateway[IP_TEXT_MAX];
+    if (network_has_ipv6(settings)) {
+        const struct ip_addr address6 = network_address6(settings, address);
+        strbuf_addf(args, " smartvm.ip6=%s/128,%s", ip_addr_format(&address6, text), ip_addr_format(&settings->gateway6, gateway));
+    }
+}
+
 /* VMM's arguments, image's arguments, address, id, and last the VM's own: the last one counts for the kernel. */
 static char *boot_arguments(struct vm_work *work, const struct boot_image *image, struct error *err)
 {
@@ -146,6 +157,7 @@ static char *boot_arguments(struct vm_work *work, const struct boot_image *image
         strbuf_addf(&args, " ip=%s::%s:%s::eth0:off", ipv4_format(work->row.interfaces[0].address, address),
                     ipv4_format(settings.gateway, gateway),
                     ipv4_format(ipv4_mask(settings.subnet.prefix), mask));
+        add_ipv6(&args, &settings, work->row.interfaces[0].address);
     }
     strbuf_addf(&args, " smartvm.id=%s", work->row.id);
     if (work->row.boot_args[0] != '\0') {

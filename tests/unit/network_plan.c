@@ -133,6 +133,27 @@ START_TEST(loopback_is_open_only_for_published_ports)
 }
 END_TEST
 
+START_TEST(ipv6_where_it_is_chosen)
+{
+    seen.bridge_forwards6 = seen.uplink_forwards6 = false;
+    ck_assert_int_eq(position(NETWORK_OP_FORWARD6_BRIDGE), -1); /* it is not */
+    seen.ipv6_wanted = true;
+    strcpy(seen.ipv6_found, "the bridge's address fd00::1/64 is gone");
+    ck_assert_int_lt(position(NETWORK_OP_SET_IPV6), position(NETWORK_OP_FORWARD6_BRIDGE));
+    ck_assert_int_lt(position(NETWORK_OP_FORWARD6_BRIDGE), position(NETWORK_OP_FORWARD6_UPLINK));
+    seen.ipv6_found[0] = '\0';
+    seen.bridge_forwards6 = seen.uplink_forwards6 = true;
+    strcpy(seen.forwarded6_uplink, "eth0");
+    network_plan_make(&seen, &plan);
+    ck_assert_uint_eq(plan.count, 0);
+    strcpy(seen.forwarded6_uplink, "eth9");
+    ck_assert(!only(NETWORK_OP_UNFORWARD6_OLD_UPLINK)->repair);
+    strcpy(seen.forwarded6_uplink, "eth0");
+    seen.ipv6_wanted = false; /* chosen no more */
+    (void)only(NETWORK_OP_UNFORWARD6_OLD_UPLINK);
+}
+END_TEST
+
 START_TEST(an_uplink_that_is_not_there)
 {
     strcpy(seen.uplink, "wg0");
@@ -265,6 +286,7 @@ int main(void)
     tcase_add_test(tcase, the_bridge_is_tuned);
     tcase_add_test(tcase, published_ports);
     tcase_add_test(tcase, loopback_is_open_only_for_published_ports);
+    tcase_add_test(tcase, ipv6_where_it_is_chosen);
     tcase_add_test(tcase, an_uplink_that_is_not_there);
     tcase_add_test(tcase, no_way_out);
     tcase_add_test(tcase, orphans);

@@ -89,6 +89,61 @@ START_TEST(subnets)
 }
 END_TEST
 
+START_TEST(ipv6_subnets)
+{
+    static const char *const right[] = {"fd00::/64", "fc00:1::/80", "2001:db8:1:2::/112", "3fff::/64"};
+    static const char *const wrong[] = {"fd00::/63", "fd00::/113", "fd00::1/64", "fe80::/64", "ff02::/64", "::/64", "4000::/64", "1fff::/64",
+                                        "10.0.0.0/24", "fd00::", "", "fd00::/64x"};
+    const struct ipv4_net small = {.address = 0x0a000000, .prefix = 16};
+    const struct ipv4_net large = {.address = 0x0a000000, .prefix = 15};
+    struct ip_net net;
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
+        ck_assert_msg(network_subnet6_parse(right[i], small, &net, &err) == 0, "%s", right[i]);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_assert_msg(network_subnet6_parse(wrong[i], small, &net, &err) != 0, "%s", wrong[i]);
+        ck_assert_int_eq(err.code, ERR_INVALID_SUBNET);
+    }
+    ck_assert(network_subnet6_parse("fd00::/112", large, &net, &err) != 0); /* has no room for its numbers */
+    ck_assert(network_subnet6_parse("fd00::/111", large, &net, &err) == 0);
+    ck_assert(network_subnet6_is_local(&net));
+    ck_assert(network_subnet6_parse("2001:db8::/64", large, &net, &err) == 0);
+    ck_assert(!network_subnet6_is_local(&net));
+}
+END_TEST
+
+START_TEST(ipv6_addresses)
+{
+    static const struct {
+        const char *subnet6;
+        uint32_t address;
+        const char *wanted;
+    } rows[] = {
+        {"fd00:a:b::/64", 0xac1e0002, "fd00:a:b::2"},
+        {"fd00:a:b::/64", 0xac1e00fe, "fd00:a:b::fe"},
+        {"2001:db8::5:0/112", 0xac1e0010, "2001:db8::5:10"},
+    };
+    const struct network_overrides none = {.generation = 0};
+    struct network_settings settings;
+    char text[IP_TEXT_MAX];
+    network_settings_make(&config, &none, &settings);
+    ck_assert(!network_has_ipv6(&settings));
+    ck_assert_int_eq(network_address6(&settings, 0xac1e0002).version, IP_NONE);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ck_assert_int_eq(network_subnet6_parse(rows[i].subnet6, config.network.subnet, &config.network.ipv6_subnet, &err), 0);
+        network_settings_make(&config, &none, &settings);
+        const struct ip_addr address = network_address6(&settings, rows[i].address);
+        ck_assert_str_eq(ip_addr_format(&address, text), rows[i].wanted);
+        ck_assert(ip_net_contains(&settings.subnet6, &settings.gateway6));
+    }
+    config.network.subnet = (struct ipv4_net){.address = 0, .prefix = 1};
+    ck_assert_int_eq(network_subnet6_parse("fd00::/64", config.network.subnet, &config.network.ipv6_subnet, &err), 0);
+    network_settings_make(&config, &none, &settings);
+    const struct ip_addr last = network_address6(&settings, 0x7ffffffe);
+    ck_assert_str_eq(ip_addr_format(&last, text), "fd00::7fff:fffe");
+}
+END_TEST
+
 START_TEST(uplinks)
 {
     static const char *const right[] = {"default", "eth0", "a", "fifteen-letters"};
@@ -112,6 +167,8 @@ int main(void)
     tcase_add_test(tcase, changed);
     tcase_add_test(tcase, names_of_taps_fit);
     tcase_add_test(tcase, subnets);
+    tcase_add_test(tcase, ipv6_subnets);
+    tcase_add_test(tcase, ipv6_addresses);
     tcase_add_test(tcase, uplinks);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -1,0 +1,149 @@
+"""IPv6 for guests, by choice: network.ipv6_subnet."""
+
+import ipaddress
+import json
+import os
+from pathlib import Path
+
+from harness import BUILD, Case, Daemon, OwnDaemonCase, ThemeCase, eventually, limit, run
+
+BUNDLE = Path(os.environ.get("SMARTVM_TEST_BUNDLE", BUILD / "image" / "debian-minimal"))
+SUBNET = "fd00:5a:1::/64"
+OUTSIDE = "2001:db8:99::1"  # of the namespace `world`
+
+
+def give_host_ipv6(netns):
+    for ns, link, address in ((netns.name, "up0", "2001:db8:9::2/64"), (netns.world, "up1", "2001:db8:9::1/64")):
+        run("ip", "-n", ns, "-6", "address", "add", address, "dev", link, "nodad")
+    run("ip", "-n", netns.world, "-6", "address", "add", f"{OUTSIDE}/128", "dev", "lo", "nodad")
+    netns.ip("-6", "route", "add", "default", "via", "2001:db8:9::1")
+
+
+class ResourceTest(ThemeCase):
+    settings = {"network": {"ipv6_subnet": SUBNET}}
+
+    def bridge_addresses(self):
+        shown = json.loads(self.daemon.netns.ip("-j", "-6", "address", "show", "dev", self.daemon.bridge))
+        return [f"{a['local']}/{a['prefixlen']}" for a in shown[0]["addr_info"] if a["scope"] == "global"]
+
+    def test_addresses(self):
+        network = self.c.json("/network")
+        self.assertEqual((SUBNET, "fd00:5a:1::1"), (network["ipv6_subnet"], network["ipv6_gateway"]))
+        self.assertEqual(["fd00:5a:1::1/64"], self.bridge_addresses())
+        vm = self.create(network_interfaces=[{"iface_id": "eth0"}, {"iface_id": "eth1"}])
+        subnet = ipaddress.ip_network(self.daemon.config["network"]["subnet"])
+        for interface in vm["network_interfaces"]:
+            number = int(ipaddress.ip_address(interface["ip"])) - int(subnet[0])
+            self.assertEqual(str(ipaddress.ip_network(SUBNET)[number]), interface["ip6"])
+            self.assertEqual("fd00:5a:1::1", interface["gateway6"])
+            found = self.daemon.netns.set_elements(self.daemon.mark, "guest6")
+            self.assertIn({"concat": [interface["tap"], interface["mac"], interface["ip6"]]}, found)
+        config = json.loads((self.daemon.run_dir / "vm" / vm["id"] / "vmm.json").read_text())
+        wanted = f"smartvm.ip6={vm['network_interfaces'][0]['ip6']}/128,fd00:5a:1::1"
+        self.assertIn(wanted, config["boot-source"]["boot_args"].split())
+        self.act(vm["id"], "kill")
+        self.assertFalse(self.daemon.netns.set_elements(self.daemon.mark, "guest6"))
+
+    def test_what_others_do_is_undone(self):
+        netns, bridge = self.daemon.netns, self.daemon.bridge
+        vm = self.create()
+        netns.ip("-6", "address", "del", "fd00:5a:1::1/64", "dev", bridge)
+        eventually(lambda: self.bridge_addresses() == ["fd00:5a:1::1/64"], "the address", 5)
+        netns.ip("-6", "address", "add", "fd00:bad::1/64", "dev", bridge)
+        eventually(lambda: self.bridge_addresses() == ["fd00:5a:1::1/64"], "the end of a foreign address", 5)
+        netns.ip("link", "del", bridge)
+        eventually(lambda: bridge in netns.links() and self.bridge_addresses() == ["fd00:5a:1::1/64"], "the bridge", 8)
+        eventually(lambda: netns.links()[vm["network_interfaces"][0]["tap"]]["master"] == bridge, "the TAP in it", 8)
+
+    def test_forwarding_is_on_where_it_is_needed(self):
+        def value(link, item):
+            return self.daemon.netns.run("cat", f"/proc/sys/net/ipv6/conf/{link}/{item}").strip()
+
+        if not Path("/proc/sys/net/ipv6/conf/lo/force_forwarding").exists():
+            self.assertEqual("1", value("all", "forwarding"))
+            return
+        self.assertEqual(["0", "1", "1", "0"], [value("all", "forwarding"), value(self.daemon.bridge, "force_forwarding"),
+                                                value("up0", "force_forwarding"), value("lo", "force_forwarding")])
+
+    def test_a_subnet_with_more_addresses_than_the_ipv6_one(self):
+        daemon = Daemon({"network": {"ipv6_subnet": "fd00:5a:2::/112"}})
+        self.addCleanup(daemon.close)
+        daemon.start()
+        self.refused(daemon.client.patch("/network", {"subnet": "10.128.0.0/15"}), 400, "INVALID_SUBNET", "/subnet")
+        self.ok(daemon.client.patch("/network", {"subnet": "10.128.0.0/16"}, wait=10))
+
+    def test_chosen_no_more(self):
+        daemon = Daemon({"network": {"ipv6_subnet": "fd00:5a:3::/64"}})
+        self.addCleanup(daemon.close)
+        daemon.start()
+        daemon.stop()
+        daemon.config["network"]["ipv6_subnet"] = None
+        daemon.start()
+        self.assertIsNone(daemon.client.json("/network")["ipv6_subnet"])
+        self.assertNotIn("fd00:5a:3", daemon.netns.ip("-6", "address", "show", "dev", daemon.bridge))
+        if Path("/proc/sys/net/ipv6/conf/lo/force_forwarding").exists():
+            self.assertEqual("0", daemon.netns.run("cat", "/proc/sys/net/ipv6/conf/up0/force_forwarding").strip())
+
+
+class WrongTest(Case):
+    def test_wrong_subnets(self):
+        for subnet in ("fe80::/64", "ff00::/64", "::/64", "fd00::/63", "fd00::/113", "fd00::1/64", "10.0.0.0/24", "4000::/64", "x::/64"):
+            with self.subTest(subnet):
+                daemon = Daemon({"network": {"ipv6_subnet": subnet}})
+                try:
+                    daemon.spawn()
+                    self.assertNotEqual(0, daemon.process.wait(10))
+                    self.assertIn("network.ipv6_subnet", daemon.log_tail())
+                finally:
+                    daemon.close()
+
+
+class PacketsTest(OwnDaemonCase):
+    """Real guests."""
+
+    def setUp(self):
+        if not (BUNDLE / "manifest.json").exists():
+            raise AssertionError(f"no bundle at {BUNDLE}: deploy/build-image.sh --output {BUNDLE}")
+        settings = {"images": {"allowed_roots": [str(BUNDLE.resolve())]}, "network": {"ipv6_subnet": SUBNET}}
+        self.daemon = Daemon(settings)
+        self.addCleanup(self.daemon.close)
+        give_host_ipv6(self.daemon.netns)
+        self.daemon.start()
+        self.c = self.daemon.client
+        reply = self.c.post("/images", {"manifest_path": str(BUNDLE / "manifest.json")}, wait=60)
+        self.assertEqual((201, "ready"), (reply.status, reply.json["state"]), repr(reply))
+        self.image = reply.json["id"]
+
+    def linux(self, **extra):
+        body = {"image": self.image, "vmm": "auto", "machine_config": {"mem_size_mib": 256}, "boot_args": "", **extra}
+        vm = self.create(wait=60, **body)
+        self.await_console(vm["id"], b"smartvm-guest: up", 60)
+        return vm
+
+    def guest_pings(self, vm, address, wanted, mark):
+        """The marks are made by arithmetic, so that what is typed is not taken for what is answered."""
+        text = f"ping -6 -c 1 -w 5 {address} > /dev/null && echo {mark}-in-$((1 + 1)) || echo {mark}-out-$((1 + 1))\n"
+        self.ok(self.c.post(f"/vms/{vm['id']}/console", text.encode(), headers={"Content-Type": "text/plain"}), 204)
+        self.await_console(vm["id"], f"{mark}-{'in' if wanted else 'out'}-2".encode(), 20)
+
+    @limit(180)
+    def test_ways(self):
+        first, second = self.linux(), self.linux()
+        ip6 = first["network_interfaces"][0]["ip6"]
+        self.daemon.netns.run("ping", "-6", "-c", "1", "-W", "5", ip6)
+        self.guest_pings(first, "fd00:5a:1::1", True, "gateway")
+        self.guest_pings(first, OUTSIDE, True, "outside")  # which has no route back: it saw the host's address
+        self.guest_pings(first, "2001:db8:9::2", False, "host")
+        self.guest_pings(first, second["network_interfaces"][0]["ip6"], False, "other")
+
+        run("ip", "-n", self.daemon.netns.world, "-6", "route", "add", SUBNET, "via", "2001:db8:9::2")
+        world = ["nsenter", f"--net=/run/netns/{self.daemon.netns.world}", "--", "ping", "-6", "-c", "1", "-W", "1", ip6]
+        with self.assertRaises(RuntimeError):
+            run(*world)  # from outside, nothing that was not asked for
+
+        self.daemon.netns.run("nft", "flush", "ruleset")
+        eventually(lambda: self.daemon.netns.set_elements(self.daemon.mark, "guest6"), "the elements", 5)
+        self.guest_pings(first, OUTSIDE, True, "again")
+        self.daemon.kill9()
+        self.daemon.start()
+        self.guest_pings(first, OUTSIDE, True, "after")
