@@ -157,7 +157,7 @@ int nft_address_set_digest(const struct address_set *set, uint64_t *ret, struct 
 struct counters {
     struct nft_counter *rules, by_default;
     size_t count;
-    bool failed;
+    bool there, failed;
 };
 
 static void read_counter(const struct nlmsghdr *h, void *ctx)
@@ -165,6 +165,7 @@ static void read_counter(const struct nlmsghdr *h, void *ctx)
     struct counters *counters = ctx;
     struct nft_policy_rule_seen rule = {.chain = NULL};
     (void)mnl_attr_parse(h, sizeof(struct nfgenmsg), nft_parse_policy_rule, &rule);
+    counters->there = true; /* a chain of ours is never empty */
     if (!rule.known || rule.number >= POLICY_RULES_MAX || counters->failed) {
         return;
     }
@@ -186,7 +187,7 @@ static void read_counter(const struct nlmsghdr *h, void *ctx)
 }
 
 int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_name direction, struct nft_counter **ret_rules,
-                        size_t *ret_count, struct nft_counter *ret_default, struct error *err)
+                        size_t *ret_count, struct nft_counter *ret_default, bool *ret_there, struct error *err)
 {
     char buf[NFT_REQUEST_MAX];
     char chain[NFT_POLICY_CHAIN_MAX];
@@ -208,5 +209,35 @@ int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_nam
     *ret_rules = counters.rules;
     *ret_count = counters.count;
     *ret_default = counters.by_default;
+    *ret_there = counters.there;
+    return 0;
+}
+
+static void ignore(const struct nlmsghdr *h, void *ctx)
+{
+    (void)h;
+    (void)ctx;
+}
+
+int nft_policy_vm_is_there(const char *mark, int64_t uid, bool *ret, struct error *err)
+{
+    int result = ENOENT;
+    struct mnl_socket *nl = nft_socket_acquire(err);
+    if (nl == NULL) {
+        return -1;
+    }
+    for (size_t d = 0; d < POLICY_DIRECTION_COUNT_ && result == ENOENT; d++) {
+        char buf[NFT_REQUEST_MAX];
+        char chain[NFT_POLICY_CHAIN_MAX];
+        struct nlmsghdr *h = nft_get_request(buf, NFT_MSG_GETCHAIN, 1);
+        mnl_attr_put_strz(h, NFTA_CHAIN_TABLE, mark);
+        mnl_attr_put_strz(h, NFTA_CHAIN_NAME, nft_policy_chain_name(uid, (enum policy_direction_name)d, chain));
+        result = nft_query(nl, h, ignore, NULL, NULL);
+    }
+    nft_socket_release(result == 0 || result == ENOENT);
+    if (result != 0 && result != ENOENT) {
+        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot look for the policy of VM number %lld", (long long)uid);
+    }
+    *ret = result == 0;
     return 0;
 }

@@ -102,10 +102,13 @@ struct nft_counter {
 
 /*
  * Counters of the chain's rules since it was made: of each rule of the policy, and of packets that no rule decided. uid 0: the host-wide one. One dump of one
- * chain. *ret_count 0 and zeroes when the chain is not there. *ret_rules is owned by the caller (free).
+ * chain. *ret_there false, and all else zero, when the chain is not there. *ret_rules is owned by the caller (free).
  */
 int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_name direction, struct nft_counter **ret_rules,
-                        size_t *ret_count, struct nft_counter *ret_default, struct error *err);
+                        size_t *ret_count, struct nft_counter *ret_default, bool *ret_there, struct error *err);
+
+/* Is there a chain of this VM? Some 10 us. */
+int nft_policy_vm_is_there(const char *mark, int64_t uid, bool *ret, struct error *err);
 
 /* Does a chain of this name belong to the policies? For whoever looks at the rest of the table. */
 bool nft_policy_owns_chain(const char *name);

@@ -18,6 +18,11 @@ struct nlmsghdr *nft_dump_request(char *buf, uint16_t type, uint32_t seq)
     return nftnl_nlmsg_build_hdr(buf, type, NFPROTO_INET, NLM_F_DUMP, seq);
 }
 
+struct nlmsghdr *nft_get_request(char *buf, uint16_t type, uint32_t seq)
+{
+    return nftnl_nlmsg_build_hdr(buf, type, NFPROTO_INET, 0, seq);
+}
+
 static const char *text_of(const struct nlattr *attr)
 {
     return mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0 ? mnl_attr_get_str(attr) : NULL;

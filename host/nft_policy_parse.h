@@ -7,6 +7,7 @@
 
 /* The beginning of a request for a dump of the inet family; buf has NFT_REQUEST_MAX bytes. */
 struct nlmsghdr *nft_dump_request(char *buf, uint16_t type, uint32_t seq);
+struct nlmsghdr *nft_get_request(char *buf, uint16_t type, uint32_t seq); /* of one thing */
 
 /* The following three are callbacks for mnl_attr_parse(); what they point to lies in the message. */
 

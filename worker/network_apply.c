@@ -108,6 +108,8 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
     case NETWORK_OP_REMOVE_GUESTS:
     case NETWORK_OP_ADD_GUESTS:
         return network_guests_repair(work, err);
+    case NETWORK_OP_APPLY_POLICIES:
+        return network_guests_apply_policies(work, err);
     case NETWORK_OP_SET_PORTS:
         return network_guests_set_ports(work, err);
     case NETWORK_OP_SET_LOOPBACK:

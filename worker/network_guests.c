@@ -7,6 +7,7 @@
  */
 #include "core/cleanup.h"
 #include "core/strbuf.h"
+#include "worker/firewall.h"
 #include "worker/network_work.h"
 #include "worker/runtime.h"
 
@@ -21,6 +22,8 @@ struct guests {
     size_t wanted_count;
     struct nft_port *ports; /* published, of those that are wanted; when the tables are made */
     struct nft_guest_differences differences;
+    struct firewall_wanted firewall; /* when the tables are made */
+    struct nft_policy_vm *policy_vms;
 };
 
 static void guests_free(struct guests *guests)
@@ -28,6 +31,8 @@ static void guests_free(struct guests *guests)
     free(guests->wanted);
     free(guests->owners);
     free(guests->ports);
+    free(guests->policy_vms);
+    firewall_wanted_free(&guests->firewall);
     nft_guest_differences_free(&guests->differences);
 }
 
@@ -147,7 +152,7 @@ static int observe(struct network_work *work, struct guests *guests, struct erro
     describe(work, guests, true, work->observed.missing_guests, sizeof work->observed.missing_guests);
     describe(work, guests, false, work->observed.orphan_guests, sizeof work->observed.orphan_guests);
     note_only_vm(work, guests);
-    return network_ports_observe(work, err);
+    return network_policies_observe(work, err) == 0 ? network_ports_observe(work, err) : -1;
 }
 
 static int repair(struct network_work *work, struct guests *guests, struct error *err)
@@ -162,13 +167,27 @@ static int apply_base(struct network_work *work, struct guests *guests, struct e
 {
     struct nft_base base = network_firewall_base(work);
     const char *uplinks[] = {work->observed.uplink};
+    struct nft_policies policies;
     if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0 ||
         network_ports_wanted(work, &guests->ports, &base.port_count, err) != 0) {
         return -1;
     }
     base.ports = guests->ports;
-    return nft_base_apply(&base, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, guests->wanted, guests->wanted_count,
-                          err);
+    if (network_policies_wanted(work, &guests->firewall, err) != 0 ||
+        firewall_policies_of(&guests->firewall, &policies, &guests->policy_vms, err) != 0) {
+        return -1;
+    }
+    base.policies = &policies;
+    if (nft_base_apply(&base, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, guests->wanted, guests->wanted_count, err) != 0) {
+        return -1;
+    }
+    return firewall_cut_flows(&guests->firewall, err); /* that began without the tables */
+}
+
+static int apply_policies(struct network_work *work, struct guests *guests, struct error *err)
+{
+    (void)guests;
+    return network_policies_repair(work, err);
 }
 
 static int set_ports(struct network_work *work, struct guests *guests, struct error *err)
@@ -207,6 +226,11 @@ int network_guests_repair(struct network_work *work, struct error *err)
 int network_guests_apply_base(struct network_work *work, struct error *err)
 {
     return under_lock(work, apply_base, err);
+}
+
+int network_guests_apply_policies(struct network_work *work, struct error *err)
+{
+    return under_lock(work, apply_policies, err);
 }
 
 int network_guests_set_ports(struct network_work *work, struct error *err)

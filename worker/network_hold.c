@@ -14,6 +14,7 @@ static const struct {
     [NETWORK_OP_REPLACE_UPLINK] = {.opens = true},
     [NETWORK_OP_REPLACE_CLOSED] = {.opens = true},
     [NETWORK_OP_REMOVE_GUESTS] = {.opens = true},
+    [NETWORK_OP_APPLY_POLICIES] = {.opens = true},
     [NETWORK_OP_TUNE_BRIDGE] = {.needs_bridge = true},
     [NETWORK_OP_FORWARD_BRIDGE] = {.needs_bridge = true},
 };

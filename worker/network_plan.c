@@ -16,6 +16,7 @@ static const struct {
     [NETWORK_OP_REPLACE_CLOSED] = {"replace_closed", "close the networks that the host is connected to"},
     [NETWORK_OP_REMOVE_GUESTS] = {"remove_guests", "remove addresses from the firewall that no VM has"},
     [NETWORK_OP_ADD_GUESTS] = {"add_guests", "let the addresses of running VMs through the firewall"},
+    [NETWORK_OP_APPLY_POLICIES] = {"apply_policies", "put the firewall's policies and address sets back"},
     [NETWORK_OP_SET_PORTS] = {"set_ports", "let published ports lead to their VMs"},
     [NETWORK_OP_SET_LOOPBACK] = {"set_loopback", "let the host reach published ports at 127.0.0.1, if there are any"},
     [NETWORK_OP_TUNE_BRIDGE] = {"tune_bridge", "set the kernel's parameters of the bridge"},
@@ -91,6 +92,9 @@ static void plan_firewall(const struct network_observed *seen, struct network_pl
     }
     if (seen->missing_guests[0] != '\0') {
         add(plan, NETWORK_OP_ADD_GUESTS, seen->set_up_before, "%s", seen->missing_guests);
+    }
+    if (seen->policies_found[0] != '\0') {
+        add(plan, NETWORK_OP_APPLY_POLICIES, seen->set_up_before, "%s", seen->policies_found);
     }
     if (seen->ports_found[0] != '\0') {
         add(plan, NETWORK_OP_SET_PORTS, seen->set_up_before, "%s", seen->ports_found);

@@ -13,6 +13,7 @@ enum network_op_type {
     NETWORK_OP_REPLACE_CLOSED, /* networks that guests don't reach */
     NETWORK_OP_REMOVE_GUESTS,  /* elements that belong to no VM */
     NETWORK_OP_ADD_GUESTS,     /* missing elements of running VMs */
+    NETWORK_OP_APPLY_POLICIES, /* of the firewall, and address sets */
     NETWORK_OP_SET_PORTS,      /* published, of running VMs */
     NETWORK_OP_TUNE_BRIDGE,    /* the kernel's parameters of it */
     NETWORK_OP_SET_LOOPBACK, /* on while a port is published: then the host reaches it at 127.0.0.1 */
@@ -49,6 +50,7 @@ struct network_observed {
     char orphan_taps[NETWORK_FOUND_MAX];
     char orphan_guests[NETWORK_FOUND_MAX];
     char missing_guests[NETWORK_FOUND_MAX];
+    char policies_found[NETWORK_FOUND_MAX]; /* while no change by a client waits */
     char ports_found[NETWORK_FOUND_MAX];
     bool ipv6_wanted;
     char ipv6_found[NETWORK_FOUND_MAX]; /* of the bridge's addresses; also when none is wanted */

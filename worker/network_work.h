@@ -62,6 +62,14 @@ bool network_guest_is_wanted(const struct network_work *work, const struct inter
 /* Makes both tables new with the elements that are wanted at that moment. */
 int network_guests_apply_base(struct network_work *work, struct error *err);
 
+/* Policies: network_policies.c. Both under the lock. */
+int network_guests_apply_policies(struct network_work *work, struct error *err);
+int network_policies_observe(struct network_work *work, struct error *err);
+int network_policies_repair(struct network_work *work, struct error *err);
+struct firewall_wanted;
+/* Under the lock, with work->links read: what is wanted of policies, with the VMs whose elements are there. *ret must be zeroed. */
+int network_policies_wanted(struct network_work *work, struct firewall_wanted *ret, struct error *err);
+
 /* Published ports: network_ports.c. All are called under worker->guests_lock, with the interfaces just read. */
 int network_ports_wanted(struct network_work *work, struct nft_port **ret, size_t *ret_count, struct error *err);
 int network_ports_observe(struct network_work *work, struct error *err);

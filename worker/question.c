@@ -10,6 +10,7 @@
 #include "host/store.h"
 #include "worker/console_hub.h"
 #include "worker/drift.h"
+#include "worker/firewall.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -141,6 +142,12 @@ static json_t *drift(struct worker *worker, const json_t *question, int *ret_fd,
     return drift_look(worker, err);
 }
 
+static json_t *counters(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    (void)ret_fd;
+    return firewall_counters(worker, question, err);
+}
+
 static const struct {
     const char *name;
     json_t *(*answer)(struct worker *worker, const json_t *question, int *ret_fd, struct error *err);
@@ -151,6 +158,7 @@ static const struct {
     {"console_input", console_input, false},
     {"vm_drops", vm_drops, false},
     {"drift", drift, true},
+    {"firewall_counters", counters, false},
 };
 
 bool question_is_slow(const char *question)

@@ -5,6 +5,7 @@
  *   {"question":"console_input","vm":id}    → {"answer": {}} and a descriptor to write to
  *   {"question":"vm_drops","vm":id}         → {"answer": {"network_interfaces":[{"iface_id","tap","dropped":{reason: packets}}]}}
  *   {"question":"drift"}                    → {"answer": {"items": […], "total": n}}, see worker/drift.h
+ *   {"question":"firewall_counters","vm":id or ""} → {"answer": {"egress": …, "ingress": …}}, see worker/firewall.h
  * An error is {"error":{"code":…,"message":…}}. Called from the worker's main loop, and for the slow ones (their row in the table says so) from a thread
  * of their own, worker/slow_question.h.
  */

@@ -5,6 +5,7 @@
 #include "host/link.h"
 #include "host/nft.h"
 #include "worker/console_hub.h"
+#include "worker/firewall.h"
 #include "worker/network_ports.h"
 #include "worker/vm_boot.h"
 #include "worker/vm_work.h"
@@ -42,20 +43,31 @@ static int set_ports(struct vm_work *work, bool present, struct ports_diff *ret_
     return 0;
 }
 
-static int add_elements(struct vm_work *work, struct ports_diff *ret_diff, struct error *err)
+/* The VM's addresses and its own policy, in one batch. */
+static int change_guest(struct vm_work *work, bool present, struct error *err)
 {
     struct nft_guest guests[LIMIT_INTERFACES];
-    size_t count = guests_of(work, guests);
+    const size_t count = guests_of(work, guests);
+    AUTO_FIREWALL_VM_CHANGE policy = {.needed = false};
+    if (count == 0) {
+        return 0;
+    }
+    if (firewall_vm_prepare(work->worker, &work->row, present, &policy, err) != 0) {
+        return -1;
+    }
+    return nft_guests_change_with(work->worker->mark, guests, present ? count : 0, guests, present ? 0 : count,
+                                  policy.needed ? &policy.change : NULL, err);
+}
+
+static int add_elements(struct vm_work *work, struct ports_diff *ret_diff, struct error *err)
+{
     atomic_store(&work->runtime->guests, RUNTIME_GUESTS_PRESENT);
-    return nft_guests_change(work->worker->mark, guests, count, NULL, 0, err) == 0 ? set_ports(work, true, ret_diff, err) : -1;
+    return change_guest(work, true, err) == 0 ? set_ports(work, true, ret_diff, err) : -1;
 }
 
 static int remove_elements(struct vm_work *work, struct ports_diff *ret_diff, struct error *err)
 {
-    struct nft_guest guests[LIMIT_INTERFACES];
-    size_t count = guests_of(work, guests);
-    if (set_ports(work, false, ret_diff, err) != 0 ||
-        (count > 0 && nft_guests_change(work->worker->mark, NULL, 0, guests, count, err) != 0)) {
+    if (set_ports(work, false, ret_diff, err) != 0 || change_guest(work, false, err) != 0) {
         return -1;
     }
     atomic_store(&work->runtime->guests, RUNTIME_GUESTS_ABSENT);

@@ -12,6 +12,7 @@
 #include "worker/console_hub.h"
 #include "worker/context.h"
 #include "worker/drift.h"
+#include "worker/firewall.h"
 #include "worker/image.h"
 #include "worker/network.h"
 #include "worker/news.h"
@@ -104,6 +105,7 @@ void worker_look_at_everything(struct worker *worker)
 {
     struct error err;
     (void)queue_add(worker->queue, "network");
+    (void)queue_add(worker->queue, "firewall");
     if (repairs_each_pending(worker->db, add_repair_key, worker, &err) != 0 || vms_each_id(worker->db, add_vm_key, worker, &err) != 0 ||
         images_each_id(worker->db, add_image_key, worker, &err) != 0) {
         log_failure("worker.sweep_failed", "", &err);
@@ -152,6 +154,9 @@ static int reconcile(struct worker *worker, const char *key, struct error *err)
 {
     if (strcmp(key, "network") == 0) {
         return reconcile_network(worker, err);
+    }
+    if (strcmp(key, "firewall") == 0) {
+        return firewall_reconcile(worker, err);
     }
     if (strncmp(key, "repair/", 7) == 0) {
         return drift_repair_reconcile(worker, key + strlen("repair/"), err);
@@ -210,7 +215,8 @@ static void on_wake(struct worker *worker, const char *key)
         worker_look_at_everything(worker);
     } else if (strncmp(key, "image/", 6) == 0) {
         (void)queue_add(worker->image_queue, key);
-    } else if (strncmp(key, "vm/", 3) == 0 || strncmp(key, "repair/", 7) == 0 || strcmp(key, "network") == 0) {
+    } else if (strncmp(key, "vm/", 3) == 0 || strncmp(key, "repair/", 7) == 0 || strcmp(key, "network") == 0 ||
+               strcmp(key, "firewall") == 0) {
         (void)queue_add(worker->queue, key);
     }
 }

@@ -406,6 +406,7 @@ START_TEST(rules_count)
     struct nft_counter *rules = NULL;
     struct nft_counter by_default = {0};
     size_t count = 0;
+    bool there = false;
     set_policies(&host, &vm);
     const struct packet packets[] = {packet_of("198.18.0.1", POLICY_EGRESS, IPPROTO_TCP, 22), packet_of("198.18.1.1", POLICY_EGRESS, IPPROTO_TCP, 80),
                                      packet_of("198.18.9.9", POLICY_EGRESS, IPPROTO_TCP, 22), packet_of("2001:db8::9", POLICY_EGRESS, IPPROTO_UDP, 53),
@@ -413,16 +414,22 @@ START_TEST(rules_count)
     for (size_t i = 0; i < ARRAY_LEN(packets); i++) {
         ck_assert_int_eq(passes(&packets[i]), i < 4);
     }
-    MUST(nft_policy_counters(base.mark, 1, POLICY_EGRESS, &rules, &count, &by_default, &err));
+    MUST(nft_policy_counters(base.mark, 1, POLICY_EGRESS, &rules, &count, &by_default, &there, &err));
     ck_assert_uint_eq(count, 4);
     ck_assert_uint_eq(rules[0].packets, 3);
     ck_assert_uint_eq(rules[1].packets, 1);
     ck_assert_uint_eq(rules[1].bytes, 40 + 8 + 8);
     ck_assert_uint_eq(by_default.packets, 2);
+    ck_assert(there);
+    MUST(nft_policy_vm_is_there(base.mark, 1, &there, &err));
+    ck_assert(there);
+    MUST(nft_policy_vm_is_there(base.mark, 77, &there, &err));
+    ck_assert(!there);
     free(rules);
-    MUST(nft_policy_counters(base.mark, 77, POLICY_EGRESS, &rules, &count, &by_default, &err)); /* no such chain */
+    MUST(nft_policy_counters(base.mark, 77, POLICY_EGRESS, &rules, &count, &by_default, &there, &err)); /* no such chain */
     ck_assert_uint_eq(count, 0);
     ck_assert_uint_eq(by_default.packets, 0);
+    ck_assert(!there);
     free(rules);
     policy_free(&host);
     policy_free(&vm);
@@ -571,12 +578,13 @@ START_TEST(without_tables)
     struct nft_counter *rules = NULL;
     struct nft_counter by_default = {0};
     size_t count = 9;
+    bool there = true;
     MUST(nft_base_remove(base.mark, &err));
     MUST(nft_policies_look(base.mark, &seen, &err));
     ck_assert(!seen.tables);
     ck_assert_uint_eq(seen.chain_count + seen.element_count + seen.set_count, 0);
     nft_policies_seen_free(&seen);
-    MUST(nft_policy_counters(base.mark, 0, POLICY_EGRESS, &rules, &count, &by_default, &err));
+    MUST(nft_policy_counters(base.mark, 0, POLICY_EGRESS, &rules, &count, &by_default, &there, &err));
     ck_assert_uint_eq(count, 0);
     ck_assert(nft_policies_change(base.mark, &change, &err) != 0);
     ck_assert_int_eq(err.sys_errno, ENOENT);

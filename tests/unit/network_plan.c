@@ -113,6 +113,15 @@ START_TEST(the_bridge_is_tuned)
 }
 END_TEST
 
+START_TEST(policies)
+{
+    strcpy(seen.policies_found, "the host-wide egress policy is gone");
+    ck_assert(only(NETWORK_OP_APPLY_POLICIES)->repair);
+    strcpy(seen.firewall_found, "table inet smartvm is gone"); /* made new, with them */
+    ck_assert_int_eq(position(NETWORK_OP_APPLY_POLICIES), -1);
+}
+END_TEST
+
 START_TEST(published_ports)
 {
     strcpy(seen.ports_found, "1 published ports are missing");
@@ -284,6 +293,7 @@ int main(void)
     tcase_add_test(tcase, uplink_that_somebody_else_forwards_is_left_alone);
     tcase_add_test(tcase, the_host_is_in_another_network);
     tcase_add_test(tcase, the_bridge_is_tuned);
+    tcase_add_test(tcase, policies);
     tcase_add_test(tcase, published_ports);
     tcase_add_test(tcase, loopback_is_open_only_for_published_ports);
     tcase_add_test(tcase, ipv6_where_it_is_chosen);

@@ -1,0 +1,151 @@
+#include "worker/firewall_wanted.h"
+
+#include "core/cleanup.h"
+#include "core/json.h"
+#include "db/firewall.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int firewall_policy_read(const char *text, struct policy *ret, bool *ret_damaged, struct error *err)
+{
+    AUTO_JSON *json = NULL;
+    struct error why = {0};
+    if (text != NULL && json_parse(text, strlen(text), &json, &why) == 0 && policy_parse(json, ret, &why) == 0) {
+        return 0;
+    }
+    if (why.code == ERR_OUT_OF_MEMORY) {
+        return error_oom(err);
+    }
+    *ret = (struct policy){0}; /* no rules, and both defaults deny */
+    *ret_damaged = true;
+    return 0;
+}
+
+static int read_policies(const struct firewall_rows *rows, struct firewall_wanted *ret, struct error *err)
+{
+    size_t v = 0;
+    for (size_t i = 0; i < rows->policy_count; i++) {
+        const struct firewall_row *row = &rows->policies[i];
+        struct policy *policy = &ret->host;
+        bool damaged = false;
+        if (row->vm_uid != FIREWALL_HOST) {
+            while (v < ret->vm_count && ret->vms[v].uid < row->vm_uid) {
+                v++;
+            }
+            if (v == ret->vm_count || ret->vms[v].uid != row->vm_uid) {
+                continue; /* without an interface there is nothing that it could decide */
+            }
+            policy = &ret->vms[v].policy;
+            ret->vms[v].has_policy = true;
+        }
+        policy_free(policy);
+        if (firewall_policy_read(row->text, policy, &damaged, err) != 0) {
+            return -1;
+        }
+        if (damaged && ret->damage[0] == '\0') {
+            (void)snprintf(ret->damage, sizeof ret->damage, "the stored policy %s%lld is damaged and denies everything",
+                           row->vm_uid == FIREWALL_HOST ? "of the host, number " : "of VM number ", (long long)row->vm_uid);
+        }
+    }
+    return 0;
+}
+
+static int read_sets(const struct firewall_rows *rows, struct firewall_wanted *ret, struct error *err)
+{
+    ret->sets.sets = calloc(rows->set_count + 1, sizeof *ret->sets.sets);
+    if (ret->sets.sets == NULL) {
+        return error_oom(err);
+    }
+    for (size_t i = 0; i < rows->set_count; i++) {
+        AUTO_JSON *json = NULL;
+        const struct firewall_row *row = &rows->sets[i];
+        struct error why = {0};
+        struct address_set *set = &ret->sets.sets[ret->sets.count];
+        if (json_parse(row->text, strlen(row->text), &json, &why) != 0 || address_set_parse(row->name, json, set, &why) != 0) {
+            if (why.code == ERR_OUT_OF_MEMORY) {
+                return error_oom(err);
+            }
+            (void)snprintf(ret->damage, sizeof ret->damage, "the stored address set %.32s is damaged and matches nothing", row->name);
+            continue;
+        }
+        ret->sets.count++;
+    }
+    return 0;
+}
+
+static int compare_interfaces(const void *a, const void *b)
+{
+    const struct interface_row *x = a;
+    const struct interface_row *y = b;
+    return x->vm_uid != y->vm_uid ? (x->vm_uid > y->vm_uid) - (x->vm_uid < y->vm_uid) : strcmp(x->tap, y->tap);
+}
+
+static int add_interface(struct firewall_wanted *ret, const struct interface_row *row, bool present, struct error *err)
+{
+    struct firewall_vm *vm = ret->vm_count > 0 ? &ret->vms[ret->vm_count - 1] : NULL;
+    if (vm == NULL || vm->uid != row->vm_uid) {
+        vm = &ret->vms[ret->vm_count++];
+        *vm = (struct firewall_vm){.uid = row->vm_uid, .addresses = calloc(LIMIT_INTERFACES, sizeof *vm->addresses)};
+        if (vm->addresses == NULL) {
+            return error_oom(err);
+        }
+    }
+    vm->present = vm->present || present;
+    if (vm->address_count < LIMIT_INTERFACES) {
+        vm->addresses[vm->address_count++] = ip_addr_from_ipv4(row->address);
+    }
+    return 0;
+}
+
+static int read_vms(const struct interface_row *interfaces, size_t count, bool (*present)(const struct interface_row *row, void *ctx),
+                    void *ctx, struct firewall_wanted *ret, struct error *err)
+{
+    AUTO_FREE struct interface_row *sorted = calloc(count + 1, sizeof *sorted);
+    ret->vms = calloc(count + 1, sizeof *ret->vms);
+    if (sorted == NULL || ret->vms == NULL) {
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freed by its cleanup
+        return error_oom(err);
+    }
+    if (count > 0) {
+        memcpy(sorted, interfaces, count * sizeof *sorted);
+        qsort(sorted, count, sizeof *sorted, compare_interfaces);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (add_interface(ret, &sorted[i], present(&sorted[i], ctx), err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int firewall_wanted_load(struct db *db, const struct interface_row *interfaces, size_t count,
+                         bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret,
+                         struct error *err)
+{
+    AUTO_FIREWALL_ROWS rows = {.policy_count = 0};
+    AUTO_FIREWALL_WANTED wanted = {.vm_count = 0};
+    policy_defaults(&wanted.host);
+    if (firewall_load(db, &rows, err) != 0 || read_vms(interfaces, count, present, ctx, &wanted, err) != 0 ||
+        read_policies(&rows, &wanted, err) != 0 || read_sets(&rows, &wanted, err) != 0) {
+        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freed by its cleanup
+        return -1;
+    }
+    wanted.generation = rows.generation;
+    *ret = wanted;
+    wanted = (struct firewall_wanted){.vm_count = 0};
+    return 0;
+}
+
+void firewall_wanted_free(struct firewall_wanted *wanted)
+{
+    policy_free(&wanted->host);
+    address_sets_free(&wanted->sets);
+    for (size_t i = 0; i < wanted->vm_count; i++) {
+        policy_free(&wanted->vms[i].policy);
+        free(wanted->vms[i].addresses);
+    }
+    free(wanted->vms);
+    *wanted = (struct firewall_wanted){.vm_count = 0};
+}

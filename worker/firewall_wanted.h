@@ -1,0 +1,38 @@
+/*
+ * What is wanted of the firewall's policies at one moment: the stored rows as values, beside the addresses of the VMs. Inside worker/ only.
+ */
+#ifndef SMARTVM_WORKER_FIREWALL_WANTED_H
+#define SMARTVM_WORKER_FIREWALL_WANTED_H
+
+#include "core/policy.h"
+#include "db/interfaces.h"
+
+struct firewall_vm {
+    int64_t uid;
+    bool present;    /* its addresses are in the firewall, so its policy has to be, too */
+    bool has_policy; /* of its own */
+    struct policy policy;
+    struct ip_addr *addresses; /* owned */
+    size_t address_count;
+};
+
+struct firewall_wanted {
+    int64_t generation;
+    struct policy host;
+    struct address_sets sets;
+    struct firewall_vm *vms; /* all that have an interface, by uid */
+    size_t vm_count;
+    char damage[200]; /* a stored text that is no policy: it is taken for one that denies everything; "" for none */
+};
+
+/* `present` (with ctx) tells of an interface whether its elements are in the firewall. *ret must be zeroed. */
+int firewall_wanted_load(struct db *db, const struct interface_row *interfaces, size_t count,
+                         bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret,
+                         struct error *err);
+void firewall_wanted_free(struct firewall_wanted *wanted); /* harmless on zeroes */
+#define AUTO_FIREWALL_WANTED __attribute__((cleanup(firewall_wanted_free))) struct firewall_wanted
+
+/* A stored text as a policy. One that is damaged denies everything, and *ret_damaged is set. Fails when out of memory. */
+int firewall_policy_read(const char *text, struct policy *ret, bool *ret_damaged, struct error *err);
+
+#endif
