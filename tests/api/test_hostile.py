@@ -173,6 +173,27 @@ class HostileTest(HostileCase):
         self.verdict()
 
     @limit(120)
+    def test_policies_change(self):
+        """The host-wide policy, those of both guests, and an address set, again and again; what isolation forbids stays forbidden."""
+        self.flows()
+        narrow = {"egress": {"default_action": "deny", "rules": [{"action": "allow", "to": "@allowed"}]}}
+        wide = {"egress": {"rules": [{"action": "deny", "to": "10.99.0.0/16"}]}}
+        self.ok(self.c.put("/firewall/sets/allowed", {"addresses": ["192.0.2.0/24"]}, wait=5))
+
+        def change():
+            for i in range(40):
+                for path in ("/firewall", "/vms/attacker/firewall", "/vms/victim/firewall"):
+                    self.ok(self.c.put(path, (narrow, wide)[i % 2], wait=5))
+                self.ok(self.c.put("/firewall/sets/allowed", {"addresses": ["192.0.2.0/24"] + [f"198.18.{i}.0/24"]}, wait=5))
+
+        self.judge.phase = "policies"
+        begin = self.gun.frames
+        self.attack_while(change)
+        self.gun.send(max(0, FRAMES // 10 - (self.gun.frames - begin)))
+        self.flows()
+        self.verdict()
+
+    @limit(120)
     def test_the_bridge_is_removed(self):
         self.flows()
 
