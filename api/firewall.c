@@ -231,9 +231,8 @@ int firewall_handle_get(struct call *call, struct api_reply *reply, struct error
     }
     state->origin = call->origin;
     if (firewall_find_scope(call, &state->vm_uid, err) != 0 ||
-        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freed by its cleanup, or with the reply
         ask_begin(reply, "firewall_counters", "vm", call->id != NULL ? call->id : "", state, &ops, err) != 0) {
-        return -1;
+        return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup
     }
     (void)TAKE_PTR(state);
     return 0;

@@ -152,7 +152,7 @@ int firewall_look_at(struct api *api, int64_t vm_uid, const char *counters, stru
     /* A removal and another policy later have different generations, but a default one has none. */
     (void)snprintf(ret->etag, sizeof ret->etag, "\"fw-%" PRId64 "-%" PRId64 "%s\"", vm_uid, found ? row.generation : 0,
                    found && row.confirm_until_ms > 0 ? "-unconfirmed" : "");
-    ret->settled = observed.generation >= generation || observed.error[0] != '\0';
+    ret->settled = observed.generation >= generation;
     return b->failed ? error_oom(err) : 0;
 }
 

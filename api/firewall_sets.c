@@ -46,7 +46,7 @@ static int look_at(struct api *api, const struct firewall_row *row, struct look 
     add_set(&ret->body, row, &observed);
     (void)snprintf(ret->etag, sizeof ret->etag, "\"set-%" PRId64 "%s\"", row->generation,
                    row->confirm_until_ms > 0 ? "-unconfirmed" : "");
-    ret->settled = observed.generation >= row->generation || observed.error[0] != '\0';
+    ret->settled = observed.generation >= row->generation;
     return ret->body.failed ? error_oom(err) : 0;
 }
 

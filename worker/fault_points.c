@@ -13,4 +13,6 @@ void fault_points_print(void)
     for (int op = 0; op < NETWORK_OP_COUNT_; op++) {
         (void)printf("network.%s\n", network_op_name((enum network_op_type)op));
     }
+    /* The plan of the policies is one batch, and what follows from it. */
+    (void)puts("firewall.change_policies\nfirewall.cut_flows");
 }

@@ -1,5 +1,6 @@
 #include "worker/firewall.h"
 
+#include "core/fault.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "db/firewall.h"
@@ -51,6 +52,24 @@ int firewall_cut_flows(const struct firewall_wanted *wanted, struct error *err)
     return result;
 }
 
+static int change(struct worker *worker, const struct firewall_plan *plan, struct error *err)
+{
+    if (fault_before("firewall", "change_policies", err) != 0 || nft_policies_change(worker->mark, &plan->change, err) != 0) {
+        return -1;
+    }
+    fault_after("firewall", "change_policies");
+    return 0;
+}
+
+static int cut_flows(const struct firewall_wanted *wanted, struct error *err)
+{
+    if (fault_before("firewall", "cut_flows", err) != 0 || firewall_cut_flows(wanted, err) != 0) {
+        return -1;
+    }
+    fault_after("firewall", "cut_flows");
+    return 0;
+}
+
 /* Under the lock: makes the kernel's policies those that are wanted. */
 static int apply(struct network_work *work, struct firewall_wanted *wanted, bool *ret_changed, struct error *err)
 {
@@ -63,7 +82,7 @@ static int apply(struct network_work *work, struct firewall_wanted *wanted, bool
     if (!seen.tables) {
         (void)error_set(err, ERR_FIREWALL_SETUP_FAILED, "the firewall's tables are not there; the network has to be set up first");
     } else if (firewall_plan_make(wanted, &seen, &plan, err) == 0) {
-        result = plan.empty ? 0 : nft_policies_change(work->worker->mark, &plan.change, err);
+        result = plan.empty ? 0 : change(work->worker, &plan, err);
         *ret_changed = !plan.empty;
     }
     if (result == 0 && !plan.empty) {
@@ -91,7 +110,7 @@ static int observe_and_apply(struct worker *worker, struct firewall_wanted *want
     network_work_free(&work);
     /* Flows of VMs that do not run just now are judged as well: they could go on when it runs again. */
     if (result == 0 && (changed || wanted->generation != before.generation)) {
-        result = firewall_cut_flows(wanted, err);
+        result = cut_flows(wanted, err);
     }
     return result;
 }

@@ -211,11 +211,21 @@ class Drift(HostAction):
 
     name = "drift"
 
+    def prepare(self, world):
+        world.create("subject", "running", ports=Ports.body["ports"], firewall=PolicyChange.policy)
+
     def disturb(self, world):
         daemon = world.daemon
         netns = daemon.netns
         netns.ip("link", "set", daemon.bridge, "alias", "mine")
         netns.run("nft", "flush", "set", "bridge", daemon.mark, "guest4", check=False)
+        netns.run("nft", "flush", "map", "inet", daemon.mark, "ports_tcp", check=False)
+        for chain in ("host_egress", *(e["chain"]["name"] for e in netns.ruleset() if e.get("chain", {}).get("name", "").startswith("vm_"))):
+            netns.run("nft", "flush", "chain", "inet", daemon.mark, chain, check=False)
+        netns.run("sysctl", "-qw", f"net.ipv4.conf.{daemon.bridge}.route_localnet=0", check=False)
+        netns.ip("-6", "address", "flush", "dev", daemon.bridge, "scope", "global", check=False)
+        netns.run("sysctl", "-qw", f"net.ipv6.conf.{daemon.bridge}.force_forwarding=0", check=False)
+        netns.run("sysctl", "-qw", f"net.ipv6.conf.{daemon.bridge}.forwarding=0", check=False)
         netns.ip("link", "set", daemon.bridge, "down")
         netns.run("sysctl", "-qw", f"net.ipv4.conf.{daemon.bridge}.forwarding=0")
 
@@ -234,5 +244,72 @@ class UplinkMoves(HostAction):
         netns.ip("route", "replace", "default", "via", "198.51.100.1")
 
 
+class PolicyChange(Action):
+    """A policy of the VM, named set and all; in the end it is in force."""
+
+    name = "policy_change"
+    policy = {"egress": {"default_action": "deny", "rules": [{"action": "allow", "to": "203.0.113.0/24", "protocol": "tcp", "ports": [443]}]}}
+
+    def request(self, world):
+        return "PUT", "/vms/subject/firewall", self.policy
+
+    def again(self, world):
+        world.ok(world.client.put("/vms/subject/firewall", self.policy, wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.await_applied("/vms/subject/firewall")
+        chains = [entry["chain"]["name"] for entry in world.daemon.netns.ruleset() if "chain" in entry]
+        assert [name for name in chains if name.startswith("vm_") and name.endswith("_egress")], chains
+
+
+class Ports(Action):
+    """A port of the host is published, and freed with the VM."""
+
+    name = "ports"
+    body = {"ports": [{"host_port": 8080, "guest_port": 80, "protocol": "tcp"}]}
+
+    def request(self, world):
+        return "PATCH", "/vms/subject", self.body
+
+    def again(self, world):
+        if world.vm("subject")["state"] != "running":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+        world.ok(world.client.patch("/vms/subject", self.body, wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.await_network()
+        assert world.daemon.netns.set_elements(world.daemon.mark, "ports_tcp") is not None or "8080" in world.daemon.netns.run("nft", "list", "ruleset")
+
+
+class NetworkPatch(Action):
+    name = "network_patch"
+
+    def request(self, world):
+        return "PATCH", "/network", {"masquerade": False, "lease_quarantine_s": 1}
+
+    def again(self, world):
+        world.ok(world.client.patch("/network", {"masquerade": False, "lease_quarantine_s": 0}, wait=15), 200)
+        world.ok(world.client.patch("/network", {"masquerade": None, "lease_quarantine_s": None}, wait=15), 200)
+
+    def check(self, world, acknowledged):
+        world.await_vm_state("subject", "running")
+        world.await_network()
+
+
+class Repair(HostAction):
+    """A repair that is asked for."""
+
+    name = "repair"
+
+    def disturb(self, world):
+        world.daemon.netns.run("nft", "delete", "table", "inet", world.daemon.mark, check=False)
+        try:
+            world.client.post("/drift/repair", wait=3, timeout=8)
+        except Exception:  # noqa: BLE001: it may die
+            pass
+
+
 ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
-                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, UplinkMoves)]
+                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, UplinkMoves, PolicyChange, Ports, NetworkPatch, Repair)]

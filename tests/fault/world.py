@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
 from daemon import BINARY, Daemon  # noqa: E402, F401
 from host import eventually  # noqa: E402
 
-SETTINGS = {"vmm": {"api_timeout_s": 1, "start_timeout_s": 4, "stop_timeout_s": 2, "workers": 2}}
+SETTINGS = {"network": {"ipv6_subnet": "fd12:3456:789a::/64"}, "vmm": {"api_timeout_s": 1, "start_timeout_s": 4, "stop_timeout_s": 2, "workers": 2}}
 RESTING = ("running", "paused", "stopped", "failed")
 
 
@@ -67,8 +67,8 @@ class World:
         assert reply.status in statuses, f"{reply!r}"
         return reply
 
-    def create(self, vm, state):
-        reply = self.ok(self.client.post("/vms", self.body(vm, state), wait=15), 201)
+    def create(self, vm, state, **extra):
+        reply = self.ok(self.client.post("/vms", {**self.body(vm, state), **extra}, wait=15), 201)
         assert reply.json["state"] == state, f"{reply!r}"
 
     def add_image(self, name):
@@ -105,6 +105,9 @@ class World:
 
     def pause(self, seconds):
         time.sleep(seconds)
+
+    def await_applied(self, path):
+        eventually(lambda: self.client.json(path)["conditions"][0]["status"] == "true", f"{path} in force", 15)
 
     def await_network(self):
         def ready():
