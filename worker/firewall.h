@@ -32,7 +32,7 @@ struct firewall_vm_change {
     struct address_sets sets; /* that the policy names: they are made with it, as they may be newer than what is in force */
     const struct address_set **refill;
     struct nft_policy_vm vm;
-    struct ip_addr addresses[LIMIT_INTERFACES];
+    struct ip_addr addresses[FIREWALL_ADDRESSES_MAX];
 };
 /* Under worker->guests_lock, until the batch is through. *ret must be zeroed, and stays where it is. */
 int firewall_vm_prepare(struct worker *worker, const struct vm_row *row, bool present, struct firewall_vm_change *ret,

@@ -85,10 +85,11 @@ static int read_policy(struct worker *worker, const struct vm_row *row, struct f
 int firewall_vm_prepare(struct worker *worker, const struct vm_row *row, bool present, struct firewall_vm_change *ret,
                         struct error *err)
 {
+    const struct network_settings settings = worker_network(worker);
+    ret->vm = (struct nft_policy_vm){.uid = row->uid, .addresses = ret->addresses};
     for (size_t i = 0; i < row->interface_count && i < LIMIT_INTERFACES; i++) {
-        ret->addresses[i] = ip_addr_from_ipv4(row->interfaces[i].address);
+        ret->vm.address_count += firewall_addresses(&settings, row->interfaces[i].address, ret->addresses + ret->vm.address_count);
     }
-    ret->vm = (struct nft_policy_vm){.uid = row->uid, .addresses = ret->addresses, .address_count = row->interface_count};
     int result = present ? read_policy(worker, row, ret, err) : nft_policy_vm_is_there(worker->mark, row->uid, &ret->needed, err);
     ret->change = (struct nft_policy_change){
         .sets = &ret->sets, .vms = &ret->vm, .vm_count = 1, .refill = ret->refill, .refill_count = ret->sets.count};

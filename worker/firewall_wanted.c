@@ -82,25 +82,33 @@ static int compare_interfaces(const void *a, const void *b)
     return x->vm_uid != y->vm_uid ? (x->vm_uid > y->vm_uid) - (x->vm_uid < y->vm_uid) : strcmp(x->tap, y->tap);
 }
 
-static int add_interface(struct firewall_wanted *ret, const struct interface_row *row, bool present, struct error *err)
+size_t firewall_addresses(const struct network_settings *settings, uint32_t address, struct ip_addr ret[2])
+{
+    ret[0] = ip_addr_from_ipv4(address);
+    ret[1] = network_address6(settings, address);
+    return ret[1].version == IP_NONE ? 1 : 2;
+}
+
+static int add_interface(struct firewall_wanted *ret, const struct network_settings *settings, const struct interface_row *row,
+                         bool present, struct error *err)
 {
     struct firewall_vm *vm = ret->vm_count > 0 ? &ret->vms[ret->vm_count - 1] : NULL;
     if (vm == NULL || vm->uid != row->vm_uid) {
         vm = &ret->vms[ret->vm_count++];
-        *vm = (struct firewall_vm){.uid = row->vm_uid, .addresses = calloc(LIMIT_INTERFACES, sizeof *vm->addresses)};
+        *vm = (struct firewall_vm){.uid = row->vm_uid, .addresses = calloc(FIREWALL_ADDRESSES_MAX, sizeof *vm->addresses)};
         if (vm->addresses == NULL) {
             return error_oom(err);
         }
     }
     vm->present = vm->present || present;
-    if (vm->address_count < LIMIT_INTERFACES) {
-        vm->addresses[vm->address_count++] = ip_addr_from_ipv4(row->address);
+    if (vm->address_count + 2 <= FIREWALL_ADDRESSES_MAX) {
+        vm->address_count += firewall_addresses(settings, row->address, vm->addresses + vm->address_count);
     }
     return 0;
 }
 
-static int read_vms(const struct interface_row *interfaces, size_t count, bool (*present)(const struct interface_row *row, void *ctx),
-                    void *ctx, struct firewall_wanted *ret, struct error *err)
+static int read_vms(const struct network_settings *settings, const struct interface_row *interfaces, size_t count,
+                    bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret, struct error *err)
 {
     AUTO_FREE struct interface_row *sorted = calloc(count + 1, sizeof *sorted);
     ret->vms = calloc(count + 1, sizeof *ret->vms);
@@ -113,21 +121,21 @@ static int read_vms(const struct interface_row *interfaces, size_t count, bool (
         qsort(sorted, count, sizeof *sorted, compare_interfaces);
     }
     for (size_t i = 0; i < count; i++) {
-        if (add_interface(ret, &sorted[i], present(&sorted[i], ctx), err) != 0) {
+        if (add_interface(ret, settings, &sorted[i], present(&sorted[i], ctx), err) != 0) {
             return -1;
         }
     }
     return 0;
 }
 
-int firewall_wanted_load(struct db *db, const struct interface_row *interfaces, size_t count,
+int firewall_wanted_load(struct db *db, const struct network_settings *settings, const struct interface_row *interfaces, size_t count,
                          bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret,
                          struct error *err)
 {
     AUTO_FIREWALL_ROWS rows = {.policy_count = 0};
     AUTO_FIREWALL_WANTED wanted = {.vm_count = 0};
     policy_defaults(&wanted.host);
-    if (firewall_load(db, &rows, err) != 0 || read_vms(interfaces, count, present, ctx, &wanted, err) != 0 ||
+    if (firewall_load(db, &rows, err) != 0 || read_vms(settings, interfaces, count, present, ctx, &wanted, err) != 0 ||
         read_policies(&rows, &wanted, err) != 0 || read_sets(&rows, &wanted, err) != 0) {
         // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freed by its cleanup
         return -1;

@@ -4,6 +4,7 @@
 #ifndef SMARTVM_WORKER_FIREWALL_WANTED_H
 #define SMARTVM_WORKER_FIREWALL_WANTED_H
 
+#include "core/network_settings.h"
 #include "core/policy.h"
 #include "db/interfaces.h"
 
@@ -25,8 +26,13 @@ struct firewall_wanted {
     char damage[200]; /* a stored text that is no policy: it is taken for one that denies everything; "" for none */
 };
 
+enum { FIREWALL_ADDRESSES_MAX = 2 * LIMIT_INTERFACES }; /* of a VM */
+
+/* The addresses of an interface: IPv4, and IPv6 where it is chosen. Returns how many. */
+size_t firewall_addresses(const struct network_settings *settings, uint32_t address, struct ip_addr ret[2]);
+
 /* `present` (with ctx) tells of an interface whether its elements are in the firewall. *ret must be zeroed. */
-int firewall_wanted_load(struct db *db, const struct interface_row *interfaces, size_t count,
+int firewall_wanted_load(struct db *db, const struct network_settings *settings, const struct interface_row *interfaces, size_t count,
                          bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret,
                          struct error *err);
 void firewall_wanted_free(struct firewall_wanted *wanted); /* harmless on zeroes */

@@ -22,7 +22,7 @@ int network_policies_wanted(struct network_work *work, struct firewall_wanted *r
     if (interfaces_list(work->worker->db, &rows, &count, err) != 0) {
         return -1;
     }
-    int result = firewall_wanted_load(work->worker->db, rows, count, is_present, work, ret, err);
+    int result = firewall_wanted_load(work->worker->db, &work->settings, rows, count, is_present, work, ret, err);
     free(rows);
     return result;
 }
