@@ -376,6 +376,7 @@ BENCHES = {
     "drift": bench_drift,
     "http": bench_http,
     "policy": bench_policy,
+    "attach": lambda d, h: subprocess.run([os.path.join(d.build, "tests/bench_attach")], check=True),
     "idle": bench_idle,
 }
 

@@ -11,5 +11,5 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Release > /dev/null
-cmake --build "$build" --target smartvmd tiny_guest bench_bare bench_policy > /dev/null
+cmake --build "$build" --target smartvmd tiny_guest bench_bare bench_policy bench_attach > /dev/null
 exec python3 tests/bench/bench.py "$build" "$@"
