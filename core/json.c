@@ -2,6 +2,8 @@
 
 #include "core/limits.h"
 
+#include <string.h>
+
 static int fault_at(struct error *err, int line, int column, const char *what)
 {
     return error_set(err, ERR_INVALID_JSON, "line %d, column %d: %s", line, column, what);
@@ -40,9 +42,16 @@ static int check_depth(const char *text, size_t len, struct error *err)
     return 0;
 }
 
-/* Jansson quotes a little of the text, which need not be UTF-8; the message must be. */
-static void make_printable(char *text)
+/*
+ * Jansson quotes a little of the text behind "near", which may be a part of a secret and need not be UTF-8. Line and column say where it is, so
+ * the message ends before the quotation.
+ */
+static void make_quotable(char *text)
 {
+    char *quotation = strstr(text, " near ");
+    if (quotation != NULL) {
+        *quotation = '\0';
+    }
     for (char *p = text; *p != '\0'; p++) {
         unsigned char c = (unsigned char)*p;
         if (c < ' ' || c >= 0x7f) {
@@ -69,7 +78,7 @@ int json_parse(const char *text, size_t len, json_t **ret, struct error *err)
     case json_error_null_byte_in_key:
         return fault_at(err, fault.line, fault.column, "a string must not hold the character \\u0000");
     default:
-        make_printable(fault.text);
+        make_quotable(fault.text);
         return fault_at(err, fault.line, fault.column, fault.text);
     }
 }
