@@ -10,6 +10,8 @@
     packages_libraries=(libcurl4 libjansson4 liblz4-1 liblzma5 libmicrohttpd12 libmnl0 libnftnl11 libnl-3-200
         libnl-route-3-200 libseccomp2 libsqlite3-0 libssl3 libyaml-0-2 libzstd1 zlib1g)
     packages_run=(qemu-system-x86 e2fsprogs)
+    # Where the kernel has no WireGuard, and a tunnel is wanted.
+    packages_optional=(wireguard-go)
     packages_image=(squashfs-tools cpio lz4)
     packages_client=(curl jq ca-certificates iproute2 iputils-ping nftables)
 }

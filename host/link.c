@@ -75,6 +75,9 @@ static void parse_kind(struct nlattr *linkinfo, struct link_detail *ret)
     if (linkinfo == NULL || nla_parse_nested(tb, IFLA_INFO_MAX, linkinfo, NULL) != 0) {
         return;
     }
+    if (tb[IFLA_INFO_KIND] != NULL) {
+        (void)nla_strlcpy(ret->info.kind, tb[IFLA_INFO_KIND], sizeof ret->info.kind);
+    }
     if (tb[IFLA_INFO_KIND] != NULL && nla_strcmp(tb[IFLA_INFO_KIND], "bridge") == 0) {
         parse_bridge(tb[IFLA_INFO_DATA], ret);
     } else if (tb[IFLA_INFO_KIND] != NULL && nla_strcmp(tb[IFLA_INFO_KIND], "tun") == 0) {
@@ -100,6 +103,7 @@ static bool parse_link(const struct nlmsghdr *h, struct link_detail *ret)
     ret->info.index = head->ifi_index;
     ret->info.up = (head->ifi_flags & IFF_UP) != 0;
     ret->info.master = (int)number_of(tb[IFLA_MASTER]);
+    ret->info.mtu = number_of(tb[IFLA_MTU]);
     (void)nla_strlcpy(ret->info.name, tb[IFLA_IFNAME], sizeof ret->info.name);
     if (tb[IFLA_IFALIAS] != NULL) {
         (void)nla_strlcpy(ret->info.alias, tb[IFLA_IFALIAS], sizeof ret->info.alias);

@@ -25,6 +25,8 @@ struct link_info {
     char alias[LINK_ALIAS_MAX]; /* "" when there is none */
     int master;                 /* index of the bridge, or 0 */
     bool up;                    /* administratively (IFF_UP) */
+    char kind[16]; /* "bridge", "tun", "wireguard", …; "" when it has none */
+    unsigned mtu;
     bool is_bridge;
     bool is_tap;
     bool isolated; /* IFLA_BRPORT_ISOLATED, false when not a bridge port */

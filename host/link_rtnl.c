@@ -10,10 +10,15 @@ enum { RTNL_BUFFER_BYTES = 64 * 1024 }; /* the kernel puts at most 32 KiB of a d
 
 int rtnl_open(struct rtnl *r, struct error *err)
 {
+    return rtnl_open_protocol(r, NETLINK_ROUTE, err);
+}
+
+int rtnl_open_protocol(struct rtnl *r, int protocol, struct error *err)
+{
     const int on = 1;
-    AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
     if (fd < 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot open an rtnetlink socket");
+        return error_sys(err, ERR_SYSTEM, errno, "cannot open a netlink socket");
     }
     /* Old kernels refuse these; then replies are longer and say less, and dumps are filtered here alone. */
     (void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);

@@ -1,6 +1,6 @@
 /*
  * How the link_*.c files speak rtnetlink: messages are built and read by libnl's functions, sent and received
- * here without its caches, so that a call costs what it asks for. Private to host/link*.c. One struct rtnl
+ * here without its caches, so that a call costs what it asks for. Private to host/link*.c, host/route*.c and host/wireguard_kernel.c. One struct rtnl
  * per call, not shared between threads.
  */
 #ifndef SMARTVM_HOST_LINK_RTNL_H
@@ -32,6 +32,7 @@ static inline void rtnl_msg_free(struct nl_msg **msg)
 #define AUTO_MSG CLEANUP(rtnl_msg_free) struct nl_msg
 
 int rtnl_open(struct rtnl *r, struct error *err);
+int rtnl_open_protocol(struct rtnl *r, int protocol, struct error *err); /* NETLINK_GENERIC speaks the same way */
 void rtnl_close(struct rtnl *r);
 
 /* A message with its fixed header (ifinfomsg, ifaddrmsg, rtmsg, …); NULL when out of memory. */

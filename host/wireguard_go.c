@@ -1,0 +1,128 @@
+/* The process of the userspace implementation. */
+#include "core/cleanup.h"
+#include "core/clock.h"
+#include "host/process.h"
+#include "host/wireguard_backends.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+enum { NAME_MAX_BYTES = 80, START_MS = 5000, START_STEP_MS = 10, STOP_MS = 2000 };
+
+static void process_name(const char *mark, char name[NAME_MAX_BYTES])
+{
+    (void)snprintf(name, NAME_MAX_BYTES, "wireguard-go:%.60s", mark);
+}
+
+/* Who listens on the socket: the kernel says. 0 when nobody does. */
+static pid_t listener(const char *interface)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    char path[WIREGUARD_SOCKET_MAX];
+    wireguard_uapi_path(interface, path);
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.uid != 0) {
+        return 0;
+    }
+    return peer.pid;
+}
+
+static bool has_our_command_line(pid_t pid, const char *mark, const char *interface)
+{
+    char name[NAME_MAX_BYTES];
+    char wanted[2 * NAME_MAX_BYTES];
+    AUTO_FREE char *line = NULL;
+    size_t len = 0;
+    process_name(mark, name);
+    int wanted_len = snprintf(wanted, sizeof wanted, "%s%c-f%c%s", name, '\0', '\0', interface) + 1;
+    return process_cmdline(pid, &line, &len, NULL) == 0 && len == (size_t)wanted_len && memcmp(line, wanted, len) == 0;
+}
+
+int wireguard_go_find(const char *mark, const char *interface, int *ret_pidfd, struct error *err)
+{
+    uint64_t start_time = 0;
+    AUTO_CLOSE int pidfd = -1;
+    pid_t pid = listener(interface);
+    *ret_pidfd = -1;
+    /* Held first, then looked at: what is compared is what is held. */
+    if (pid <= 0 || process_start_time(pid, &start_time, NULL) != 0) {
+        return 0;
+    }
+    if (process_open(pid, start_time, &pidfd, err) != 0) {
+        return -1;
+    }
+    if (pidfd >= 0 && listener(interface) == pid && has_our_command_line(pid, mark, interface)) {
+        *ret_pidfd = TAKE_FD(pidfd);
+    }
+    return 0;
+}
+
+static int await_socket(const char *mark, const char *interface, int pidfd, struct error *err)
+{
+    const struct timespec step = {.tv_nsec = START_STEP_MS * 1000000L};
+    char text[PROCESS_STATUS_TEXT_MAX];
+    int64_t end_ms = clock_monotonic_ms() + START_MS;
+    while (clock_monotonic_ms() < end_ms) {
+        AUTO_CLOSE int found = -1;
+        int status = -1;
+        if (process_wait(pidfd, 0, &status, NULL) == 0) {
+            return error_set(err, ERR_WIREGUARD_SETUP_FAILED, "wireguard-go for tunnel %s ended with %s", interface, process_status_text(status, text));
+        }
+        if (wireguard_go_find(mark, interface, &found, NULL) == 0 && found >= 0) {
+            return 0;
+        }
+        (void)nanosleep(&step, NULL);
+    }
+    return error_set(err, ERR_WIREGUARD_SETUP_FAILED, "wireguard-go for tunnel %s made no socket within %d ms", interface, START_MS);
+}
+
+int wireguard_go_start(const char *binary, const char *mark, const char *interface, int *ret_pidfd, struct error *err)
+{
+    char name[NAME_MAX_BYTES];
+    struct process process;
+    process_name(mark, name);
+    const char *const argv[] = {name, "-f", interface, NULL};
+    const struct process_spec spec = {
+        .path = binary, .argv = argv, .cwd = "/", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .cgroup_fd = -1, .extra_fd = -1};
+    if (process_spawn(&spec, &process, err) != 0) {
+        if (err != NULL) {
+            err->code = ERR_WIREGUARD_SETUP_FAILED;
+        }
+        return -1;
+    }
+    AUTO_CLOSE int pidfd = process.pidfd;
+    if (await_socket(mark, interface, pidfd, err) != 0) {
+        (void)process_signal(pidfd, SIGKILL, NULL);
+        (void)process_wait(pidfd, STOP_MS, NULL, NULL);
+        return -1;
+    }
+    *ret_pidfd = TAKE_FD(pidfd);
+    return 0;
+}
+
+int wireguard_go_stop(const char *mark, const char *interface, struct error *err)
+{
+    AUTO_CLOSE int pidfd = -1;
+    if (wireguard_go_find(mark, interface, &pidfd, err) != 0) {
+        return -1;
+    }
+    if (pidfd < 0 || process_signal(pidfd, SIGTERM, err) != 0) {
+        return pidfd < 0 ? 0 : -1;
+    }
+    if (process_wait(pidfd, STOP_MS, NULL, NULL) == 0) {
+        return 0;
+    }
+    if (process_signal(pidfd, SIGKILL, err) != 0 || process_wait(pidfd, STOP_MS, NULL, err) != 0) {
+        return -1;
+    }
+    return 0;
+}
