@@ -217,7 +217,6 @@ class Drift(HostAction):
     def disturb(self, world):
         daemon = world.daemon
         netns = daemon.netns
-        netns.ip("link", "set", daemon.bridge, "alias", "mine")
         netns.run("nft", "flush", "set", "bridge", daemon.mark, "guest4", check=False)
         netns.run("nft", "flush", "map", "inet", daemon.mark, "ports_tcp", check=False)
         for chain in ("host_egress", *(e["chain"]["name"] for e in netns.ruleset() if e.get("chain", {}).get("name", "").startswith("vm_"))):
@@ -228,6 +227,25 @@ class Drift(HostAction):
         netns.run("sysctl", "-qw", f"net.ipv6.conf.{daemon.bridge}.forwarding=0", check=False)
         netns.ip("link", "set", daemon.bridge, "down")
         netns.run("sysctl", "-qw", f"net.ipv4.conf.{daemon.bridge}.forwarding=0")
+
+
+class MarkTaken(HostAction):
+    """
+    Somebody takes our mark off the bridge. A daemon that saw it knows the link by its number and gives the mark back; one that was not there, or died in
+    between, finds a foreign bridge, leaves it alone and says so, until it is gone.
+    """
+
+    name = "mark_taken"
+
+    def disturb(self, world):
+        world.daemon.netns.ip("link", "set", world.daemon.bridge, "alias", "mine")
+
+    def again(self, world):
+        world.pause(0.3)
+        if world.daemon.netns.links().get(world.daemon.bridge, {}).get("alias") == "mine":
+            world.daemon.netns.ip("link", "delete", world.daemon.bridge)
+        world.await_bridge()
+        super().again(world)
 
 
 class UplinkMoves(HostAction):
@@ -312,4 +330,4 @@ class Repair(HostAction):
 
 
 ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
-                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, UplinkMoves, PolicyChange, Ports, NetworkPatch, Repair)]
+                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, Ports, NetworkPatch, Repair)]

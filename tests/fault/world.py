@@ -109,6 +109,13 @@ class World:
     def await_applied(self, path):
         eventually(lambda: self.client.json(path)["conditions"][0]["status"] == "true", f"{path} in force", 15)
 
+    def await_bridge(self):
+        def ours():
+            link = self.daemon.netns.links().get(self.daemon.bridge, {})
+            return link.get("up") and link["alias"] == f"{self.daemon.mark}:bridge"
+
+        eventually(ours, "the bridge", 30)
+
     def await_network(self):
         def ready():
             conditions = {c["type"]: c["status"] for c in self.client.json("/network")["conditions"]}
