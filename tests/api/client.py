@@ -193,6 +193,9 @@ class Stream:
             self.connection.sock.settimeout(timeout)
         elif self.response.fp is not None:
             self.response.fp.raw._sock.settimeout(timeout)
+        if self.response.fp is not None:
+            # Python refuses every later read after one that timed out; nothing was lost by it, so go on.
+            self.response.fp.raw._timeout_occurred = False
         return self.response.read1(65536)
 
     def read_until(self, needle, timeout=10):
