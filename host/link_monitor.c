@@ -37,7 +37,7 @@ int link_monitor_open(int *ret_fd, struct error *err)
 {
     const int groups[] = {RTNLGRP_LINK,        RTNLGRP_IPV4_IFADDR,  RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV4_RULE,
                           RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV6_RULE,
-                          RTNLGRP_IPV6_NETCONF, RTNLGRP_NEIGH};
+                          RTNLGRP_IPV6_NETCONF, RTNLGRP_NEIGH,       RTNLGRP_TC};
     const int queue = MONITOR_QUEUE_BYTES;
     struct sockaddr_nl self = {.nl_family = AF_NETLINK};
     AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
@@ -144,6 +144,16 @@ static void add_route(struct news *news, struct nlmsghdr *h)
     }
 }
 
+/* Filters, and what holds them. Those of TAPs are nobody's business here. */
+static void add_traffic_control(struct news *news, struct nlmsghdr *h)
+{
+    char name[IF_NAMESIZE];
+    int index = ((const struct tcmsg *)nlmsg_data(h))->tcm_ifindex;
+    if (index > 0 && if_indextoname((unsigned)index, name) != NULL && strncmp(name, news->tap_prefix, strlen(news->tap_prefix)) != 0) {
+        add_name(&news->names, name);
+    }
+}
+
 static void add_message(struct news *news, struct nlmsghdr *h)
 {
     switch (h->nlmsg_type) {
@@ -170,6 +180,12 @@ static void add_message(struct news *news, struct nlmsghdr *h)
     case RTM_DELRULE:
         news->routes = true;
         break;
+    case RTM_NEWQDISC:
+    case RTM_DELQDISC:
+    case RTM_NEWTFILTER:
+    case RTM_DELTFILTER:
+        add_traffic_control(news, h);
+        break;
     default: /* RTM_DELNETCONF: the link is gone, and that is told */
         break;
     }
@@ -187,6 +203,11 @@ static size_t least_bytes(unsigned type)
     case RTM_NEWNEIGH:
     case RTM_DELNEIGH:
         return sizeof(struct ndmsg);
+    case RTM_NEWQDISC:
+    case RTM_DELQDISC:
+    case RTM_NEWTFILTER:
+    case RTM_DELTFILTER:
+        return sizeof(struct tcmsg);
     default:
         return sizeof(struct netconfmsg);
     }

@@ -139,11 +139,12 @@ static void put_rule(struct nft_batch *b, uint16_t family, const struct nft_rule
     nftnl_rule_free(builder.rule);
 }
 
-static void put_rules(struct nft_batch *b, const struct nft_base *base)
+/* `opening`: the one rule that opens the gate, or all others. */
+static void put_rules(struct nft_batch *b, const struct nft_base *base, bool opening)
 {
     for (size_t i = 0; i < ARRAY_LEN(nft_families); i++) {
         for (const struct nft_rule_row *row = nft_families[i].rules; row->chain != NULL; row++) {
-            if (nft_rule_wanted(row, base)) {
+            if (nft_rule_wanted(row, base) && (row->build == nft_rule_open) == opening) {
                 put_rule(b, nft_families[i].family, row, base);
             }
         }
@@ -156,6 +157,17 @@ static void put_policies(struct nft_batch *b, const struct nft_base *base)
     const struct address_sets none = {.count = 0};
     policy_defaults(&host);
     nft_put_policies(b, base->mark, base->policies != NULL ? base->policies : &(struct nft_policies){.host = &host, .sets = &none});
+}
+
+/*
+ * By a batch of its own: the kernel lets new rules hold a moment before it has filled new sets of intervals (nf_tables_commit() starts the new
+ * generation, and only then calls the sets), so that something closed would be open for some 100 us.
+ */
+static int open_gate(const struct nft_base *base, struct error *err)
+{
+    AUTO_NFT_BATCH b = NFT_BATCH_INIT;
+    put_rules(&b, base, true);
+    return nft_batch_commit(&b, base->mark, err);
 }
 
 int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count,
@@ -172,14 +184,14 @@ int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size
     for (size_t i = 0; i < ARRAY_LEN(nft_chains); i++) {
         put_chain(&b, &nft_chains[i], base->mark);
     }
-    put_rules(&b, base);
+    put_rules(&b, base, false);
     nft_put_open_ports(&b, base->mark, base->open_ports, base->open_port_count);
     nft_put_closed(&b, base->mark, base->closed, base->closed_count);
     nft_put_uplinks(&b, NFT_MSG_NEWSETELEM, base->mark, uplinks, uplink_count);
     nft_put_guests(&b, NFT_MSG_NEWSETELEM, base->mark, guests, guest_count);
     nft_put_ports(&b, NFT_MSG_NEWSETELEM, base->mark, base->ports, base->port_count);
     put_policies(&b, base);
-    return nft_batch_commit(&b, base->mark, err);
+    return nft_batch_commit(&b, base->mark, err) == 0 ? open_gate(base, err) : -1;
 }
 
 int nft_base_remove(const char *mark, struct error *err)

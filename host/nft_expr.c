@@ -62,17 +62,37 @@ void nft_expr_cmp(struct nft_rule_builder *b, uint32_t op, const void *data, siz
     }
 }
 
-void nft_expr_mask(struct nft_rule_builder *b, uint32_t bits)
+static void mask_and_flip(struct nft_rule_builder *b, uint32_t mask, uint32_t flip)
 {
-    const uint32_t none = 0;
     struct nftnl_expr *e = nft_expr_add(b, "bitwise");
     if (e != NULL) {
         nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
         nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
-        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof bits);
-        set_data(b, e, NFTNL_EXPR_BITWISE_MASK, &bits, sizeof bits);
-        set_data(b, e, NFTNL_EXPR_BITWISE_XOR, &none, sizeof none);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof mask);
+        set_data(b, e, NFTNL_EXPR_BITWISE_MASK, &mask, sizeof mask);
+        set_data(b, e, NFTNL_EXPR_BITWISE_XOR, &flip, sizeof flip);
     }
+}
+
+void nft_expr_mask(struct nft_rule_builder *b, uint32_t bits)
+{
+    mask_and_flip(b, bits, 0);
+}
+
+static void store_mark(struct nft_rule_builder *b)
+{
+    struct nftnl_expr *e = nft_expr_add(b, "meta");
+    if (e != NULL) {
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+        nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, NFT_REG_1);
+    }
+}
+
+void nft_expr_mark(struct nft_rule_builder *b, uint32_t off, uint32_t on)
+{
+    nft_expr_meta(b, NFT_META_MARK, NFT_REG_1);
+    mask_and_flip(b, ~(off | on), on);
+    store_mark(b);
 }
 
 static void lookup(struct nft_rule_builder *b, const char *set, uint32_t flags)
@@ -136,11 +156,7 @@ void nft_expr_drop(struct nft_rule_builder *b, enum nft_drop_reason reason)
         nftnl_expr_set_u32(value, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
         set_data(b, value, NFTNL_EXPR_IMM_DATA, &number, sizeof number);
     }
-    struct nftnl_expr *mark = nft_expr_add(b, "meta");
-    if (mark != NULL) {
-        nftnl_expr_set_u32(mark, NFTNL_EXPR_META_KEY, NFT_META_MARK);
-        nftnl_expr_set_u32(mark, NFTNL_EXPR_META_SREG, NFT_REG_1);
-    }
+    store_mark(b);
     nft_expr_branch(b, NFT_GOTO, "dropped");
 }
 

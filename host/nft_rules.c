@@ -11,7 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 
 /* To be raised with every change of a rule's meaning: then what an older version made is made new. */
-enum { RULES_VERSION = 5 };
+enum { RULES_VERSION = 6 };
 
 const struct nft_family_row nft_families[NFT_FAMILY_COUNT] = {
     {NFPROTO_INET, "inet", nft_inet_rules},
@@ -44,6 +44,7 @@ const struct nft_set_row nft_sets[NFT_SET_COUNT] = {
 };
 
 const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT] = {
+    {NFPROTO_INET, "prerouting", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_LAST - 1}, /* as near to the routing as can be */
     {NFPROTO_INET, "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER},
     {NFPROTO_INET, "input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER},
     {NFPROTO_INET, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC},

@@ -92,7 +92,7 @@ enum {
     NFT_SET_RATE_ND,
     NFT_SET_COUNT
 };
-enum { NFT_CHAIN_COUNT = 27, NFT_FAMILY_COUNT = 2 };
+enum { NFT_CHAIN_COUNT = 28, NFT_FAMILY_COUNT = 2 };
 extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
 extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
 
@@ -104,6 +104,7 @@ struct nft_family_row {
 };
 extern const struct nft_family_row nft_families[NFT_FAMILY_COUNT];
 extern const struct nft_rule_row nft_inet_rules[];   /* host/nft_rules_inet.c */
+void nft_rule_open(struct nft_rule_builder *b, const struct nft_base *base);  /* host/nft_rules_inet.c: without it nothing passes the gate */
 void nft_rule6_ping(struct nft_rule_builder *b, const struct nft_base *base); /* host/nft_rules_ipv6.c: rows of nft_inet_rules */
 void nft_rule6_masquerade(struct nft_rule_builder *b, const struct nft_base *base);
 void nft_rule6_no_redirect(struct nft_rule_builder *b, const struct nft_base *base);

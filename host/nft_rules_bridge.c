@@ -5,6 +5,7 @@
  */
 #include <stdio.h> /* libnftnl's headers need it */
 
+#include "host/gate.h"
 #include "host/nft_expr.h"
 #include "host/nft_rules.h"
 
@@ -43,6 +44,23 @@ static void accept_others(struct nft_rule_builder *b, const struct nft_base *bas
 {
     nft_expr_from_tap(b, base, NFT_CMP_NEQ);
     nft_expr_verdict(b, NF_ACCEPT);
+}
+
+/* First of all, in the same chain as what may drop the packet: one look at the ruleset sees all of the chain or nothing of it. */
+static void mark_judged(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_mark(b, 0, GATE_MARK_JUDGED);
+}
+
+/* By what the kernel takes it for. A question by ARP is routed, too, but comes through no chain that would take this mark off it. */
+static void mark_closed(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    const uint16_t arp = htons(ETH_P_ARP);
+    (void)base;
+    nft_expr_meta(b, NFT_META_PROTOCOL, NFT_REG_1);
+    nft_expr_cmp(b, NFT_CMP_NEQ, &arp, sizeof arp);
+    nft_expr_mark(b, 0, GATE_MARK_CLOSED);
 }
 
 static void load(struct nft_rule_builder *b, uint32_t header, uint32_t offset, uint32_t len)
@@ -457,6 +475,8 @@ static void drop(struct nft_rule_builder *b, const struct nft_base *base)
 
 const struct nft_rule_row nft_bridge_rules[] = {
     {"prerouting", "no-tap-accept", accept_others, NULL},
+    {"prerouting", "judged", mark_judged, NULL},
+    {"prerouting", "closed", mark_closed, NULL},
     {"prerouting", "ipv4", to_ipv4, NULL},
     {"prerouting", "arp", to_arp, NULL},
     {"prerouting", "ipv6", to_ipv6, NULL},

@@ -1,6 +1,7 @@
 /* The rules of table `inet <mark>`: what guests may send past the bridge, and what may reach them. */
 #include <stdio.h> /* libnftnl's headers need it */
 
+#include "host/gate.h"
 #include "host/nft_expr.h"
 #include "host/nft_rules.h"
 
@@ -27,6 +28,19 @@ static void drop_from_tap(struct nft_rule_builder *b, const struct nft_base *bas
 {
     nft_expr_from_tap(b, base, NFT_CMP_EQ);
     nft_expr_count_and_drop(b);
+}
+
+/* For the second lock (host/gate.h). Like its sisters it stands before what may drop the packet, in the same chain. */
+static void mark_judged(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    to_bridge(b, base);
+    nft_expr_mark(b, 0, GATE_MARK_JUDGED);
+}
+
+void nft_rule_open(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    from_bridge(b, base);
+    nft_expr_mark(b, GATE_MARK_CLOSED, 0);
 }
 
 static void to_from_guest(struct nft_rule_builder *b, const struct nft_base *base)
@@ -322,7 +336,9 @@ static bool wants_masquerade6(const struct nft_base *base)
 }
 
 const struct nft_rule_row nft_inet_rules[] = {
+    {"prerouting", "open", nft_rule_open, NULL},
     {"forward", "tap-drop", drop_from_tap, NULL},
+    {"forward", "judged", mark_judged, NULL},
     {"forward", "from-guest", to_from_guest, NULL},
     {"forward", "to-guest", to_to_guest, NULL},
     {"from_guest", "no-uplink", to_no_uplink, NULL},

@@ -15,6 +15,7 @@ static const struct {
     {"ipv4", "conf", "accept_redirects", 0},
     {"ipv4", "conf", "accept_source_route", 0},
     {"ipv4", "conf", "rp_filter", 1},
+    {"ipv4", "conf", "src_valid_mark", 1}, /* the reverse path of a packet is looked for with its mark: see host/gate.h */
     {"ipv6", "conf", "accept_ra", 0},
     {"ipv6", "conf", "accept_redirects", 0},
 };

@@ -5,6 +5,7 @@
 #ifndef SMARTVM_TESTS_HOST_GUEST_BOX_H
 #define SMARTVM_TESTS_HOST_GUEST_BOX_H
 
+#include "host/gate.h"
 #include "host/link.h"
 #include "host/nft.h"
 #include "host/sysctl.h"
@@ -46,11 +47,22 @@ static const struct nft_guest guests[] = {
 };
 enum { GUESTS = 2, QUIET_MS = 150, ANSWER_MS = 2000 };
 
+static const struct gate gate = {.bridge = "br0", .subnet = {.address = 0xac1e0000, .prefix = 24}};
+
 static struct error err;
 
 static inline void apply(void)
 {
     MUST(nft_base_apply(&base, uplink, 1, guests, GUESTS, &err));
+}
+
+/* Neither tables nor gate: so that a test shows what they are there for. */
+static inline void take_all_away(void)
+{
+    MUST(nft_base_remove(base.mark, &err));
+    netns_run("tc qdisc del dev br0 clsact");
+    netns_run("ip rule del pref 1 iif br0");
+    netns_run("ip rule del pref 1 iif lo");
 }
 
 /* A host with two guests, and a second namespace behind its uplink. */
@@ -122,10 +134,13 @@ static inline void make_host(void)
     make_beyond();
     MUST(link_bridge_ensure(base.bridge, "smartvmtest:bridge", bridge_mac, gateway, 24, &created, &err));
     MUST(sysctl_ipv6_disable(base.bridge, &err));
+    MUST(sysctl_number_set("ipv4", "conf", base.bridge, "rp_filter", 1, &err)); /* the gate needs both */
+    MUST(sysctl_number_set("ipv4", "conf", base.bridge, "src_valid_mark", 1, &err));
     MUST(sysctl_forwarding_set(base.bridge, true, &err));
     MUST(sysctl_forwarding_set("up0", true, &err));
     netns_run("ip route add 169.254.0.0/16 via 10.9.0.2");
     apply();
+    MUST(gate_apply(&gate, &err));
     for (int i = 0; i < GUESTS; i++) {
         MUST(link_tap_ensure(guests[i].tap, "smartvmtest:vm", base.bridge, guests[i].mac, (uid_t)-1, &err));
         net.tap[i] = tap_attach(guests[i].tap);

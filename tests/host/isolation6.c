@@ -31,6 +31,7 @@ static void set_up(void)
     ck_assert_int_eq(inet_pton(AF_INET6, "fd00:7::2", six[0].address6), 1);
     ck_assert_int_eq(inet_pton(AF_INET6, "fd00:7::3", six[1].address6), 1);
     MUST(nft_base_apply(&chosen, uplink, 1, six, GUESTS, &err));
+    MUST(gate_apply(&(struct gate){.bridge = gate.bridge, .subnet = gate.subnet, .ipv6 = true}, &err));
 }
 
 static uint64_t all_drops(void)

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { INET_RULES = 48, BRIDGE_RULES = 24 }; /* without IPv6; with the two of the default policy */
+enum { INET_RULES = 50, BRIDGE_RULES = 26 }; /* without IPv6; with the two of the default policy */
 
 static char words[NFT_FOUND_MAX]; /* of the last look */
 
@@ -583,7 +583,7 @@ START_TEST(the_host_answers_ping_and_nothing_else)
     ck_assert(!frame_await(net.tap[0], VNET_HEADER_BYTES, is_tcp, NULL, QUIET_MS));
     frame_send(net.tap[0], &udp);
     ck_assert(!comes_in(server, NULL, QUIET_MS));
-    MUST(nft_base_remove(base.mark, &err));
+    take_all_away();
     frame_send(net.tap[0], &syn);
     ck_assert(frame_await(net.tap[0], VNET_HEADER_BYTES, is_tcp, NULL, ANSWER_MS));
     frame_send(net.tap[0], &udp);
@@ -637,7 +637,7 @@ START_TEST(guests_do_not_reach_each_other)
     ck_assert(!frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &guests[1].mac, QUIET_MS));
     /* Each lock alone: the forward chain closes the way by the gateway, the port's isolation that over the
      * bridge. */
-    MUST(nft_base_remove(base.mark, &err));
+    take_all_away();
     frame_send(net.tap[0], &by_gateway);
     ck_assert(frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &guests[1].mac, ANSWER_MS));
     frame_send(net.tap[0], &direct);
@@ -701,7 +701,7 @@ START_TEST(the_metadata_service_is_out_of_reach)
     netns_go(net.host);
     frame_send(net.tap[0], &out);
     ck_assert(!frame_await(seen, 0, is_metadata, NULL, QUIET_MS));
-    MUST(nft_base_remove(base.mark, &err));
+    take_all_away();
     frame_send(net.tap[0], &out);
     ck_assert(frame_await(seen, 0, is_metadata, NULL, ANSWER_MS));
     (void)close(seen);
@@ -714,7 +714,7 @@ START_TEST(nobody_beyond_reaches_a_guest_unasked)
     netns_run("ip neigh replace 172.30.0.2 lladdr 02:5a:00:00:01:01 dev br0 nud permanent");
     host_sends(client, guests[0].address, 22);
     ck_assert(!frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, QUIET_MS));
-    MUST(nft_base_remove(base.mark, &err));
+    take_all_away();
     host_sends(client, guests[0].address, 22);
     ck_assert(frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, ANSWER_MS));
     (void)close(client);

@@ -1,0 +1,152 @@
+/* The gate's routing rules, by rtnetlink. */
+#include "host/gate_parts.h"
+#include "host/link_rtnl.h"
+#include "host/route.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+/* Of a bridge: what comes in by it; and what is looked up the other way round, which has no interface but the loopback's. */
+enum row { ROW_BRIDGE, ROW_REVERSE, ROW_BRIDGE6, ROW_COUNT_ };
+
+static const struct {
+    unsigned char family;
+    const char *words;
+} rows[ROW_COUNT_] = {
+    [ROW_BRIDGE] = {AF_INET, "for what comes from the bridge"},
+    [ROW_REVERSE] = {AF_INET, "for what goes from guests to the host"},
+    [ROW_BRIDGE6] = {AF_INET6, "for IPv6 from the bridge"},
+};
+
+struct look {
+    const struct gate *gate;
+    unsigned right[ROW_COUNT_]; /* how many there are of each */
+    struct ipv4_net stale;      /* where a reverse rule of ours leads that is not wanted; prefix 0: none */
+};
+
+static bool is_wanted(const struct gate *gate, enum row row)
+{
+    return row != ROW_BRIDGE6 || gate->ipv6;
+}
+
+/* Rules have no name. A table, which such a rule does not look at, tells which bridge a reverse rule belongs to (FNV-1a). */
+static uint32_t table_of(const char *bridge)
+{
+    uint32_t digest = 0x811c9dc5;
+    for (const char *c = bridge; *c != '\0'; c++) {
+        digest = (digest ^ (unsigned char)*c) * 0x01000193;
+    }
+    return digest | 0x80000000U;
+}
+
+static uint32_t number_of(struct nlattr *a)
+{
+    return a != NULL && nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
+}
+
+static bool is_ours(const struct fib_rule_hdr *head, struct nlattr *tb[])
+{
+    return tb[FRA_PROTOCOL] != NULL && nla_get_u8(tb[FRA_PROTOCOL]) == ROUTE_PROTOCOL && number_of(tb[FRA_PRIORITY]) == GATE_RULE_PRIORITY &&
+           tb[FRA_IIFNAME] != NULL && head->action == FR_ACT_BLACKHOLE && number_of(tb[FRA_FWMARK]) == GATE_MARK_CLOSED &&
+           number_of(tb[FRA_FWMASK]) == GATE_MARK_CLOSED && head->src_len == 0 && head->tos == 0 && (head->flags & FIB_RULE_INVERT) == 0;
+}
+
+static void got_rule(const struct nlmsghdr *h, void *ctx)
+{
+    struct look *look = ctx;
+    struct nlattr *tb[FRA_MAX + 1] = {NULL};
+    const struct fib_rule_hdr *head = nlmsg_data(h);
+    if (h->nlmsg_type != RTM_NEWRULE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, FRA_MAX, NULL) != 0 || !is_ours(head, tb)) {
+        return;
+    }
+    if (nla_strcmp(tb[FRA_IIFNAME], look->gate->bridge) == 0 && head->dst_len == 0) {
+        look->right[head->family == AF_INET ? ROW_BRIDGE : ROW_BRIDGE6]++;
+    } else if (head->family == AF_INET && nla_strcmp(tb[FRA_IIFNAME], "lo") == 0 && tb[FRA_DST] != NULL &&
+               number_of(tb[FRA_TABLE]) == table_of(look->gate->bridge)) {
+        struct ipv4_net net = {.address = ntohl(number_of(tb[FRA_DST])), .prefix = head->dst_len};
+        if (net.address == look->gate->subnet.address && net.prefix == look->gate->subnet.prefix) {
+            look->right[ROW_REVERSE]++;
+        } else {
+            look->stale = net;
+        }
+    }
+}
+
+static int look_at(struct rtnl *r, const struct gate *gate, struct look *ret, struct error *err)
+{
+    const unsigned char families[] = {AF_INET, AF_INET6};
+    int result = 0;
+    *ret = (struct look){.gate = gate};
+    for (size_t i = 0; i < ARRAY_LEN(families) && result == 0; i++) {
+        struct fib_rule_hdr head = {.family = families[i]};
+        AUTO_MSG *msg = rtnl_msg(RTM_GETRULE, NLM_F_DUMP, &head, sizeof head);
+        result = rtnl_talk(r, msg, got_rule, ret);
+        result = families[i] == AF_INET6 && (result == EAFNOSUPPORT || result == EOPNOTSUPP) ? 0 : result; /* no IPv6 in this kernel */
+    }
+    return result == 0 ? 0 : rtnl_fail(r, ERR_FIREWALL_SETUP_FAILED, result, err, "cannot list the routing rules");
+}
+
+int gate_rules_check(const struct gate *gate, char found[GATE_FOUND_MAX], struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    struct look look;
+    if (rtnl_open(&r, err) != 0 || look_at(&r, gate, &look, err) != 0) {
+        return -1;
+    }
+    for (int i = 0; i < ROW_COUNT_; i++) {
+        bool wanted = is_wanted(gate, (enum row)i);
+        if (wanted != (look.right[i] > 0)) {
+            (void)snprintf(found, GATE_FOUND_MAX, "the routing rule %s is %s", rows[i].words, wanted ? "gone" : "there, and not wanted");
+            return 0;
+        }
+    }
+    if (look.stale.prefix > 0) {
+        (void)snprintf(found, GATE_FOUND_MAX, "there is a routing rule for another subnet");
+    }
+    return 0;
+}
+
+static int change(struct rtnl *r, int type, enum row row, const struct gate *gate, struct ipv4_net net)
+{
+    bool reverse = row == ROW_REVERSE;
+    const uint32_t address = htonl(net.address);
+    const struct fib_rule_hdr head = {.family = rows[row].family,
+                                      .action = FR_ACT_BLACKHOLE,
+                                      .dst_len = reverse ? (unsigned char)net.prefix : 0,
+                                      .table = RT_TABLE_UNSPEC};
+    AUTO_MSG *msg = rtnl_msg(type, type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0, &head, sizeof head);
+    if (msg == NULL || nla_put_u32(msg, FRA_PRIORITY, GATE_RULE_PRIORITY) != 0 || nla_put_u32(msg, FRA_FWMARK, GATE_MARK_CLOSED) != 0 ||
+        nla_put_u32(msg, FRA_FWMASK, GATE_MARK_CLOSED) != 0 || nla_put_u8(msg, FRA_PROTOCOL, ROUTE_PROTOCOL) != 0 ||
+        nla_put_string(msg, FRA_IIFNAME, reverse ? "lo" : gate->bridge) != 0 ||
+        (reverse && (nla_put(msg, FRA_DST, sizeof address, &address) != 0 || nla_put_u32(msg, FRA_TABLE, table_of(gate->bridge)) != 0))) {
+        return ENOMEM;
+    }
+    int result = rtnl_talk(r, msg, NULL, NULL);
+    return result == (type == RTM_NEWRULE ? EEXIST : ENOENT) ? 0 : result;
+}
+
+int gate_rules_apply(const struct gate *gate, struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    struct look look;
+    int result = 0;
+    if (rtnl_open(&r, err) != 0 || look_at(&r, gate, &look, err) != 0) {
+        return -1;
+    }
+    for (int i = 0; i < ROW_COUNT_ && result == 0; i++) {
+        bool wanted = is_wanted(gate, (enum row)i);
+        if (wanted != (look.right[i] > 0)) {
+            result = change(&r, wanted ? RTM_NEWRULE : RTM_DELRULE, (enum row)i, gate, gate->subnet);
+        }
+    }
+    while (result == 0 && look.stale.prefix > 0) {
+        result = change(&r, RTM_DELRULE, ROW_REVERSE, gate, look.stale);
+        if (result == 0 && look_at(&r, gate, &look, err) != 0) {
+            return -1;
+        }
+    }
+    return result == 0 ? 0 : rtnl_fail(&r, ERR_FIREWALL_SETUP_FAILED, result, err, "cannot set the routing rules of %s", gate->bridge);
+}
