@@ -114,6 +114,8 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
         return network_guests_set_ports(work, err);
     case NETWORK_OP_SET_LOOPBACK:
         return network_guests_set_loopback(work, err);
+    case NETWORK_OP_SET_GATE:
+        return network_gate_apply(work, err);
     case NETWORK_OP_FORWARD_BRIDGE:
         return sysctl_forwarding_set(work->bridge, true, err);
     case NETWORK_OP_FORWARD_UPLINK:

@@ -16,6 +16,7 @@ static const struct {
     [NETWORK_OP_REMOVE_GUESTS] = {.opens = true},
     [NETWORK_OP_APPLY_POLICIES] = {.opens = true},
     [NETWORK_OP_TUNE_BRIDGE] = {.needs_bridge = true},
+    [NETWORK_OP_SET_GATE] = {.needs_bridge = true}, /* it is the second lock: the first one holds */
     [NETWORK_OP_FORWARD_BRIDGE] = {.needs_bridge = true},
 };
 

@@ -216,5 +216,5 @@ int network_observe(struct network_work *work, struct error *err)
         return -1;
     }
     observe_forwarding(work);
-    return network_ipv6_observe(work, err);
+    return network_gate_observe(work, err) == 0 ? network_ipv6_observe(work, err) : -1;
 }

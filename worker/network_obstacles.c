@@ -12,6 +12,7 @@ static const struct {
     [OBSTACLE_OUTSIDE_SUBNET] = {"outside_subnet", "OUTSIDE_SUBNET"},
     [OBSTACLE_NO_UPLINK] = {"no_uplink", "NO_UPLINK"},
     [OBSTACLE_HOST_FORWARD_DROP] = {"host_forward_drop", "HOST_FORWARD_DROP"},
+    [OBSTACLE_NO_GATE] = {"no_gate", "NO_GATE"},
 };
 
 const char *network_obstacle_type(enum network_obstacle obstacle)
@@ -68,6 +69,15 @@ static bool no_uplink(const struct network_seen *seen, const struct network_sett
     return seen->no_uplink;
 }
 
+static bool no_gate(const struct network_seen *seen, char *buf)
+{
+    (void)snprintf(buf, OBSTACLE_TEXT_MAX,
+                   "%s: guests are kept apart by nftables alone, and between 'nft flush ruleset' and the repair their packets pass unjudged; the daemon needs "
+                   "CAP_BPF, and the kernel BPF_SYSCALL, NET_CLS_BPF and NET_SCH_INGRESS; restart it when they are there",
+                   seen->no_gate);
+    return seen->no_gate[0] != '\0';
+}
+
 bool network_obstacle_text(enum network_obstacle obstacle, const struct network_seen *seen, const struct network_settings *settings, char *buf)
 {
     switch (obstacle) {
@@ -82,6 +92,8 @@ bool network_obstacle_text(enum network_obstacle obstacle, const struct network_
     case OBSTACLE_HOST_FORWARD_DROP:
         forward_block_advice(&seen->block, settings->bridge, buf);
         return seen->block.found;
+    case OBSTACLE_NO_GATE:
+        return no_gate(seen, buf);
     case OBSTACLE_COUNT_:
         break;
     }

@@ -9,6 +9,7 @@
 #include "core/network_settings.h"
 #include "db/network.h"
 #include "host/forward_block.h"
+#include "host/gate.h"
 
 enum network_obstacle {
     OBSTACLE_FOREIGN_BRIDGE,    /* a link of the bridge's name that is not the daemon's */
@@ -16,6 +17,7 @@ enum network_obstacle {
     OBSTACLE_OUTSIDE_SUBNET,    /* VMs from before another subnet was configured */
     OBSTACLE_NO_UPLINK,         /* no default route, or no interface of the wanted name */
     OBSTACLE_HOST_FORWARD_DROP, /* see host/forward_block.h */
+    OBSTACLE_NO_GATE,           /* this kernel can't: see host/gate.h */
     OBSTACLE_COUNT_
 };
 
@@ -27,6 +29,7 @@ struct network_seen {
     size_t outside_count;
     bool no_uplink;
     struct forward_block block;
+    char no_gate[GATE_FOUND_MAX]; /* why */
 };
 
 enum { OBSTACLE_TEXT_MAX = BLOCK_TEXT_MAX };

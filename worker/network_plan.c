@@ -20,6 +20,7 @@ static const struct {
     [NETWORK_OP_SET_PORTS] = {"set_ports", "let published ports lead to their VMs"},
     [NETWORK_OP_SET_LOOPBACK] = {"set_loopback", "let the host reach published ports at 127.0.0.1, if there are any"},
     [NETWORK_OP_TUNE_BRIDGE] = {"tune_bridge", "set the kernel's parameters of the bridge"},
+    [NETWORK_OP_SET_GATE] = {"set_gate", "let nothing of guests through without the firewall's tables"},
     [NETWORK_OP_FORWARD_BRIDGE] = {"forward_bridge", "turn on forwarding on the bridge"},
     [NETWORK_OP_UNFORWARD_OLD_UPLINK] = {"unforward_old_uplink", "turn off forwarding on the uplink of before"},
     [NETWORK_OP_FORWARD_UPLINK] = {"forward_uplink", "turn on forwarding on the uplink"},
@@ -107,6 +108,11 @@ static void plan_forwarding(const struct network_observed *seen, struct network_
     if (!seen->bridge_present || seen->bridge_tuning_found[0] != '\0') {
         add(plan, NETWORK_OP_TUNE_BRIDGE, seen->set_up_before && seen->bridge_present, "%s",
             seen->bridge_present ? seen->bridge_tuning_found : "the bridge is new");
+    }
+    /* Behind the tables, without whose marks it lets nothing through. */
+    if (!seen->bridge_present || seen->gate_found[0] != '\0') {
+        add(plan, NETWORK_OP_SET_GATE, seen->set_up_before && seen->bridge_present, "%s",
+            seen->bridge_present ? seen->gate_found : "the bridge is new");
     }
     if (seen->loopback_wanted != seen->loopback_open) {
         add(plan, NETWORK_OP_SET_LOOPBACK, false, "route_localnet of the bridge is %s", seen->loopback_open ? "on" : "off");

@@ -16,6 +16,7 @@ enum network_op_type {
     NETWORK_OP_APPLY_POLICIES, /* of the firewall, and address sets */
     NETWORK_OP_SET_PORTS,      /* published, of running VMs */
     NETWORK_OP_TUNE_BRIDGE,    /* the kernel's parameters of it */
+    NETWORK_OP_SET_GATE,       /* the lock outside of nftables: host/gate.h */
     NETWORK_OP_SET_LOOPBACK, /* on while a port is published: then the host reaches it at 127.0.0.1 */
     NETWORK_OP_FORWARD_BRIDGE,
     NETWORK_OP_UNFORWARD_OLD_UPLINK, /* that we turned on, and that is the uplink no more */
@@ -45,6 +46,7 @@ struct network_observed {
     bool closed_ok;                           /* the firewall's closed networks are the host's */
     bool closed_moved;                        /* the host's are others than at the last look */
     char bridge_tuning_found[NETWORK_FOUND_MAX];
+    char gate_found[NETWORK_FOUND_MAX];
     bool bridge_forwards, uplink_forwards;
     char forwarded_uplink[INTERFACE_NAME_MAX]; /* whose forwarding the daemon turned on; "" for none */
     char orphan_taps[NETWORK_FOUND_MAX];

@@ -3,6 +3,7 @@
 #define SMARTVM_WORKER_NETWORK_WORK_H
 
 #include "db/interfaces.h"
+#include "host/gate.h"
 #include "host/link.h"
 #include "host/nft.h"
 #include "worker/context.h"
@@ -81,6 +82,10 @@ int network_ipv6_observe(struct network_work *work, struct error *err);
 int network_ipv6_set_address(struct network_work *work, struct error *err);
 int network_ipv6_forward_uplink(struct network_work *work, struct error *err);
 int network_ipv6_unforward(struct network_work *work, struct error *err);
+
+/* The lock outside of nftables: network_gate.c. To be observed after the bridge. */
+int network_gate_observe(struct network_work *work, struct error *err);
+int network_gate_apply(struct network_work *work, struct error *err);
 
 /* Tells of a repair: an event, a line of the log. `vm`: the resource, or "" for the network. */
 void network_tell(struct worker *worker, const char *type, const char *vm, const char *operation, const char *found,

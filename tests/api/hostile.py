@@ -518,10 +518,11 @@ class Judge:
         """`uplink`: the host's own address there."""
         self.scene, self.uplink = scene, socket.inet_aton(uplink)
         self.counts, self.escapes, self.escape_count, self.phase = {}, [], {}, ""
+        self.unjudged = set()  # places that say nothing for now
         self.lock = threading.Lock()
 
     def see(self, place, data):
-        if place is None:
+        if place is None or place in self.unjudged:
             return
         at = data.find(MAGIC)
         if at < 0 or len(data) < at + TAG.size:

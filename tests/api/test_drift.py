@@ -84,6 +84,8 @@ class DriftWords:
         entries = netns.run("bridge", "fdb", "show", "br", self.daemon.bridge, check=False).splitlines()
         static = sorted(line for line in entries if "static" in line)
         settings = [netns.run("cat", f"/proc/sys/net/ipv4/conf/{link}/forwarding").strip() for link in ("up0", self.daemon.bridge)]
+        tables.append([netns.run("tc", "filter", "show", "dev", self.daemon.bridge, side, check=False) for side in ("ingress", "egress")])
+        tables.append(sorted(line for line in netns.ip("rule", "show").splitlines() if "proto 173" in line))
         return without_volatile({"tables": tables, "links": links, "fdb": static, "forwarding": settings})
 
 
@@ -121,6 +123,12 @@ LINK = {
     "TAP alias taken off": ("ip link set {tap} alias ''", "repair_tap", "its alias is ''"),
     "guest's MAC forgotten": ("bridge fdb del {mac} dev {tap} master", "repair_tap", "MAC"),
     "reverse path filter off": ("sysctl -qw net.ipv4.conf.{bridge}.rp_filter=0", "tune_bridge", "rp_filter"),
+    "gate: filters deleted": ("tc qdisc del dev {bridge} clsact", "set_gate", "smartvm_in is gone"),
+    "gate: filter deleted": ("tc filter del dev {bridge} egress pref 1", "set_gate", "smartvm_out is gone"),
+    "gate: filter replaced": ("tc filter del dev {bridge} ingress pref 1; tc filter add dev {bridge} ingress pref 1 protocol ip u32 match u32 0 0 flowid 1:1",
+                              "set_gate", "smartvm_in is"),
+    "gate: rule deleted": ("ip rule del pref 1 iif {bridge}", "set_gate", "from the bridge is gone"),
+    "gate: reverse rule deleted": ("ip rule del pref 1 iif lo", "set_gate", "to the host is gone"),
     "forwarding off on the bridge": ("sysctl -qw net.ipv4.conf.{bridge}.forwarding=0", "forward_bridge", "off on the bridge"),
     "forwarding off on the uplink": ("sysctl -qw net.ipv4.conf.up0.forwarding=0", "forward_uplink", "up0"),
     "forwarding off everywhere": ("sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.ipv4.ip_forward=0", "forward_bridge", "off on the bridge"),
@@ -137,7 +145,7 @@ class KindsTest(DriftWords, ThemeCase):
             netns.ip("-d", "link", "show", "dev", "fx0"),
             netns.ip("address", "show", "dev", "fbr"),
             netns.run("bridge", "-d", "link", "show", "dev", "fx0"),
-            netns.ip("rule", "show"),
+            sorted(netns.ip("rule", "show").splitlines()),
             netns.ip("route", "show", "table", "777"),
         ]
 

@@ -222,6 +222,8 @@ class Drift(HostAction):
         for chain in ("host_egress", *(e["chain"]["name"] for e in netns.ruleset() if e.get("chain", {}).get("name", "").startswith("vm_"))):
             netns.run("nft", "flush", "chain", "inet", daemon.mark, chain, check=False)
         netns.run("sysctl", "-qw", f"net.ipv4.conf.{daemon.bridge}.route_localnet=0", check=False)
+        netns.run("tc", "qdisc", "del", "dev", daemon.bridge, "clsact", check=False)
+        netns.ip("rule", "del", "pref", "1", "iif", "lo", check=False)
         netns.ip("-6", "address", "flush", "dev", daemon.bridge, "scope", "global", check=False)
         netns.run("sysctl", "-qw", f"net.ipv6.conf.{daemon.bridge}.force_forwarding=0", check=False)
         netns.run("sysctl", "-qw", f"net.ipv6.conf.{daemon.bridge}.forwarding=0", check=False)

@@ -76,6 +76,21 @@ START_TEST(what_closes_too_much_cuts_nobody_off)
 }
 END_TEST
 
+START_TEST(the_second_lock_cuts_nobody_off)
+{
+    contest(NETWORK_OP_SET_GATE);
+    add(NETWORK_OP_SET_GATE);
+    add(NETWORK_OP_FORWARD_BRIDGE);
+    make();
+    ck_assert(!hold.cut_off && hold.held[0] && !hold.held[1]);
+    contest(NETWORK_OP_ENSURE_BRIDGE); /* nor is it put on a bridge that may not be ours */
+    memset(&backoffs[NETWORK_OP_SET_GATE], 0, sizeof backoffs[NETWORK_OP_SET_GATE]);
+    add(NETWORK_OP_ENSURE_BRIDGE);
+    make();
+    ck_assert(!hold.cut_off && hold.held[0] && hold.held[1] && hold.held[2]);
+}
+END_TEST
+
 START_TEST(a_bridge_that_waits_holds_what_needs_it)
 {
     contest(NETWORK_OP_ENSURE_BRIDGE);
@@ -120,6 +135,7 @@ int main(void)
     tcase_add_test(tests, nothing_waits_without_a_fight);
     tcase_add_loop_test(tests, an_open_firewall_cuts_guests_off, 0, 4);
     tcase_add_test(tests, what_closes_too_much_cuts_nobody_off);
+    tcase_add_test(tests, the_second_lock_cuts_nobody_off);
     tcase_add_test(tests, a_bridge_that_waits_holds_what_needs_it);
     tcase_add_test(tests, what_is_no_repair_never_waits);
     tcase_add_test(tests, the_earliest_decides_when_to_look_again);

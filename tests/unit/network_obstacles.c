@@ -56,6 +56,8 @@ START_TEST(each_has_its_words)
     SAYS(OBSTACLE_NO_UPLINK, "no IPv4 default route");
     strcpy(settings.uplink, "wg0");
     SAYS(OBSTACLE_NO_UPLINK, "no interface wg0");
+    memset(seen.no_gate, 'w', sizeof seen.no_gate - 1); /* the longest reason leaves room for the way out */
+    SAYS(OBSTACLE_NO_GATE, "wwww: guests", "CAP_BPF", "restart it");
 }
 END_TEST
 

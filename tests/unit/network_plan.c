@@ -113,6 +113,25 @@ START_TEST(the_bridge_is_tuned)
 }
 END_TEST
 
+START_TEST(the_gate)
+{
+    strcpy(seen.gate_found, "the bridge's filter smartvm_in is gone");
+    ck_assert(only(NETWORK_OP_SET_GATE)->repair);
+    ck_assert_str_eq(only(NETWORK_OP_SET_GATE)->found, seen.gate_found);
+    strcpy(seen.firewall_found, "table inet smartvm is gone"); /* without their marks it would let nothing through */
+    seen.bridge_forwards = false;
+    ck_assert_int_lt(position(NETWORK_OP_APPLY_FIREWALL), position(NETWORK_OP_SET_GATE));
+    ck_assert_int_lt(position(NETWORK_OP_SET_GATE), position(NETWORK_OP_FORWARD_BRIDGE));
+    seen.gate_found[0] = '\0';
+    seen.bridge_present = false; /* its filters went with it */
+    strcpy(seen.bridge_found, "it is gone");
+    ck_assert_int_lt(position(NETWORK_OP_ENSURE_BRIDGE), position(NETWORK_OP_SET_GATE));
+    ck_assert(!plan.ops[position(NETWORK_OP_SET_GATE)].repair);
+    seen.cut_off = true; /* it gets up behind the firewall, and the gate is made behind both */
+    ck_assert_int_lt(position(NETWORK_OP_ENSURE_BRIDGE), position(NETWORK_OP_SET_GATE));
+}
+END_TEST
+
 START_TEST(policies)
 {
     strcpy(seen.policies_found, "the host-wide egress policy is gone");
@@ -293,6 +312,7 @@ int main(void)
     tcase_add_test(tcase, uplink_that_somebody_else_forwards_is_left_alone);
     tcase_add_test(tcase, the_host_is_in_another_network);
     tcase_add_test(tcase, the_bridge_is_tuned);
+    tcase_add_test(tcase, the_gate);
     tcase_add_test(tcase, policies);
     tcase_add_test(tcase, published_ports);
     tcase_add_test(tcase, loopback_is_open_only_for_published_ports);
