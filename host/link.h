@@ -117,10 +117,10 @@ enum { LINK_NETWORKS_MAX = 1024 };
 
 /*
  * The networks that this host is connected to: destinations of unicast routes of the main table that lead to a link without a gateway, IPv4
- * and IPv6, but for those of `except_link`. A prefix shorter than 8 is taken for half of a default route. *ret is owned by the caller (free),
+ * and IPv6, but for those of the links `except`. A prefix shorter than 8 is taken for half of a default route. *ret is owned by the caller (free),
  * NULL for none; a network may be there twice. More than LINK_NETWORKS_MAX are an error.
  */
-int link_networks_list(const char *except_link, struct ip_net **ret, size_t *ret_count, struct error *err);
+int link_networks_list(const char *const *except, size_t except_count, struct ip_net **ret, size_t *ret_count, struct error *err);
 
 /*
  * A socket that gets readable when a link, an address, a route, a routing rule, a bridge's table or one of the

@@ -9,19 +9,31 @@
 /* What is shorter is half of a default route, as VPNs set it, and no network. */
 enum { NETWORK_PREFIX_MIN = 8 };
 
+enum { EXCEPT_MAX = 4 };
+
 struct networks {
-    int except; /* index of a link, or 0 */
+    int except[EXCEPT_MAX]; /* indices of links, or 0 */
     struct ip_net *nets;
     size_t count;
     bool full, failed;
 };
 
-static bool is_connected(const struct rtmsg *head, struct nlattr *tb[], int except)
+static bool is_excepted(const struct networks *found, int index)
+{
+    for (size_t i = 0; i < EXCEPT_MAX; i++) {
+        if (found->except[i] != 0 && found->except[i] == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_connected(const struct rtmsg *head, struct nlattr *tb[], const struct networks *found)
 {
     uint32_t table = tb[RTA_TABLE] != NULL ? nla_get_u32(tb[RTA_TABLE]) : head->rtm_table;
     bool on_link = tb[RTA_OIF] != NULL && tb[RTA_GATEWAY] == NULL && tb[RTA_VIA] == NULL && tb[RTA_DST] != NULL;
     return table == RT_TABLE_MAIN && head->rtm_type == RTN_UNICAST && (head->rtm_flags & RTM_F_CLONED) == 0 && on_link &&
-           head->rtm_dst_len >= NETWORK_PREFIX_MIN && (int)nla_get_u32(tb[RTA_OIF]) != except;
+           head->rtm_dst_len >= NETWORK_PREFIX_MIN && !is_excepted(found, (int)nla_get_u32(tb[RTA_OIF]));
 }
 
 static void collect(const struct nlmsghdr *h, void *ctx)
@@ -30,7 +42,7 @@ static void collect(const struct nlmsghdr *h, void *ctx)
     struct nlattr *tb[RTA_MAX + 1] = {NULL};
     const struct rtmsg *head = nlmsg_data(h);
     if (h->nlmsg_type != RTM_NEWROUTE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, RTA_MAX, NULL) != 0 ||
-        !is_connected(head, tb, found->except)) {
+        !is_connected(head, tb, found)) {
         return;
     }
     const size_t width = head->rtm_family == AF_INET ? 4 : 16;
@@ -58,26 +70,28 @@ static int dump(struct rtnl *r, uint8_t family, struct networks *found)
     return result == ENOENT || result == EOPNOTSUPP ? 0 : result;
 }
 
-static int look(struct rtnl *r, const char *except_link, struct networks *found)
+static int look(struct rtnl *r, const char *const *except, size_t except_count, struct networks *found)
 {
-    struct link_detail except = {.group = 0};
-    int result = link_detail_get(r, LINK_BY_NAME, except_link, &except);
-    if (result != 0 && result != ENODEV) {
-        return result;
+    for (size_t i = 0; i < except_count && i < EXCEPT_MAX; i++) {
+        struct link_detail link = {.group = 0};
+        int result = link_detail_get(r, LINK_BY_NAME, except[i], &link);
+        if (result != 0 && result != ENODEV) {
+            return result;
+        }
+        found->except[i] = result == 0 ? link.info.index : 0;
     }
-    found->except = result == 0 ? except.info.index : 0;
-    result = dump(r, AF_INET, found);
+    int result = dump(r, AF_INET, found);
     return result != 0 ? result : dump(r, AF_INET6, found);
 }
 
-int link_networks_list(const char *except_link, struct ip_net **ret, size_t *ret_count, struct error *err)
+int link_networks_list(const char *const *except, size_t except_count, struct ip_net **ret, size_t *ret_count, struct error *err)
 {
     AUTO_RTNL r = RTNL_INIT;
     struct networks found = {.count = 0};
     if (rtnl_open(&r, err) != 0) {
         return -1;
     }
-    int result = look(&r, except_link, &found);
+    int result = look(&r, except, except_count, &found);
     AUTO_FREE struct ip_net *nets = found.nets;
     if (result != 0) {
         return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot look through the routes");

@@ -10,6 +10,7 @@
  *   set flows4, flows6 { address }     dynamic, ct count: tracked flows of each guest
  *   set drops4, drops6 { address . mark } dynamic, counter: see host/nft_drops.h
  *   chain forward (filter, priority 0, policy accept)  only looks at what comes from or goes to guests:
+ *       TCP that opens a connection between guests and the tunnel: its maximum segment size is lowered (host/nft_rules_tunnel.c);
  *       from a TAP itself, past the bridge: drop; from the bridge: from_guest; to the bridge: to_guest
  *   chain from_guest: to an interface that is neither in @uplink nor the bridge: drop; established/related: accept; chain flows; chain
  *       closed; the policies of host/nft_policy.h: host_egress, that of the VM by its address, and, to another guest, chain ingress; IPv4 (and
@@ -58,6 +59,9 @@ struct nft_base {
     bool masquerade6;
     bool ipv6;          /* chosen; else every IPv6 packet of a guest is dropped */
     uint32_t max_flows; /* tracked at once, of each guest address */
+    const char *tunnel;   /* by which guests leave; NULL for none */
+    bool tunnel_only;     /* by nothing else, not even answers of published ports */
+    unsigned tunnel_mtu;  /* bytes; TCP's segments are made to fit. 0: not known, nothing is changed */
     const struct config_port *open_ports; /* of the host, that guests may reach at the gateway's address */
     size_t open_port_count;
     const struct ip_range *closed; /* that guests don't reach; sorted, neither overlapping nor adjacent (core/ip_range.h) */

@@ -114,6 +114,12 @@ void nft_rule_port_of_host_tcp(struct nft_rule_builder *b, const struct nft_base
 void nft_rule_port_of_host_udp(struct nft_rule_builder *b, const struct nft_base *base);
 void nft_rule_port_from_loopback(struct nft_rule_builder *b, const struct nft_base *base);
 void nft_rule_port_answer(struct nft_rule_builder *b, const struct nft_base *base);
+void nft_rule_segment4_out(struct nft_rule_builder *b, const struct nft_base *base); /* host/nft_rules_tunnel.c: rows of nft_inet_rules */
+void nft_rule_segment4_in(struct nft_rule_builder *b, const struct nft_base *base);
+void nft_rule_segment6_out(struct nft_rule_builder *b, const struct nft_base *base);
+void nft_rule_segment6_in(struct nft_rule_builder *b, const struct nft_base *base);
+bool nft_rule_wants_segment4(const struct nft_base *base);
+bool nft_rule_wants_segment6(const struct nft_base *base);
 extern const struct nft_rule_row nft_bridge_rules[]; /* host/nft_rules_bridge.c */
 
 static inline bool nft_rule_wanted(const struct nft_rule_row *row, const struct nft_base *base)

@@ -325,6 +325,11 @@ static void return_published(struct nft_rule_builder *b, const struct nft_base *
     nft_expr_verdict(b, (uint32_t)NFT_RETURN);
 }
 
+static bool leaves_by_more(const struct nft_base *base)
+{
+    return !base->tunnel_only;
+}
+
 static bool wants_masquerade(const struct nft_base *base)
 {
     return base->masquerade;
@@ -337,6 +342,10 @@ static bool wants_masquerade6(const struct nft_base *base)
 
 const struct nft_rule_row nft_inet_rules[] = {
     {"prerouting", "open", nft_rule_open, NULL},
+    {"forward", "segment4-out", nft_rule_segment4_out, nft_rule_wants_segment4},
+    {"forward", "segment4-in", nft_rule_segment4_in, nft_rule_wants_segment4},
+    {"forward", "segment6-out", nft_rule_segment6_out, nft_rule_wants_segment6},
+    {"forward", "segment6-in", nft_rule_segment6_in, nft_rule_wants_segment6},
     {"forward", "tap-drop", drop_from_tap, NULL},
     {"forward", "judged", mark_judged, NULL},
     {"forward", "from-guest", to_from_guest, NULL},
@@ -360,7 +369,7 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"ingress", "host-ingress", jump_host_ingress, NULL},
     {"ingress", "vm-ingress4", jump_vm_ingress4, NULL},
     {"ingress", "vm-ingress6", jump_vm_ingress6, NULL},
-    {"no_uplink", "published-answer-accept", nft_rule_port_answer, NULL},
+    {"no_uplink", "published-answer-accept", nft_rule_port_answer, leaves_by_more},
     {"no_uplink", "no-uplink-drop", drop_no_uplink, NULL},
     {"input", "tap-drop", drop_from_tap, NULL},
     {"input", "from-guest", to_guest_input, NULL},

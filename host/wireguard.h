@@ -74,11 +74,15 @@ int wireguard_set(enum wireguard_backend backend, const char *name, const struct
 /*
  * The userspace implementation (wireguard-go), in a session of its own. It is known by who listens on the UAPI socket of the interface
  * (SO_PEERCRED), and by its command line: "wireguard-go:<mark>" "-f" <interface>. It outlives the daemon.
+ *
+ * One that ends removes the socket by its name, even if that is the next one's by then: so those that are left are ended first.
  */
 int wireguard_go_start(const char *binary, const char *mark, const char *interface, int *ret_pidfd, struct error *err);
 /* *ret_pidfd -1: nobody listens there, or it is not ours. */
 int wireguard_go_find(const char *mark, const char *interface, int *ret_pidfd, struct error *err);
-/* Asks it to end, then kills it; its interface goes with it. One that is not there is no failure. */
+/* The same without its socket, which somebody may have removed: by looking through all processes of this network namespace. Slow. */
+int wireguard_go_find_any(const char *mark, const char *interface, int *ret_pidfd, struct error *err);
+/* Asks all of them to end, then kills them; its interface goes with it. One that is not there is no failure. */
 int wireguard_go_stop(const char *mark, const char *interface, struct error *err);
 
 #endif

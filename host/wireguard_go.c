@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 
@@ -66,6 +67,83 @@ int wireguard_go_find(const char *mark, const char *interface, int *ret_pidfd, s
     return 0;
 }
 
+enum { FOUND_MAX = 32 };
+struct found_pids {
+    pid_t items[FOUND_MAX]; /* what is beyond is found by the next call */
+    size_t count;
+};
+
+static void note_pid(pid_t pid, const char *argument, void *ctx)
+{
+    struct found_pids *found = ctx;
+    (void)argument;
+    if (found->count < FOUND_MAX) {
+        found->items[found->count++] = pid;
+    }
+}
+
+static bool is_in_our_namespace(pid_t pid)
+{
+    char path[48];
+    struct stat ours;
+    struct stat its;
+    (void)snprintf(path, sizeof path, "/proc/%d/ns/net", (int)pid);
+    return stat("/proc/thread-self/ns/net", &ours) == 0 && stat(path, &its) == 0 && ours.st_dev == its.st_dev && ours.st_ino == its.st_ino;
+}
+
+/* -1 when it is not one of ours. */
+static int hold(pid_t pid, const char *mark, const char *interface)
+{
+    uint64_t start_time = 0;
+    AUTO_CLOSE int pidfd = -1;
+    if (process_start_time(pid, &start_time, NULL) != 0 || process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
+        return -1;
+    }
+    return has_our_command_line(pid, mark, interface) && is_in_our_namespace(pid) && process_is_alive(pidfd) ? TAKE_FD(pidfd) : -1;
+}
+
+int wireguard_go_find_any(const char *mark, const char *interface, int *ret_pidfd, struct error *err)
+{
+    char name[NAME_MAX_BYTES];
+    struct found_pids found = {.count = 0};
+    process_name(mark, name);
+    *ret_pidfd = -1;
+    if (process_find(name, note_pid, &found, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < found.count && *ret_pidfd < 0; i++) {
+        *ret_pidfd = hold(found.items[i], mark, interface);
+    }
+    return 0;
+}
+
+static int end(int pidfd, struct error *err)
+{
+    if (process_signal(pidfd, SIGTERM, err) != 0) {
+        return -1;
+    }
+    if (process_wait(pidfd, STOP_MS, NULL, NULL) == 0) {
+        return 0;
+    }
+    return process_signal(pidfd, SIGKILL, err) != 0 || process_wait(pidfd, STOP_MS, NULL, err) != 0 ? -1 : 0;
+}
+
+int wireguard_go_stop(const char *mark, const char *interface, struct error *err)
+{
+    for (;;) {
+        AUTO_CLOSE int pidfd = -1;
+        if (wireguard_go_find_any(mark, interface, &pidfd, err) != 0) {
+            return -1;
+        }
+        if (pidfd < 0) {
+            return 0;
+        }
+        if (end(pidfd, err) != 0) {
+            return -1;
+        }
+    }
+}
+
 static int await_socket(const char *mark, const char *interface, int pidfd, struct error *err)
 {
     const struct timespec step = {.tv_nsec = START_STEP_MS * 1000000L};
@@ -90,6 +168,9 @@ int wireguard_go_start(const char *binary, const char *mark, const char *interfa
     char name[NAME_MAX_BYTES];
     struct process process;
     process_name(mark, name);
+    if (wireguard_go_stop(mark, interface, err) != 0) {
+        return -1;
+    }
     const char *const argv[] = {name, "-f", interface, NULL};
     const struct process_spec spec = {
         .path = binary, .argv = argv, .cwd = "/", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .cgroup_fd = -1, .extra_fd = -1};
@@ -106,23 +187,5 @@ int wireguard_go_start(const char *binary, const char *mark, const char *interfa
         return -1;
     }
     *ret_pidfd = TAKE_FD(pidfd);
-    return 0;
-}
-
-int wireguard_go_stop(const char *mark, const char *interface, struct error *err)
-{
-    AUTO_CLOSE int pidfd = -1;
-    if (wireguard_go_find(mark, interface, &pidfd, err) != 0) {
-        return -1;
-    }
-    if (pidfd < 0 || process_signal(pidfd, SIGTERM, err) != 0) {
-        return pidfd < 0 ? 0 : -1;
-    }
-    if (process_wait(pidfd, STOP_MS, NULL, NULL) == 0) {
-        return 0;
-    }
-    if (process_signal(pidfd, SIGKILL, err) != 0 || process_wait(pidfd, STOP_MS, NULL, err) != 0) {
-        return -1;
-    }
     return 0;
 }

@@ -654,7 +654,7 @@ START_TEST(connected_networks)
     netns_run("ip route add 198.51.100.0/24 via 10.9.0.2");
     netns_run("ip route add 203.0.113.0/24 dev up0 table 77");
     netns_run("ip -6 addr add 2001:db8::1/64 dev up0 nodad");
-    MUST(link_networks_list(base.bridge, &nets, &count, &err));
+    MUST(link_networks_list(&(const char *){base.bridge}, 1, &nets, &count, &err));
     ck_assert(has_net(nets, count, IP_V4, lan, 24));
     ck_assert(has_net(nets, count, IP_V4, point, 32));
     ck_assert(has_net(nets, count, IP_V6, lan6, 64));
@@ -665,7 +665,7 @@ START_TEST(connected_networks)
         ck_assert_uint_ge(nets[i].prefix, 8);
     }
     free(nets);
-    MUST(link_networks_list("nosuch0", &nets, &count, &err));
+    MUST(link_networks_list(&(const char *){"nosuch0"}, 1, &nets, &count, &err));
     ck_assert(has_net(nets, count, IP_V4, own, 24));
     free(nets);
 }
@@ -683,7 +683,7 @@ START_TEST(too_many_networks)
     (void)fclose(batch);
     netns_run("ip -batch /tmp/smartvm-isolation-routes");
     (void)unlink("/tmp/smartvm-isolation-routes");
-    ck_assert(link_networks_list(base.bridge, &nets, &count, &err) != 0);
+    ck_assert(link_networks_list(&(const char *){base.bridge}, 1, &nets, &count, &err) != 0);
     ck_assert_ptr_nonnull(strstr(err.message, "more than 1024 networks"));
 }
 END_TEST
