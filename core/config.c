@@ -29,6 +29,7 @@ void config_free(struct config *config)
     free(config->network.uplink);
     free(config->network.allow_host_networks);
     free(config->network.open_host_ports);
+    free(config->network.wireguard_go);
     for (size_t i = 0; i < config->images.allowed_root_count; i++) {
         free(config->images.allowed_roots[i]);
     }

@@ -44,6 +44,7 @@ struct config {
         size_t allow_host_network_count;
         struct config_port *open_host_ports; /* that guests reach at the gateway's address */
         size_t open_host_port_count;
+        char *wireguard_go; /* where the kernel has no WireGuard: absolute path, or a name to look up in PATH */
     } network;
     struct {
         char **allowed_roots; /* absolute directories; host paths in requests must lie below one */

@@ -108,6 +108,13 @@ static const char *const migrations[] = {
     "  addresses TEXT, previous TEXT,"
     "  generation INTEGER NOT NULL, confirm_until_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;",
+    /* The WireGuard egress; `sealed` can be opened by the worker alone. */
+    "CREATE TABLE wireguard ("
+    "  id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),"
+    "  generation INTEGER NOT NULL, wanted INTEGER NOT NULL,"
+    "  document TEXT NOT NULL, public_key TEXT, warnings INTEGER NOT NULL, sealed BLOB,"
+    "  updated_ms INTEGER NOT NULL"
+    ") STRICT;",
 };
 
 int db_schema_version(void)
