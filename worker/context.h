@@ -3,11 +3,13 @@
 #define SMARTVM_WORKER_CONTEXT_H
 
 #include "core/network_settings.h"
+#include "core/seal.h"
 #include "db/db.h"
 #include "host/process.h"
 #include "worker/host_facts.h"
 #include "worker/network_memory.h"
 #include "worker/queue.h"
+#include "worker/wireguard_memory.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -42,6 +44,9 @@ struct worker {
     _Atomic enum network_state network_state;
     atomic_bool bridge_remade; /* TAPs may have lost it: every VM is to be looked at */
     struct network_memory_box network;
+    struct wireguard_memory_box wireguard;
+    atomic_bool wireguard_active; /* there is, or was, a tunnel: what the kernel tells of links and routes may be about it */
+    uint8_t seal_key[SEAL_KEY_BYTES]; /* private */
     pthread_mutex_t guests_lock; /* of the firewall's elements of VMs, see network_guests.c */
     atomic_bool contested;       /* somebody undoes repairs of the network: it is looked at less often */
     atomic_int contested_vms;    /* the same, of TAPs of so many VMs */
@@ -58,7 +63,10 @@ enum epoll_tag { EPOLL_TAG_VMM = 1, EPOLL_TAG_API_SOCKET, EPOLL_TAG_SIGNAL, EPOL
 /* The settings that the network was set up with last; before that, those that are wanted. Any thread. */
 struct network_settings worker_network(struct worker *worker);
 
-/* Queues the network, every VM, image and pending repair. Any thread. */
+/* The generation of db/wireguard.h that the network lets guests leave by. Any thread. */
+int64_t worker_egress_generation(struct worker *worker);
+
+/* Queues the network, the tunnel, every VM, image and pending repair. Any thread. */
 void worker_look_at_everything(struct worker *worker);
 
 /* Tells the API process that something of this key changed, and whoever follows the events. Any thread. */

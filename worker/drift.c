@@ -7,6 +7,7 @@
 #include "worker/network_work.h"
 #include "worker/runtime.h"
 #include "worker/vm_plan.h"
+#include "worker/wireguard.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,16 +19,26 @@ struct drift {
     int64_t now_ms;
 };
 
-static void add_item(struct drift *drift, const char *vm, const char *operation, const char *description,
-                     const char *found, int64_t waits_ms)
+static void add_item_of(struct drift *drift, const char *resource, const char *operation, const char *description,
+                        const char *found, int64_t waits_ms)
 {
-    char resource[LIMIT_VM_ID_BYTES + 16];
-    (void)snprintf(resource, sizeof resource, vm[0] != '\0' ? "/vms/%s" : "/network", vm);
     if (drift->total++ < LIMIT_DRIFT_ITEMS) {
         (void)json_array_append_new(drift->items, json_pack("{s:s, s:s, s:s, s:s, s:I}", "resource", resource, "operation",
                                                             operation, "description", description, "found", found,
                                                             "waits_ms", (json_int_t)waits_ms));
     }
+}
+
+static void add_item(struct drift *drift, const char *vm, const char *operation, const char *description, const char *found, int64_t waits_ms)
+{
+    char resource[LIMIT_VM_ID_BYTES + 16];
+    (void)snprintf(resource, sizeof resource, vm[0] != '\0' ? "/vms/%s" : "/network", vm);
+    add_item_of(drift, resource, operation, description, found, waits_ms);
+}
+
+static void add_of_tunnel(const struct wireguard_op *op, int64_t waits_ms, void *ctx)
+{
+    add_item_of(ctx, "/network/wireguard", wireguard_op_name(op->type), wireguard_op_description(op->type), op->found, waits_ms);
 }
 
 static int look_at_network(struct drift *drift, struct error *err)
@@ -103,7 +114,7 @@ static int look_at_vms(struct drift *drift, enum vm_state state, struct error *e
 json_t *drift_look(struct worker *worker, struct error *err)
 {
     struct drift drift = {.worker = worker, .items = json_array(), .now_ms = clock_monotonic_ms()};
-    if (look_at_network(&drift, err) != 0 || look_at_vms(&drift, VM_RUNNING, err) != 0 ||
+    if (look_at_network(&drift, err) != 0 || wireguard_look(worker, add_of_tunnel, &drift, err) != 0 || look_at_vms(&drift, VM_RUNNING, err) != 0 ||
         look_at_vms(&drift, VM_PAUSED, err) != 0) {
         json_decref(drift.items);
         return NULL;

@@ -73,6 +73,7 @@ static void wake(struct worker *worker, const json_t *items)
     const json_t *item = NULL;
     (void)atomic_fetch_add(&worker->repair_epoch, 1);
     (void)queue_add(worker->queue, "network");
+    (void)queue_add(worker->queue, "wireguard");
     json_array_foreach(items, i, item)
     {
         const char *resource = json_get_string(item, "resource");

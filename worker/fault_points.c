@@ -2,6 +2,7 @@
 
 #include "worker/network_plan.h"
 #include "worker/vm_plan.h"
+#include "worker/wireguard_plan.h"
 
 #include <stdio.h>
 
@@ -12,6 +13,9 @@ void fault_points_print(void)
     }
     for (int op = 0; op < NETWORK_OP_COUNT_; op++) {
         (void)printf("network.%s\n", network_op_name((enum network_op_type)op));
+    }
+    for (int op = 0; op < WIREGUARD_OP_COUNT_; op++) {
+        (void)printf("wireguard.%s\n", wireguard_op_name((enum wireguard_op_type)op));
     }
     /* The plan of the policies is one batch, and what follows from it. */
     (void)puts("firewall.change_policies\nfirewall.cut_flows");

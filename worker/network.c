@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "db/events.h"
 #include "db/facts.h"
+#include "worker/conditions.h"
 #include "worker/network_hold.h"
 #include "worker/network_work.h"
 
@@ -107,33 +108,6 @@ static bool find_contested(const struct network_work *work, enum network_op_type
     return found;
 }
 
-static const json_t *old_condition(const json_t *old, const char *type)
-{
-    size_t i = 0;
-    json_t *item = NULL;
-    json_array_foreach(json_object_get(old, "conditions"), i, item)
-    {
-        const char *name = json_get_string(item, "type");
-        if (name != NULL && strcmp(name, type) == 0) {
-            return item;
-        }
-    }
-    return NULL;
-}
-
-static void add_condition(json_t *list, const json_t *old, const char *type, bool status, const char *reason,
-                          const char *message)
-{
-    char now[CLOCK_TEXT_MAX];
-    const char *word = status ? "true" : "false";
-    const json_t *before = old_condition(old, type);
-    const char *old_status = json_get_string(before, "status");
-    const char *since = old_status != NULL && strcmp(old_status, word) == 0 ? json_get_string(before, "since") : NULL;
-    (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", type, "status", word, "reason",
-                                                reason, "message", message, "since",
-                                                since != NULL ? since : clock_format(clock_wall_ms(), now)));
-}
-
 static void add_contested(struct network_work *work, json_t *list, const json_t *old)
 {
     enum network_op_type type = NETWORK_OP_COUNT_;
@@ -145,7 +119,7 @@ static void add_contested(struct network_work *work, json_t *list, const json_t 
                        "somebody undoes what the daemon repairs: '%s' was needed %u times, and waits %lld s before the "
                        "next time; find out who (a firewall manager, a script), or ask for it by POST /drift/repair",
                        network_op_description(type), backoff->repairs, (long long)backoff->delay_ms / 1000);
-        add_condition(list, old, "contested", true, network_op_name(type), message);
+        conditions_add(list, old, "contested", true, network_op_name(type), message);
     }
 }
 
@@ -168,9 +142,9 @@ static void add_obstacles(struct network_work *work, json_t *list, const json_t 
         char text[OBSTACLE_TEXT_MAX];
         const char *type = network_obstacle_type(obstacle);
         bool there = network_obstacle_text(obstacle, &work->obstacles, &work->settings, text);
-        bool before = old_condition(old, type) != NULL;
+        bool before = conditions_find(old, type) != NULL;
         if (there) {
-            add_condition(list, old, type, true, network_obstacle_reason(obstacle), text);
+            conditions_add(list, old, type, true, network_obstacle_reason(obstacle), text);
         }
         if (there != before) {
             tell_obstacle(work, obstacle, there, there ? text : "it is not there any more");
@@ -193,9 +167,9 @@ static json_t *closed_json(const struct network_work *work)
 
 static json_t *fact_json(struct network_work *work, const json_t *old, const struct error *failure)
 {
-    const char *uplink = work->observed.uplink;
+    const char *uplink = work->egress.all ? work->egress.tunnel : work->observed.uplink;
     json_t *conditions = json_array();
-    add_condition(conditions, old, "ready", failure == NULL, failure == NULL ? "set_up" : error_code_name(failure->code),
+    conditions_add(conditions, old, "ready", failure == NULL, failure == NULL ? "set_up" : error_code_name(failure->code),
                   failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message);
     add_contested(work, conditions, old);
     add_obstacles(work, conditions, old);
@@ -238,6 +212,7 @@ static void remember(struct network_work *work, bool ready)
         work->memory.set_up_before = true;
         work->memory.cut_off = false;
         work->memory.generation = work->settings.generation;
+        work->memory.egress = work->egress;
         /* One that is not there yet is followed when it comes. */
         memset(work->memory.uplink, 0, sizeof work->memory.uplink);
         if (work->observed.uplink_present) {

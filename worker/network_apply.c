@@ -89,7 +89,7 @@ static int unforward_old_uplink(struct network_work *work, struct error *err)
 int network_apply(struct network_work *work, enum network_op_type op, struct error *err)
 {
     const char *mark = work->worker->mark;
-    const char *uplinks[] = {work->observed.uplink};
+    const char *uplinks[NETWORK_UPLINKS_MAX];
     switch (op) {
     case NETWORK_OP_RESTORE_ALIAS:
         return restore_alias(work, err);
@@ -98,7 +98,7 @@ int network_apply(struct network_work *work, enum network_op_type op, struct err
     case NETWORK_OP_APPLY_FIREWALL:
         return network_guests_apply_base(work, err);
     case NETWORK_OP_REPLACE_UPLINK:
-        return nft_uplinks_replace(mark, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, err);
+        return nft_uplinks_replace(mark, uplinks, network_uplinks(work, uplinks), err);
     case NETWORK_OP_REPLACE_CLOSED:
         return nft_closed_replace(mark, work->closed, work->closed_count, err);
     case NETWORK_OP_TUNE_BRIDGE:

@@ -166,7 +166,7 @@ static int repair(struct network_work *work, struct guests *guests, struct error
 static int apply_base(struct network_work *work, struct guests *guests, struct error *err)
 {
     struct nft_base base = network_firewall_base(work);
-    const char *uplinks[] = {work->observed.uplink};
+    const char *uplinks[NETWORK_UPLINKS_MAX];
     struct nft_policies policies;
     if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0 ||
         network_ports_wanted(work, &guests->ports, &base.port_count, err) != 0) {
@@ -178,7 +178,7 @@ static int apply_base(struct network_work *work, struct guests *guests, struct e
         return -1;
     }
     base.policies = &policies;
-    if (nft_base_apply(&base, uplinks, work->observed.uplink[0] != '\0' ? 1 : 0, guests->wanted, guests->wanted_count, err) != 0) {
+    if (nft_base_apply(&base, uplinks, network_uplinks(work, uplinks), guests->wanted, guests->wanted_count, err) != 0) {
         return -1;
     }
     return firewall_cut_flows(&guests->firewall, err); /* that began without the tables */

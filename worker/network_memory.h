@@ -8,6 +8,15 @@
 
 #include <pthread.h>
 
+/* The tunnel that guests leave by, as it is wanted (db/wireguard.h). All zeroes: none. */
+struct network_egress {
+    char tunnel[INTERFACE_NAME_MAX];
+    bool all;           /* of what they send goes there */
+    bool tunnel_only;   /* and it never goes anywhere else */
+    unsigned mtu;       /* of the tunnel; 0: not known */
+    int64_t generation; /* of the row */
+};
+
 /* What is remembered from one look to the next. All of it may be lost: then the next look is the first. */
 struct network_memory {
     bool set_up_before; /* everything was as wanted once, with the settings of `generation` */
@@ -15,6 +24,7 @@ struct network_memory {
     bool cut_off; /* the bridge was taken down, since the firewall stands open and its repair waits */
     int bridge_index;
     char uplink[INTERFACE_NAME_MAX];
+    struct network_egress egress; /* that the network was set up with last */
     uint64_t closed_digest; /* of the networks that guests don't reach */
     struct repair_backoff backoffs[NETWORK_OP_COUNT_];
     unsigned repair_epoch; /* worker->repair_epoch, when the back-offs were forgotten last */

@@ -44,6 +44,9 @@ struct nft_base network_firewall_base(const struct network_work *work)
                              .subnet6 = work->settings.subnet6,
                              .gateway6 = work->settings.gateway6,
                              .masquerade6 = work->settings.masquerade && network_subnet6_is_local(&work->settings.subnet6),
+                             .tunnel = work->egress.tunnel[0] != '\0' ? work->egress.tunnel : NULL,
+                             .tunnel_only = work->egress.tunnel_only,
+                             .tunnel_mtu = work->egress.mtu,
                              .max_flows = worker->config->network.max_flows_per_vm,
                              .open_ports = worker->config->network.open_host_ports,
                              .open_port_count = worker->config->network.open_host_port_count,
@@ -63,12 +66,13 @@ static const struct ip_net always_closed[] = {
     {.address = {.version = IP_V6, .bytes = {0xff}}, .prefix = 8},            /* multicast */
 };
 
-/* Those, and the networks that the host is connected to. *ret is owned by the caller. */
-static int list_closed(const char *bridge, struct ip_net **ret, size_t *ret_count, struct error *err)
+/* Those, and the networks that the host is connected to, but not by what guests are led to. *ret is owned by the caller. */
+static int list_closed(const struct network_work *work, struct ip_net **ret, size_t *ret_count, struct error *err)
 {
+    const char *const except[] = {work->bridge, work->egress.tunnel};
     struct ip_net *connected = NULL;
     size_t count = 0;
-    if (link_networks_list(bridge, &connected, &count, err) != 0) {
+    if (link_networks_list(except, work->egress.tunnel[0] != '\0' ? 2 : 1, &connected, &count, err) != 0) {
         return -1;
     }
     struct ip_net *nets = reallocarray(connected, count + ARRAY_LEN(always_closed), sizeof *nets);
@@ -87,7 +91,7 @@ static int observe_closed(struct network_work *work, struct error *err)
     const struct config *config = work->worker->config;
     struct ip_net *nets = NULL;
     size_t count = 0;
-    if (list_closed(work->bridge, &nets, &count, err) != 0) {
+    if (list_closed(work, &nets, &count, err) != 0) {
         return -1;
     }
     int result = ip_ranges_make(nets, count, config->network.allow_host_networks, config->network.allow_host_network_count,
@@ -124,22 +128,12 @@ static int observe_bridge(struct network_work *work, struct error *err)
 static int observe_uplink(struct network_work *work, struct error *err)
 {
     struct network_observed *seen = &work->observed;
-    char(*uplinks)[INTERFACE_NAME_MAX] = NULL;
-    size_t count = 0;
     if (work->settings.uplink[0] != '\0') {
         memcpy(seen->uplink, work->settings.uplink, sizeof seen->uplink);
     } else if (link_default_route(seen->uplink, err) != 0) {
         return -1;
     }
-    if (nft_uplinks_list(work->worker->mark, &uplinks, &count, err) != 0) {
-        return -1;
-    }
-    seen->firewall_uplink_single = count <= 1;
-    if (count > 0) {
-        memcpy(seen->firewall_uplink, uplinks[0], sizeof seen->firewall_uplink);
-    }
-    free(uplinks);
-    return 0;
+    return network_uplinks_observe(work, err);
 }
 
 static void observe_forwarding(struct network_work *work)
@@ -201,13 +195,16 @@ int network_observe(struct network_work *work, struct error *err)
     if (network_settings_load(work->worker->db, work->worker->config, &work->settings, err) != 0) {
         return -1;
     }
-    /* What differs because the settings were changed is no repair. */
-    work->observed.set_up_before = work->memory.set_up_before && work->memory.generation == work->settings.generation;
     work->observed.cut_off = work->memory.cut_off;
     memcpy(work->observed.last_uplink, work->memory.uplink, sizeof work->observed.last_uplink);
     /* Links before the rows of their VMs: a row is there before its TAP. */
-    if (link_list(&work->links, &work->link_count, err) != 0 || observe_bridge(work, err) != 0 ||
-        observe_closed(work, err) != 0) {
+    if (link_list(&work->links, &work->link_count, err) != 0 || network_egress_load(work, err) != 0) {
+        return -1;
+    }
+    /* What differs because the settings were changed is no repair. */
+    work->observed.set_up_before =
+        work->memory.set_up_before && work->memory.generation == work->settings.generation && !network_egress_moved(work);
+    if (observe_bridge(work, err) != 0 || observe_closed(work, err) != 0) {
         return -1;
     }
     struct nft_base base = network_firewall_base(work);

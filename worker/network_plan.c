@@ -79,10 +79,8 @@ static void plan_firewall(const struct network_observed *seen, struct network_pl
         add(plan, NETWORK_OP_APPLY_FIREWALL, seen->set_up_before, "%s", seen->firewall_found);
         return;
     }
-    if (!seen->firewall_uplink_single || strcmp(seen->uplink, seen->firewall_uplink) != 0) {
-        add(plan, NETWORK_OP_REPLACE_UPLINK, seen->set_up_before && !followed, "set uplink holds %s%s, not %s",
-            seen->firewall_uplink[0] != '\0' ? seen->firewall_uplink : "nothing",
-            seen->firewall_uplink_single ? "" : " and others", seen->uplink[0] != '\0' ? seen->uplink : "nothing");
+    if (seen->uplinks_found[0] != '\0') {
+        add(plan, NETWORK_OP_REPLACE_UPLINK, seen->set_up_before && !followed, "%s", seen->uplinks_found);
     }
     if (!seen->closed_ok) {
         add(plan, NETWORK_OP_REPLACE_CLOSED, seen->set_up_before && !seen->closed_moved,

@@ -41,8 +41,7 @@ struct network_observed {
     char uplink[INTERFACE_NAME_MAX];          /* that is wanted now; "" for none */
     bool uplink_present;                      /* there is a link of that name */
     char last_uplink[INTERFACE_NAME_MAX];     /* that was wanted at the last look */
-    char firewall_uplink[INTERFACE_NAME_MAX]; /* in the firewall's set; "" for none */
-    bool firewall_uplink_single;              /* the set holds nothing else */
+    char uplinks_found[NETWORK_FOUND_MAX];    /* of the firewall's set: the uplink, the tunnel, or both */
     bool closed_ok;                           /* the firewall's closed networks are the host's */
     bool closed_moved;                        /* the host's are others than at the last look */
     char bridge_tuning_found[NETWORK_FOUND_MAX];

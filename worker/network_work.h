@@ -15,6 +15,7 @@ struct network_work {
     struct worker *worker;
     const char *bridge;
     struct network_settings settings; /* that are wanted now */
+    struct network_egress egress;     /* that is wanted now */
     struct network_memory memory;     /* a copy */
     struct network_observed observed;
     struct network_plan plan;
@@ -35,6 +36,14 @@ void network_work_free(struct network_work *work);
 
 /* Fills work->observed, and the lists that it was told from. Reads only. */
 int network_observe(struct network_work *work, struct error *err);
+
+/* network_egress.c: by which links guests leave. To be loaded after work->links. */
+enum { NETWORK_UPLINKS_MAX = 2 };
+int network_egress_load(struct network_work *work, struct error *err);
+bool network_egress_moved(const struct network_work *work); /* since the last look */
+/* What the firewall's set has to hold; names in *work. */
+size_t network_uplinks(const struct network_work *work, const char *ret[NETWORK_UPLINKS_MAX]);
+int network_uplinks_observe(struct network_work *work, struct error *err);
 
 /* Fills work->obstacles, after network_observe(). What can't be looked at counts as not there. */
 void network_observe_obstacles(struct network_work *work);

@@ -27,6 +27,24 @@ static int64_t fold_ms(const struct worker *worker, int64_t usual_ms)
     return contested ? CONTESTED_FOLD_MS : usual_ms;
 }
 
+/* The tunnel's routes and rules are told of with all others. */
+static void wake_network(struct worker *worker)
+{
+    int64_t delay_ms = fold_ms(worker, NETWORK_FOLD_MS);
+    (void)queue_add_after(worker->queue, "network", delay_ms);
+    if (atomic_load(&worker->wireguard_active)) {
+        (void)queue_add_after(worker->queue, "wireguard", delay_ms);
+    }
+}
+
+static bool is_tunnel(struct worker *worker, const char *name)
+{
+    (void)pthread_mutex_lock(&worker->network.lock);
+    bool is = strcmp(worker->network.memory.egress.tunnel, name) == 0;
+    (void)pthread_mutex_unlock(&worker->network.lock);
+    return is;
+}
+
 /* A TAP was changed, by us or by someone else: its VM is looked at when the dust has settled. */
 static void on_tap(struct worker *worker, const char *name)
 {
@@ -44,8 +62,8 @@ static void on_link(const char *name, void *ctx)
     struct network_settings settings = worker_network(worker);
     if (name == NULL) {
         worker_look_at_everything(worker); /* news were lost: it may have been any TAP */
-    } else if (strcmp(name, settings.bridge) == 0 || strcmp(name, settings.uplink) == 0) {
-        (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
+    } else if (strcmp(name, settings.bridge) == 0 || strcmp(name, settings.uplink) == 0 || is_tunnel(worker, name)) {
+        wake_network(worker);
     } else if (strncmp(name, settings.tap_prefix, strlen(settings.tap_prefix)) == 0) {
         on_tap(worker, name);
     }
@@ -56,7 +74,7 @@ void news_on_links(struct worker *worker, const struct news *news)
     bool routes = false;
     struct network_settings settings = worker_network(worker);
     if (link_monitor_drain(news->links, settings.tap_prefix, on_link, worker, &routes, NULL) != 0 || routes) {
-        (void)queue_add_after(worker->queue, "network", fold_ms(worker, NETWORK_FOLD_MS));
+        wake_network(worker);
     }
 }
 

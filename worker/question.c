@@ -11,6 +11,7 @@
 #include "worker/console_hub.h"
 #include "worker/drift.h"
 #include "worker/firewall.h"
+#include "worker/wireguard.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -148,6 +149,18 @@ static json_t *counters(struct worker *worker, const json_t *question, int *ret_
     return firewall_counters(worker, question, err);
 }
 
+static json_t *tunnel_status(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    (void)ret_fd;
+    return wireguard_status(worker, question, err);
+}
+
+static json_t *tunnel_check_wanted(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    (void)ret_fd;
+    return wireguard_check(worker, question, err);
+}
+
 static const struct {
     const char *name;
     json_t *(*answer)(struct worker *worker, const json_t *question, int *ret_fd, struct error *err);
@@ -159,6 +172,8 @@ static const struct {
     {"vm_drops", vm_drops, false},
     {"drift", drift, true},
     {"firewall_counters", counters, false},
+    {"wireguard_status", tunnel_status, true},
+    {"wireguard_check", tunnel_check_wanted, true},
 };
 
 bool question_is_slow(const char *question)

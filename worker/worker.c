@@ -18,9 +18,11 @@
 #include "worker/news.h"
 #include "worker/question.h"
 #include "worker/runtime.h"
+#include "worker/seal_key.h"
 #include "worker/slow_question.h"
 #include "worker/sweep.h"
 #include "worker/vm.h"
+#include "worker/wireguard.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -106,6 +108,7 @@ void worker_look_at_everything(struct worker *worker)
     struct error err;
     (void)queue_add(worker->queue, "network");
     (void)queue_add(worker->queue, "firewall");
+    (void)queue_add(worker->queue, "wireguard");
     if (repairs_each_pending(worker->db, add_repair_key, worker, &err) != 0 || vms_each_id(worker->db, add_vm_key, worker, &err) != 0 ||
         images_each_id(worker->db, add_image_key, worker, &err) != 0) {
         log_failure("worker.sweep_failed", "", &err);
@@ -120,15 +123,27 @@ struct network_settings worker_network(struct worker *worker)
     return settings;
 }
 
+int64_t worker_egress_generation(struct worker *worker)
+{
+    (void)pthread_mutex_lock(&worker->network.lock);
+    int64_t generation = worker->network.memory.egress.generation;
+    (void)pthread_mutex_unlock(&worker->network.lock);
+    return generation;
+}
+
 static int reconcile_network(struct worker *worker, struct error *err)
 {
     int64_t generation = worker_network(worker).generation;
+    int64_t egress_generation = worker_egress_generation(worker);
     enum network_state before = atomic_load(&worker->network_state);
     int result = network_reconcile(worker, err);
     /* VMs that waited for the network, and TAPs that lost their bridge. */
     bool remade = atomic_exchange(&worker->bridge_remade, false);
     if (remade || generation != worker_network(worker).generation || before != atomic_load(&worker->network_state)) {
         worker_look_at_everything(worker);
+    }
+    if (egress_generation != worker_egress_generation(worker)) {
+        (void)queue_add(worker->queue, "wireguard");
     }
     return result;
 }
@@ -157,6 +172,9 @@ static int reconcile(struct worker *worker, const char *key, struct error *err)
     }
     if (strcmp(key, "firewall") == 0) {
         return firewall_reconcile(worker, err);
+    }
+    if (strcmp(key, "wireguard") == 0) {
+        return wireguard_reconcile(worker, err);
     }
     if (strncmp(key, "repair/", 7) == 0) {
         return drift_repair_reconcile(worker, key + strlen("repair/"), err);
@@ -216,7 +234,7 @@ static void on_wake(struct worker *worker, const char *key)
     } else if (strncmp(key, "image/", 6) == 0) {
         (void)queue_add(worker->image_queue, key);
     } else if (strncmp(key, "vm/", 3) == 0 || strncmp(key, "repair/", 7) == 0 || strcmp(key, "network") == 0 ||
-               strcmp(key, "firewall") == 0) {
+               strcmp(key, "firewall") == 0 || strcmp(key, "wireguard") == 0) {
         (void)queue_add(worker->queue, key);
     }
 }
@@ -393,6 +411,8 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
     (void)sem_init(&worker->settled_once, 0, 0);
     (void)pthread_mutex_init(&worker->network.lock, NULL);
     (void)pthread_mutex_init(&worker->guests_lock, NULL);
+    (void)pthread_mutex_init(&worker->wireguard.lock, NULL);
+    worker->wireguard.memory.process = -1;
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (worker->epoll < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "no epoll");
@@ -400,7 +420,7 @@ static int fill(struct worker *worker, const struct worker_setup *setup, struct 
     if (network_settings_load(worker->db, config, &worker->network.settings, err) != 0) {
         return -1;
     }
-    if (process_boot_id(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 ||
+    if (seal_key_load(config->state_dir, worker->db, worker->seal_key, err) != 0 || process_boot_id(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 ||
         queue_new(&worker->queue, err) != 0 || queue_new(&worker->image_queue, err) != 0 ||
         runtimes_new(&worker->runtimes, err) != 0 || console_hub_start(worker, &worker->consoles, err) != 0 ||
         slow_questions_start(worker, &worker->slow_questions, err) != 0) {
@@ -525,6 +545,7 @@ int worker_run(const struct worker_setup *setup, struct error *err)
     slow_questions_stop(worker->slow_questions);
     console_hub_stop(worker->consoles);
     runtimes_free(worker->runtimes);
+    wireguard_forget(worker);
     queue_free(worker->queue);
     queue_free(worker->image_queue);
     news_close(&loop.news);

@@ -14,8 +14,6 @@ static void setup(void)
                                      .bridge_present = true,
                                      .uplink = "eth0",
                                      .last_uplink = "eth0",
-                                     .firewall_uplink = "eth0",
-                                     .firewall_uplink_single = true,
                                      .closed_ok = true,
                                      .bridge_forwards = true,
                                      .uplink_present = true,
@@ -70,6 +68,7 @@ END_TEST
 START_TEST(uplink_moves)
 {
     strcpy(seen.uplink, "eth1");
+    strcpy(seen.uplinks_found, "set uplink holds eth0, not eth1");
     seen.uplink_forwards = false;
     ck_assert_int_ge(position(NETWORK_OP_REPLACE_UPLINK), 0);
     ck_assert_int_lt(position(NETWORK_OP_UNFORWARD_OLD_UPLINK), position(NETWORK_OP_FORWARD_UPLINK));
@@ -186,7 +185,6 @@ START_TEST(an_uplink_that_is_not_there)
 {
     strcpy(seen.uplink, "wg0");
     seen.uplink_present = seen.uplink_forwards = false;
-    ck_assert_int_ge(position(NETWORK_OP_REPLACE_UPLINK), 0); /* nothing leaves by another one meanwhile */
     ck_assert_int_eq(position(NETWORK_OP_FORWARD_UPLINK), -1);
 }
 END_TEST
@@ -195,7 +193,6 @@ START_TEST(no_way_out)
 {
     seen.uplink[0] = '\0';
     seen.uplink_forwards = false;
-    ck_assert_int_ge(position(NETWORK_OP_REPLACE_UPLINK), 0);
     ck_assert_int_eq(position(NETWORK_OP_FORWARD_UPLINK), -1);
     ck_assert_int_ge(position(NETWORK_OP_UNFORWARD_OLD_UPLINK), 0);
 }
@@ -219,12 +216,9 @@ START_TEST(what_somebody_broke_is_a_repair)
     ck_assert_str_eq(only(NETWORK_OP_APPLY_FIREWALL)->found, "chain forward of table inet is gone");
     ck_assert(plan.ops[0].repair);
     setup();
-    seen.firewall_uplink[0] = '\0';
+    strcpy(seen.uplinks_found, "set uplink holds nothing, not eth0");
     ck_assert_str_eq(only(NETWORK_OP_REPLACE_UPLINK)->found, "set uplink holds nothing, not eth0");
     ck_assert(plan.ops[0].repair);
-    setup();
-    seen.firewall_uplink_single = false;
-    ck_assert_str_eq(only(NETWORK_OP_REPLACE_UPLINK)->found, "set uplink holds eth0 and others, not eth0");
     setup();
     strcpy(seen.missing_guests, "VM a");
     ck_assert(only(NETWORK_OP_ADD_GUESTS)->repair);
