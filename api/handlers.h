@@ -52,7 +52,10 @@
     X(traceFirewall, firewall_handle_trace, NULL)                                                            \
     X(getNetwork, network_handle_get, NULL)                                                                  \
     X(patchNetwork, network_handle_patch, network_check_patch)                                               \
-    X(listLeases, network_handle_leases, network_check_leases)
+    X(listLeases, network_handle_leases, network_check_leases)                                               \
+    X(getWireguard, wireguard_handle_get, NULL)                                                              \
+    X(putWireguard, wireguard_handle_put, wireguard_check_put)                                               \
+    X(deleteWireguard, wireguard_handle_delete, NULL)
 
 #define X(operation, run, check) int run(struct call *call, struct api_reply *reply, struct error *err);
 API_HANDLERS(X)
@@ -65,5 +68,6 @@ void firewall_check_body(struct call *call);
 void firewall_check_set(struct call *call);
 void network_check_patch(struct call *call);
 void network_check_leases(struct call *call);
+void wireguard_check_put(struct call *call);
 
 #endif

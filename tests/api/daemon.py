@@ -150,7 +150,7 @@ class Daemon:
     def vmm_pids(self):
         own = {self.pid, *host.children(self.pid)} if self.is_running() else set()
         daemons = {pid for pid in own if "smartvmd" in _command(pid)}
-        return [pid for pid in self.netns.pids() if pid not in daemons and "smartvmd" not in _command(pid)]
+        return [pid for pid in self.netns.pids() if pid not in daemons and "smartvmd" not in _command(pid) and "wireguard-go" not in _command(pid)]
 
     def log_tail(self, lines=40):
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
@@ -215,7 +215,7 @@ class Daemon:
         """What is still on the host though there is no VM any more. Empty when all is well."""
         found = {
             "VMM processes": [f"{pid} {_command(pid)}" for pid in self.vmm_pids()],
-            "TAPs": [name for name, link in self.netns.links().items() if link["kind"] == "tun"],
+            "TAPs": [name for name in self.netns.links() if name.startswith(self.tap_prefix)],
             "leases": self.client.items("/network/leases"),
             "runtime files": host.files_below(self.run_dir / "vm"),
             "staged files": host.files_below(self.stage_dir / self.mark),

@@ -3,6 +3,8 @@ What the daemon is asked while it is broken. An action prepares the world with a
 what must hold in the end: what was acknowledged has happened, and asking once more, when the fault is gone, reaches what was wanted.
 """
 
+import os
+
 
 class Action:
     name = ""
@@ -318,6 +320,104 @@ class NetworkPatch(Action):
         world.await_network()
 
 
+class WireguardUp(Action):
+    """A managed tunnel; whatever fails, nothing is left beside the one that is wanted."""
+
+    name = "wireguard_up"
+
+    @staticmethod
+    def tunnel(letter="f"):
+        """Sockets of tunnels have the same names in every namespace, and several processes do this."""
+        return f"w{letter}{os.getpid()}"
+
+    @classmethod
+    def body(cls, **extra):
+        return {"interface": {"private_key": "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=", "addresses": ["10.77.0.2/24"]},
+                "peers": [{"public_key": "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "allowed_ips": ["0.0.0.0/0"], "endpoint": "198.51.100.1:51820"}],
+                "interface_name": cls.tunnel(), **extra}
+
+    def request(self, world):
+        return "PUT", "/network/wireguard", self.body()
+
+    def again(self, world):
+        if world.vm("subject")["state"] != "running":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+        world.ok(world.client.put("/network/wireguard", self.body(), wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.await_tunnel(self.tunnel())
+
+
+class WireguardDown(WireguardUp):
+    name = "wireguard_down"
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.ok(world.client.put("/network/wireguard", self.body(), wait=15), 200)
+
+    def request(self, world):
+        return "DELETE", "/network/wireguard", None
+
+    def again(self, world):
+        if world.vm("subject")["state"] != "running":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+        world.ok(world.client.delete("/network/wireguard", wait=15), 204, 404)
+
+    def check(self, world, acknowledged):
+        Action.check(self, world, acknowledged)
+        world.await_no_tunnel()
+
+
+class WireguardMoves(WireguardUp):
+    """Another tunnel and another table: what was before goes."""
+
+    name = "wireguard_moves"
+
+    def moved(self):
+        return self.body(interface_name=self.tunnel("g"), route_table=4711)
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.ok(world.client.put("/network/wireguard", self.body(), wait=15), 200)
+
+    def request(self, world):
+        return "PUT", "/network/wireguard", self.moved()
+
+    def again(self, world):
+        if world.vm("subject")["state"] != "running":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+        world.ok(world.client.put("/network/wireguard", self.moved(), wait=15), 200)
+
+    def check(self, world, acknowledged):
+        Action.check(self, world, acknowledged)
+        world.await_tunnel(self.tunnel("g"), 4711)
+
+
+class WireguardDrift(HostAction):
+    """Somebody changes the tunnel, its table and its rule."""
+
+    name = "wireguard_drift"
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.ok(world.client.put("/network/wireguard", WireguardUp.body(), wait=15), 200)
+
+    def disturb(self, world):
+        ip, tunnel = world.daemon.netns.ip, WireguardUp.tunnel()
+        ip("link", "set", tunnel, "alias", "mine", check=False)
+        ip("address", "flush", "dev", tunnel, check=False)
+        ip("route", "flush", "table", "51820", check=False)
+        ip("rule", "del", "priority", "5100", check=False)
+        world.pause(0.2)
+        ip("link", "del", tunnel, check=False)
+        world.pause(0.8)  # a fault in the repair shall strike before it is looked whether the daemon runs
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.await_tunnel(WireguardUp.tunnel())
+
+
 class Repair(HostAction):
     """A repair that is asked for."""
 
@@ -332,4 +432,5 @@ class Repair(HostAction):
 
 
 ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
-                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, Ports, NetworkPatch, Repair)]
+                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, Ports, NetworkPatch, Repair,
+                               WireguardUp, WireguardDown, WireguardMoves, WireguardDrift)]

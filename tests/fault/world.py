@@ -1,5 +1,6 @@
 """One daemon, what a test may do to it, and the model that must hold when it has settled."""
 
+import json
 import os
 import sys
 import time
@@ -123,6 +124,30 @@ class World:
 
         eventually(ready, "a network that is set up", 30)
 
+    def tunnel(self):
+        """What of a tunnel is on the host: (rules, routes, links and processes)."""
+        netns = self.daemon.netns
+        rules = [r["table"] for r in json.loads(netns.ip("-j", "rule")) if r["priority"] == 5100]
+        routes = {table: sorted(line.partition(" dev ")[0].partition(" proto ")[0] for line in netns.ip("route", "show", "table", table, check=False).splitlines())
+                  for table in ("51820", "4711")}
+        links = [name for name, link in netns.links().items() if link["alias"] == f"{self.daemon.mark}:wireguard"]
+        pids = [pid for pid in netns.pids() if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"wireguard-go:")]
+        uplinks = netns.set_elements(self.daemon.mark, "uplink")
+        return rules, {table: routes for table, routes in routes.items() if routes}, links, len(pids), uplinks
+
+    def await_tunnel(self, name, table=51820):
+        subnet = self.daemon.config["network"]["subnet"]
+        wanted = ([str(table)], {str(table): sorted(["default", "unreachable default", subnet])}, [name], 1, [name])
+        eventually(lambda: self.client.json("/network/wireguard")["state"] == "up", "the tunnel", 30)
+        try:
+            eventually(lambda: self.tunnel() == wanted, f"the host with the tunnel {name}", 15)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {self.tunnel()} instead of {wanted}") from None
+
+    def await_no_tunnel(self):
+        assert self.client.get("/network/wireguard").status == 404
+        eventually(lambda: self.tunnel() == ([], {}, [], 0, ["up0"]), "the host without a tunnel", 15)
+
     def come_up(self):
         """The daemon runs and is ready, whatever has died."""
         for _ in range(3):
@@ -167,7 +192,7 @@ class World:
             netns = self.daemon.netns
             pairs = {
                 "VMMs": (self.daemon.vmm_pids(), sorted(v["vmm"]["pid"] for v in alive)),
-                "TAPs": (sorted(n for n, link in netns.links().items() if link["kind"] == "tun"), taps),
+                "TAPs": (sorted(n for n, link in netns.links().items() if link["kind"] == "tun" and n.startswith(self.daemon.tap_prefix)), taps),
                 "elements": (sorted(e["concat"][0] for e in netns.set_elements(self.daemon.mark, "guest4") or []), taps),
                 "leases": (len([e for e in self.client.items("/network/leases") if e.get("vm") or e.get("vm_id")]),
                            sum(len(v["network_interfaces"]) for v in vms)),
@@ -198,7 +223,9 @@ class World:
         for image in self.client.items("/images"):
             if image["id"] != "tiny":
                 self.ok(self.client.delete(f"/images/{image['id']}", wait=15), 204, 404)
+        self.ok(self.client.delete("/network/wireguard", wait=15), 204, 404)
         self.daemon.await_no_leaks()
+        self.await_no_tunnel()
 
     def close(self):
         self.daemon.close()
