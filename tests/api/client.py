@@ -45,6 +45,9 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def unix_socket(path, timeout=TIMEOUT_S):
+    """`path` may be an (address, port) that leads to the socket of a daemon on another machine."""
+    if isinstance(path, tuple):
+        return socket.create_connection(path, timeout)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(timeout)
     try:

@@ -1,0 +1,202 @@
+"""The box: a whole KVM host in QEMU without KVM, on which the daemon runs as on any other host. It has a disk of its own that outlives it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
+
+from client import Client  # noqa: E402
+from daemon import BUILD, SANITIZER  # noqa: E402
+from host import eventually, remove_tree  # noqa: E402
+
+MEMORY_MIB = 3072
+DISK_MIB = 1024
+BOOT_LIMIT_S = 90
+READY_LIMIT_S = 60
+AGENT_PORT, API_PORT = 7000, 7001
+# Slow by design: every instruction in here is emulated, and of a guest's twice.
+SETTINGS = {
+    "state_dir": "/var/lib/smartvm",
+    "images": {"allowed_roots": ["/usr/share/box"]},
+    "vmm": {"start_timeout_s": 60, "stop_timeout_s": 60, "api_timeout_s": 30},
+    "network": {"lease_quarantine_s": 0},
+    "log": {"level": "debug"},
+}
+
+
+class ScriptFailed(AssertionError):
+    pass
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def tsc_khz():
+    """
+    A box can't measure its clock reliably when the machine is busy, and without one it hangs; for the same reason it is told that the counters of its
+    processors agree (tsc=reliable): it would see them drift, and then lose time.
+    """
+    return round(float(re.search(r"cpu MHz\s*: ([0-9.]+)", Path("/proc/cpuinfo").read_text())[1]) * 1000)
+
+
+class Box:
+    """
+    `durable`: what the box has not flushed to its disk is gone when its power is cut. Then the disk is served by a process of its own, whose cache
+    dies with it.
+    """
+
+    def __init__(self, durable=False):
+        self.work = Path(f"/var/tmp/smartvm-box-{os.getpid()}-{free_port()}")
+        self.work.mkdir(parents=True)
+        self.disk = self.work / "state.raw"
+        self.console = self.work / "console.log"
+        self.log_path = "/var/log/smartvmd.log"
+        self.durable = durable
+        self.qemu = self.nbd = None
+        self.boots = 0
+        self.settings = {}
+        tree = self.work / "tree"
+        for name in ("lib", "log", "tmp"):
+            (tree / name).mkdir(parents=True)
+        (tree / "run").symlink_to("/run")
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, self.disk, f"{DISK_MIB}M"], check=True, stdout=subprocess.DEVNULL)
+
+    # The machine
+
+    def boot(self):
+        agent, api = free_port(), free_port()
+        self.agent, self.client = ("127.0.0.1", agent), Client(("127.0.0.1", api))
+        disk = f"file={self.disk}"
+        if self.durable:
+            path = self.work / f"disk-{self.boots}.sock"
+            self.nbd = subprocess.Popen(["nbdkit", "--foreground", "--unix", path, "--filter=cache", "file", self.disk, "cache=writeback"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            eventually(path.exists, "the disk's server")
+            disk = f"file=nbd+unix:///?socket={path}"
+        self.boots += 1
+        forward = ",".join(f"hostfwd=tcp:127.0.0.1:{ours}-:{theirs}" for ours, theirs in ((agent, AGENT_PORT), (api, API_PORT)))
+        with open(self.console, "ab") as console:
+            self.qemu = subprocess.Popen(
+                ["qemu-system-x86_64", "-M", "microvm,accel=tcg,rtc=on", "-cpu", "max", "-m", str(MEMORY_MIB), "-smp", "2", "-no-reboot", "-nodefaults",
+                 "-no-user-config", "-nographic", "-serial", "stdio", "-kernel", BUILD / "image/debian-minimal/vmlinux", "-initrd", BUILD / "box/initrd",
+                 "-append", f"console=ttyS0 reboot=t panic=-1 quiet tsc_early_khz={tsc_khz()} tsc=reliable",
+                 "-drive", f"id=root,if=none,format=raw,read-only=on,file={BUILD / 'box/root'}", "-device", "virtio-blk-device,drive=root,serial=root",
+                 "-drive", f"id=state,if=none,format=raw,{disk}", "-device", "virtio-blk-device,drive=state,serial=state",
+                 "-netdev", f"user,id=n0,restrict=on,{forward}", "-device", "virtio-net-device,netdev=n0"],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        begin = time.monotonic()
+        eventually(self._answers, "the box", BOOT_LIMIT_S, 0.1)
+        print(f"box: up after {time.monotonic() - begin:.1f} s", flush=True)
+        return self
+
+    def _answers(self):
+        if self.qemu.poll() is not None:
+            raise AssertionError(f"the box ended with {self.qemu.returncode}:\n{self.console_tail()}")
+        try:
+            return self.sh("test -e /run/box-is-up", timeout=5, check=False)[1] == 0
+        except OSError:
+            return False
+
+    def cut_power(self):
+        """At once, with all that was not flushed (if `durable`)."""
+        for process in (self.nbd, self.qemu):
+            if process is not None:
+                process.kill()
+        for process in (self.nbd, self.qemu):
+            if process is not None:
+                process.wait()
+        self.qemu = self.nbd = None
+
+    def reset(self):
+        self.cut_power()
+        return self.boot()
+
+    def is_running(self):
+        return self.qemu is not None and self.qemu.poll() is None
+
+    def sh(self, script, timeout=60, check=True):
+        """Runs a script in the box: what it printed, and its status if that is not checked."""
+        with socket.create_connection(self.agent, timeout) as sock:
+            sock.sendall(script.encode())
+            sock.shutdown(socket.SHUT_WR)
+            data = b""
+            # Not up to the end of the connection: what the script leaves running may keep that open.
+            while not re.search(rb"\0\d+\n\Z", data[-8:]) and (block := sock.recv(65536)):
+                data += block
+        output, mark, status = data.rpartition(b"\0")
+        if not mark:
+            raise ConnectionResetError(f"no answer of the box to {script!r}")
+        if not check:
+            return output.decode(errors="replace"), int(status)
+        if int(status) != 0:
+            raise ScriptFailed(f"status {int(status)} of {script!r}:\n{output.decode(errors='replace')}")
+        return output.decode(errors="replace")
+
+    def json(self, script):
+        return json.loads(self.sh(script))
+
+    def console_tail(self, lines=30):
+        return "\n".join(self.console.read_text(errors="replace").splitlines()[-lines:])
+
+    def close(self):
+        self.cut_power()
+        remove_tree(self.work)
+
+    # The daemon in it
+
+    def start_daemon(self, settings=None, arguments=""):
+        if settings is not None:
+            self.settings = settings
+        config = json.dumps(_merged(SETTINGS, self.settings))
+        environment = "ASAN_OPTIONS=detect_leaks=0:handle_abort=1 UBSAN_OPTIONS=print_stacktrace=1"
+        self.sh(f"cat > /run/smartvmd.yaml << 'END'\n{config}\nEND\n"
+                f"{environment} setsid smartvmd --config /run/smartvmd.yaml {arguments} >> {self.log_path} 2>&1 &\necho $! > /run/smartvmd.pid\n")
+        begin = time.monotonic()
+        eventually(self._is_ready, "the daemon", READY_LIMIT_S, 0.1)
+        self.ready_s = time.monotonic() - begin
+
+    def _is_ready(self):
+        output, status = self.sh("kill -0 $(cat /run/smartvmd.pid)", check=False)
+        if status != 0:
+            raise AssertionError(f"the daemon ended: {output}\n{self.log_tail()}")
+        try:
+            return self.client.get("/readyz", timeout=20).status == 200
+        except (OSError, EOFError, ValueError):
+            return False
+        except Exception as e:  # noqa: BLE001: the connection is made by the box before the daemon listens
+            if "HTTP" in type(e).__name__ or "Remote" in type(e).__name__ or "Bad" in type(e).__name__:
+                return False
+            raise
+
+    @property
+    def daemon_pid(self):
+        return int(self.sh("cat /run/smartvmd.pid"))
+
+    def stop_daemon(self):
+        self.sh("pid=$(cat /run/smartvmd.pid); kill $pid; for i in $(seq 300); do kill -0 $pid 2> /dev/null || exit 0; sleep 0.1; done; exit 1")
+
+    def kill_daemon(self):
+        self.sh("pid=$(cat /run/smartvmd.pid); kill -9 $pid; for i in $(seq 100); do pidof smartvmd > /dev/null || exit 0; sleep 0.1; done; exit 1")
+
+    def log_tail(self, lines=40):
+        return self.sh(f"grep -v event=http.request {self.log_path} | tail -n {lines}", check=False)[0] if self.is_running() else self.console_tail()
+
+    def sanitizer_reports(self):
+        text = self.sh(f"cat {self.log_path} 2> /dev/null", check=False)[0]
+        return [text[m.start() : m.start() + 6000] for m in SANITIZER.finditer(text)]
+
+
+def _merged(base, extra):
+    result = dict(base)
+    for key, value in extra.items():
+        result[key] = {**result.get(key, {}), **value} if isinstance(value, dict) else value
+    return result
