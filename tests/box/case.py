@@ -69,9 +69,13 @@ class BoxCase(VmWords, Case):
             reply = self.c.post("/images", body, wait=WAIT_S)
             self.assertEqual((201, "ready"), (reply.status, reply.json.get("state")), repr(reply))
 
+    @staticmethod
+    def tiny_manifest():
+        return dict(TINY)
+
     def tiny(self, vm=None, mode="", **extra):
         """A VM of a guest that boots in no time."""
-        self.import_image({"manifest": TINY}, "tiny")
+        self.import_image({"manifest": self.tiny_manifest()}, "tiny")
         extra.setdefault("boot_args", f"tiny={mode}" if mode else "")
         return self.create(vm, wait=WAIT_S, **extra)
 
