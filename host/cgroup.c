@@ -1,11 +1,10 @@
-/* What the host offers, and the directory of a VM. Who is in it, and its end, stand in cgroup_members.c. */
+/* What the host offers, and the directory of a VM. Its limits stand in cgroup_limits.c; who is in it, and its end, in cgroup_members.c. */
 #include "host/cgroup.h"
 
 #include "core/cleanup.h"
 #include "host/cgroup_dir.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,20 +75,7 @@ static int make_vm_dir(int mount_fd, const char *mark, const char *id)
     return make_dir(mark_fd, id);
 }
 
-/* Without the controller there is no such file, and nothing to fail for. */
-static int set_memory_max(int dir, uint64_t memory_max, struct error *err)
-{
-    char text[32] = "max";
-    if (memory_max > 0) {
-        (void)snprintf(text, sizeof text, "%" PRIu64, memory_max);
-    }
-    if (cgroup_control_write(dir, "memory.max", text) != 0 && errno != ENOENT && errno != EACCES) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot limit the memory of a cgroup to %s", text);
-    }
-    return 0;
-}
-
-int cgroup_ensure(const char *mark, const char *id, uint64_t memory_max, int *ret_fd, struct error *err)
+int cgroup_ensure(const char *mark, const char *id, int *ret_fd, struct error *err)
 {
     char mount[PATH_MAX];
     AUTO_CLOSE int mount_fd = -1;
@@ -104,9 +90,6 @@ int cgroup_ensure(const char *mark, const char *id, uint64_t memory_max, int *re
     }
     if (fd < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "cannot make the cgroup %s/%s/%s", mount, mark, id);
-    }
-    if (set_memory_max(fd, memory_max, err) != 0) {
-        return -1;
     }
     *ret_fd = TAKE_FD(fd);
     return 0;

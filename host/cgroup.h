@@ -21,8 +21,26 @@ int cgroup_probe(struct cgroup_support *ret, struct error *err);
 
 /* Makes <mount>/<mark> (with controllers handed down where possible) and <mount>/<mark>/<id>; idempotent.
  * *ret_fd is an O_PATH or O_DIRECTORY descriptor fit for CLONE_INTO_CGROUP, or -1 where there is no cgroup
- * v2. memory_max in bytes, 0 = none. */
-int cgroup_ensure(const char *mark, const char *id, uint64_t memory_max, int *ret_fd, struct error *err);
+ * v2. */
+int cgroup_ensure(const char *mark, const char *id, int *ret_fd, struct error *err);
+
+/* What the processes of a cgroup may have (memory.max and pids.max, Documentation/admin-guide/cgroup-v2.rst); 0: as much as there is. */
+struct cgroup_limits {
+    uint64_t memory_max; /* bytes */
+    uint64_t pids_max;   /* threads count, too */
+};
+
+/*
+ * Makes the cgroup and sets its limits. With one of memory it has no swap either, and runs out of memory as a whole. What the host has no
+ * controller for is left out. Idempotent; also while processes are in it.
+ */
+int cgroup_limit(const char *mark, const char *id, const struct cgroup_limits *limits, struct error *err);
+
+/* The limits in force; zeroes where there are none, or no such cgroup. */
+int cgroup_limits_read(const char *mark, const char *id, struct cgroup_limits *ret, struct error *err);
+
+/* Has the kernel killed in this cgroup because its memory was used up? false where nobody knows. */
+bool cgroup_was_out_of_memory(const char *mark, const char *id);
 
 /* Calls `found` with the id and each pid in <mount>/<mark>/<id>; an empty cgroup gives one call with pid 0.
  */

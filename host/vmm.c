@@ -11,6 +11,8 @@
 const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_] = {
     [VMM_FIRECRACKER] = {.kind = VMM_FIRECRACKER,
                          .name = "firecracker",
+                         .overhead_mib = {[VMM_ACCEL_KVM] = 64, [VMM_ACCEL_TCG] = 64},
+                         .threads = 64, /* its own are three; those of io_uring count, too */
                          .extra_boot_args = firecracker_boot_args,
                          .prepare = firecracker_prepare,
                          .command = firecracker_command,
@@ -24,6 +26,9 @@ const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_] = {
                          .lead_ins = firecracker_lead_ins},
     [VMM_QEMU] = {.kind = VMM_QEMU,
                   .name = "qemu",
+                  /* Under TCG a cache of translated code of up to 1 GiB. */
+                  .overhead_mib = {[VMM_ACCEL_KVM] = 256, [VMM_ACCEL_TCG] = 256 + 1024},
+                  .threads = 256,
                   .extra_boot_args = qemu_boot_args,
                   .prepare = NULL,
                   .command = qemu_command,

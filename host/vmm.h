@@ -31,7 +31,7 @@
 #include <sys/types.h>
 
 enum vmm_kind { VMM_FIRECRACKER, VMM_QEMU, VMM_KIND_COUNT_ };
-enum vmm_accel { VMM_ACCEL_KVM, VMM_ACCEL_TCG };
+enum vmm_accel { VMM_ACCEL_KVM, VMM_ACCEL_TCG, VMM_ACCEL_COUNT_ };
 enum vmm_state { VMM_STATE_STARTING, VMM_STATE_RUNNING, VMM_STATE_PAUSED };
 enum vmm_guest {
     VMM_GUEST_UNKNOWN, /* the process is just starting, or gone */
@@ -71,6 +71,10 @@ struct vmm_spec {
 struct vmm_driver {
     enum vmm_kind kind;
     const char *name; /* "firecracker": the value of `vmm` in the API */
+
+    /* What the process needs besides its guest's memory, at most: MiB, under each accelerator; and threads besides one for each vCPU. */
+    unsigned overhead_mib[VMM_ACCEL_COUNT_];
+    unsigned threads;
 
     /* What every kernel under this VMM needs, put before the image's own arguments. */
     const char *extra_boot_args;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds smartvmd with sanitizers and runs its tests: tests/run.sh [part…]
-# Parts: unit host api schema fuzz fault deploy lint; all by default. The last line is "N passed, N failed, N skipped".
+# Parts: unit host api schema fuzz fault box deploy lint; all by default. The last line is "N passed, N failed, N skipped".
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -8,14 +8,14 @@ build=${SMARTVM_TEST_BUILD:-$root/build-tests}
 export SMARTVM_TEST_BUILD=$build
 jobs=$(nproc)
 program_limit_s=300
-parts=(unit host api schema fuzz fault deploy lint)
+parts=(unit host api schema fuzz fault box deploy lint)
 
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev libnl-3-dev
     libnl-route-3-dev libnftnl-dev libmnl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev zlib1g-dev liblzma-dev
     libzstd-dev liblz4-dev check)
 test_packages=(nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
     busybox-static iptables curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev procps
-    util-linux kmod wireguard-go wireguard-tools)
+    util-linux kmod wireguard-go wireguard-tools socat nbdkit)
 
 passed=0
 failed=0
@@ -180,6 +180,11 @@ part_fault() {
     script_limit_s=900 SMARTVM_TEST_BUILD=$build run_script fault bash "$root/tests/fault/run.sh"
 }
 
+# A whole KVM host in a virtual machine.
+part_box() {
+    script_limit_s=900 SMARTVM_TEST_BUILD=$build run_script box bash "$root/tests/box/run.sh"
+}
+
 part_deploy() { run_scripts deploy; }
 
 part_lint() { script_limit_s=1200 run_script lint bash "$root/tests/lint.sh" "$build"; }
@@ -217,8 +222,8 @@ build_program
 for part in "${wanted[@]}"; do
     say "== $part"
     case $part in
-        host | api | schema | fault | deploy) get_firecracker ;;&
-        host | api | deploy) build_image ;;&
+        host | api | schema | fault | box | deploy) get_firecracker ;;&
+        host | api | box | deploy) build_image ;;&
         *) "part_$part" ;;
     esac
 done

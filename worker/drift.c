@@ -6,7 +6,7 @@
 #include "db/vms.h"
 #include "worker/network_work.h"
 #include "worker/runtime.h"
-#include "worker/vm_plan.h"
+#include "worker/vm_work.h"
 #include "worker/wireguard.h"
 
 #include <stdio.h>
@@ -84,6 +84,21 @@ static int look_at_tap(struct drift *drift, const struct vm_row *row, size_t ind
     return 0;
 }
 
+static void look_at_limits(struct drift *drift, const struct vm_row *row)
+{
+    char dir[192];
+    char found[VM_LIMITS_FOUND_MAX];
+    struct vm_boot_record record;
+    struct cgroup_limits limits;
+    (void)snprintf(dir, sizeof dir, "%s/vm/%s", drift->worker->config->run_dir, row->id);
+    if (vm_boot_record_read(dir, &record)) {
+        vm_limits_check(drift->worker, row->id, &record, &limits, found);
+        if (found[0] != '\0') {
+            add_item(drift, row->id, vm_op_name(VM_OP_SET_LIMITS), vm_op_description(VM_OP_SET_LIMITS), found, 0);
+        }
+    }
+}
+
 static int look_at_vm(struct drift *drift, const struct vm_row *row, struct error *err)
 {
     struct runtime_drift known;
@@ -91,6 +106,7 @@ static int look_at_vm(struct drift *drift, const struct vm_row *row, struct erro
         return 0;
     }
     runtimes_drift(drift->worker->runtimes, row->uid, &known);
+    look_at_limits(drift, row);
     for (size_t i = 0; i < row->interface_count; i++) {
         if (look_at_tap(drift, row, i, &known, err) != 0) {
             return -1;

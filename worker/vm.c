@@ -104,6 +104,8 @@ static int apply_plan(struct vm_work *work, struct error *err)
         }
         if (work->plan.ops[i].type == VM_OP_REPAIR_TAP) {
             vm_drift_note(work, &work->plan.ops[i]);
+        } else if (work->plan.ops[i].type == VM_OP_SET_LIMITS && work->plan.state != VM_STARTING) {
+            vm_drift_note_limits(work);
         }
     }
     return 0;

@@ -182,6 +182,15 @@ static int kill_vmm(struct vm_work *work, struct error *err)
     return 0;
 }
 
+static int set_limits(struct vm_work *work, struct error *err)
+{
+    struct vm_boot_record record;
+    if (!vm_boot_record_read(work->dir, &record)) {
+        return error_set(err, ERR_SYSTEM, "there is no record of the boot in %s", work->dir);
+    }
+    return cgroup_limit(work->worker->mark, work->row.id, &record.limits, err);
+}
+
 static int unstage_drives(struct vm_work *work, struct error *err)
 {
     char dir[320];
@@ -242,6 +251,8 @@ static int run(struct vm_work *work, const struct vm_op *op, struct error *err)
         return repair_tap(work, op->index, err);
     case VM_OP_PREPARE_VMM:
         return vm_prepare_vmm(work, err);
+    case VM_OP_SET_LIMITS:
+        return set_limits(work, err);
     case VM_OP_SPAWN_VMM:
         return vm_spawn(work, err);
     case VM_OP_AWAIT_VMM:

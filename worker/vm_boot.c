@@ -229,6 +229,22 @@ static int boot_spec_fill(struct vm_work *work, struct boot_spec *spec, struct e
     return 0;
 }
 
+/*
+ * The guest's memory, what the VMM needs itself, the kernel's tables for both (a 64th), and the writable drive: on a tmpfs, what the guest writes to it is
+ * memory of the VMM's cgroup.
+ */
+static struct cgroup_limits limits_of(const struct vm_work *work, const struct boot_image *image)
+{
+    const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
+    struct stat st = {.st_size = 0};
+    uint64_t mib = (uint64_t)work->row.mem_size_mib + work->row.mem_size_mib / 64 + driver->overhead_mib[work->choice.accel];
+    if (!image->rootfs_is_read_only) {
+        (void)stat(image->rootfs, &st);
+    }
+    uint64_t drive_mib = ((uint64_t)st.st_size + (1U << 20) - 1) >> 20;
+    return (struct cgroup_limits){.memory_max = (mib + drive_mib) << 20, .pids_max = work->row.vcpu_count + driver->threads};
+}
+
 int vm_prepare_vmm(struct vm_work *work, struct error *err)
 {
     __attribute__((cleanup(boot_spec_free))) struct boot_spec spec;
@@ -240,6 +256,7 @@ int vm_prepare_vmm(struct vm_work *work, struct error *err)
         (driver->prepare != NULL && driver->prepare(&spec.vmm, err) != 0)) {
         return -1;
     }
+    record.limits = limits_of(work, &spec.image);
     return vm_boot_record_write(work->dir, &record, err);
 }
 
@@ -250,7 +267,7 @@ static int spawn(struct vm_work *work, char **argv, struct process *ret, struct 
     AUTO_CLOSE int vmm = -1;
     AUTO_CLOSE int cgroup = -1;
     if (console_open_vmm_ends(work->dir, &in, &out, &vmm, err) != 0 ||
-        cgroup_ensure(work->worker->mark, work->row.id, 0, &cgroup, err) != 0) {
+        cgroup_ensure(work->worker->mark, work->row.id, &cgroup, err) != 0) {
         return -1;
     }
     const struct process_spec spec = {.path = work->choice.path,

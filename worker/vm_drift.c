@@ -76,6 +76,12 @@ void vm_drift_note(struct vm_work *work, const struct vm_op *op)
     }
 }
 
+void vm_drift_note_limits(struct vm_work *work)
+{
+    network_tell(work->worker, "vm.repaired", work->row.id, vm_op_name(VM_OP_SET_LIMITS), work->observed.limits_found,
+                 vm_op_description(VM_OP_SET_LIMITS));
+}
+
 void vm_drift_settle(struct vm_work *work)
 {
     const struct repair_backoff *backoff = &work->runtime->tap_repairs;

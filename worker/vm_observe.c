@@ -1,5 +1,6 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "host/cgroup.h"
 #include "host/link.h"
 #include "worker/console_hub.h"
 #include "worker/vm_work.h"
@@ -94,6 +95,20 @@ static int adopt(struct vm_work *work, pid_t pid, struct error *err)
     return console_hub_add(work->worker->consoles, work->row.uid, work->row.id, work->dir, err);
 }
 
+static const char *exit_tier(const struct runtime *runtime)
+{
+    if (runtime->forced) {
+        return "forced";
+    }
+    if (runtime->kill_sent) {
+        return "killed";
+    }
+    if (runtime->shutdown_sent_ms >= 0) {
+        return "graceful";
+    }
+    return runtime->exit_status == 0 ? "guest" : "lost";
+}
+
 static void note_exit(struct vm_work *work)
 {
     struct runtime *runtime = work->runtime;
@@ -106,20 +121,12 @@ static void note_exit(struct vm_work *work)
     }
     status = runtime->exit_status;
     vm_last_words(work, words, sizeof words);
-    const char *tier = "lost";
-    if (runtime->forced) {
-        tier = "forced";
-    } else if (runtime->kill_sent) {
-        tier = "killed";
-    } else if (runtime->shutdown_sent_ms >= 0) {
-        tier = "graceful";
-    } else if (status == 0) {
-        tier = "guest";
-    }
+    bool out_of_memory = work->worker->facts.cgroup.memory && cgroup_was_out_of_memory(work->worker->mark, work->row.id);
     work->exit_noted = true;
-    work->exit_tier = tier;
-    (void)snprintf(work->exit_message, sizeof work->exit_message, "the %s ended: %s%s%.160s",
+    work->exit_tier = out_of_memory ? "out_of_memory" : exit_tier(runtime);
+    (void)snprintf(work->exit_message, sizeof work->exit_message, "the %s ended: %s%s%s%.160s",
                    runtime->guest_gone ? "guest (whose VMM hung, and was killed)" : "VMM", process_status_text(status, text),
+                   out_of_memory ? ", since its cgroup has reached its limit of memory" : "",
                    words[0] != '\0' ? "; its last words: " : "", words);
     console_hub_remove(work->worker->consoles, work->row.uid);
     runtime_clear_process(runtime);
@@ -191,6 +198,7 @@ static void observe_vmm(struct vm_work *work)
         return;
     }
     query_vmm(work, &vmm_drivers[record.kind]);
+    vm_limits_check(work->worker, work->row.id, &record, &work->limits, work->observed.limits_found);
     work->choice_known = true;
     work->choice.kind = record.kind;
     work->choice.accel = record.accel;

@@ -13,6 +13,7 @@ static const struct {
     [VM_OP_CREATE_TAP] = {"create_tap", "create the TAP as an isolated port of the bridge"},
     [VM_OP_REPAIR_TAP] = {"repair_tap", "make the TAP an isolated port of the bridge again, with its alias and its guest's MAC"},
     [VM_OP_PREPARE_VMM] = {"prepare_vmm", "write the configuration of the VMM"},
+    [VM_OP_SET_LIMITS] = {"set_limits", "limit the memory and the threads of the VMM's cgroup"},
     [VM_OP_SPAWN_VMM] = {"spawn_vmm", "start the VMM process"},
     [VM_OP_AWAIT_VMM] = {"await_vmm", "wait until the VMM answers"},
     [VM_OP_PAUSE_VMM] = {"pause_vmm", "pause the VMM"},
@@ -125,6 +126,7 @@ static void plan_start(const struct vm_wanted *wanted, struct vm_plan *plan)
         plan->ops[plan->count - 1].index = i;
     }
     add(plan, VM_OP_PREPARE_VMM);
+    add(plan, VM_OP_SET_LIMITS);
     add(plan, VM_OP_SPAWN_VMM);
     add(plan, VM_OP_AWAIT_VMM);
     if (wanted->desired == VM_WANT_PAUSED) {
@@ -167,6 +169,9 @@ static void plan_running(const struct vm_wanted *wanted, const struct vm_observe
             add(plan, VM_OP_REPAIR_TAP);
             plan->ops[plan->count - 1].index = i;
         }
+    }
+    if (observed->limits_found[0] != '\0') {
+        add(plan, VM_OP_SET_LIMITS);
     }
     bool paused = observed->vmm_state == VMM_STATE_PAUSED;
     plan->state = wanted->desired == VM_WANT_PAUSED ? VM_PAUSED : VM_RUNNING;

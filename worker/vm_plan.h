@@ -21,6 +21,7 @@ enum vm_op_type {
     VM_OP_CREATE_TAP,
     VM_OP_REPAIR_TAP, /* that somebody changed while the VM runs */
     VM_OP_PREPARE_VMM,
+    VM_OP_SET_LIMITS, /* of its cgroup; also of a running VM, when somebody changed them */
     VM_OP_SPAWN_VMM,
     VM_OP_AWAIT_VMM,
     VM_OP_PAUSE_VMM,
@@ -36,6 +37,8 @@ enum vm_op_type {
     VM_OP_FORGET, /* the row, with its leases */
     VM_OP_COUNT_
 };
+
+enum { VM_LIMITS_FOUND_MAX = 128 };
 
 struct vm_op {
     enum vm_op_type type;
@@ -56,6 +59,7 @@ struct vm_observed {
     bool cgroup_present;
     bool guest_unwatched; /* there is a guest, and the kernel can't tell of its end */
     bool guest_gone;    /* the guest ended, and its VMM hangs: it only needs to be buried */
+    char limits_found[VM_LIMITS_FOUND_MAX]; /* the running VMM's cgroup has others than its boot was given, in words; "": it has those */
     bool host_rebooted; /* since the process was recorded */
 };
 
@@ -80,7 +84,7 @@ struct vm_wanted {
 /* A guest that is just booting does not hear; it is asked again. Slower than the repetition that systemd takes as "now". */
 enum { VM_ASK_AGAIN_MS = 2000 };
 
-enum { VM_PLAN_OPS_MAX = 16 + LIMIT_INTERFACES };
+enum { VM_PLAN_OPS_MAX = 17 + LIMIT_INTERFACES };
 
 struct vm_plan {
     enum vm_state state; /* what to show while, and after, this is applied */

@@ -143,6 +143,11 @@ static void guest_condition(struct vm_work *work, json_t *list)
     }
 }
 
+static json_t *limit_json(uint64_t limit)
+{
+    return limit > 0 ? json_integer((json_int_t)limit) : json_null();
+}
+
 static json_t *vmm_json(struct vm_work *work)
 {
     const struct vm_observed *seen = &work->observed;
@@ -164,6 +169,10 @@ static json_t *vmm_json(struct vm_work *work)
                                                     "reason", "not decided yet"));
     }
     (void)json_object_set_new(vmm, "pid", seen->process_alive ? json_integer(work->runtime->pid) : json_null());
+    if (seen->process_alive) {
+        (void)json_object_set_new(vmm, "limits", json_pack("{s:o, s:o}", "memory_max_bytes", limit_json(work->limits.memory_max), "pids_max",
+                                                           limit_json(work->limits.pids_max)));
+    }
     return vmm;
 }
 

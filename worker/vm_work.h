@@ -3,6 +3,7 @@
 #define SMARTVM_WORKER_VM_WORK_H
 
 #include "db/vms.h"
+#include "host/cgroup.h"
 #include "worker/context.h"
 #include "worker/runtime.h"
 #include "worker/vm_plan.h"
@@ -24,9 +25,10 @@ struct vm_work {
     struct error error;
     bool tap_lost;     /* it was there before this look */
     bool keep_record;  /* nothing was done yet: what is on record of an earlier process stays */
+    struct cgroup_limits limits; /* in force, of a running VMM */
     bool exit_noted; /* exit_tier and exit_message tell how the process ended, in this look */
     const char *exit_tier;
-    char exit_message[256];
+    char exit_message[320];
     char dir[128]; /* <run_dir>/vm/<id> */
 };
 
@@ -43,6 +45,8 @@ int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err);
 void vm_drift_hold(struct vm_work *work);
 /* Tells of a repair that was made. */
 void vm_drift_note(struct vm_work *work, const struct vm_op *op);
+/* The same of its cgroup's limits. The kernel does not tell of their change, so nobody can make this repair go on and on. */
+void vm_drift_note_limits(struct vm_work *work);
 /* Once the repairs were left alone for a while, they count as accepted. Before the VM's runtime is removed, too. */
 void vm_drift_settle(struct vm_work *work);
 void vm_drift_forget(struct vm_work *work);
@@ -61,8 +65,13 @@ struct vm_boot_record {
     enum vmm_kind kind;
     enum vmm_accel accel;
     char version[64];
+    struct cgroup_limits limits; /* that it was given */
 };
 bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret);
 int vm_boot_record_write(const char *dir, const struct vm_boot_record *record, struct error *err);
+
+/* *ret: those in force. `found` as in struct vm_observed. */
+void vm_limits_check(struct worker *worker, const char *id, const struct vm_boot_record *record, struct cgroup_limits *ret,
+                     char found[VM_LIMITS_FOUND_MAX]);
 
 #endif

@@ -51,7 +51,7 @@ static int ensure(const char *id)
 {
     int fd = -1;
     struct error err = {0};
-    ck_assert_msg(cgroup_ensure(mark, id, 0, &fd, &err) == 0, "%s", err.message);
+    ck_assert_msg(cgroup_ensure(mark, id, &fd, &err) == 0, "%s", err.message);
     ck_assert_int_ge(fd, 0);
     return fd;
 }
@@ -117,14 +117,29 @@ START_TEST(making_one_is_idempotent)
     ck_assert((fcntl(first, F_GETFD) & FD_CLOEXEC) != 0);
     (void)close(first);
     (void)close(second);
-    int limited = -1;
+}
+END_TEST
+
+/* Where there are no controllers nothing is in force, and that is no failure; tests/box shows the limits at work. */
+START_TEST(limits_are_set_and_taken_back)
+{
+    const struct cgroup_limits wanted = {.memory_max = 64 << 20, .pids_max = 12};
+    struct cgroup_limits found = {.memory_max = 7, .pids_max = 7};
     struct error err = {0};
-    ck_assert_msg(cgroup_ensure(mark, "vm-1", 64 << 20, &limited, &err) == 0, "%s", err.message);
-    AUTO_CLOSE int control = openat(limited, "memory.max", O_RDONLY | O_CLOEXEC);
-    char text[32] = "";
-    ck_assert(control >= 0 ? read(control, text, sizeof text - 1) > 0 : !support.memory);
-    ck_assert_str_eq(text, support.memory ? "67108864\n" : "");
-    (void)close(limited);
+    for (int again = 0; again < 2; again++) {
+        ck_assert_msg(cgroup_limit(mark, "vm-1", &wanted, &err) == 0, "%s", err.message);
+        ck_assert_int_eq(cgroup_limits_read(mark, "vm-1", &found, NULL), 0);
+        ck_assert_uint_eq(found.memory_max, support.memory ? wanted.memory_max : 0);
+        ck_assert_uint_eq(found.pids_max, support.pids ? wanted.pids_max : 0);
+    }
+    const struct cgroup_limits none = {.memory_max = 0};
+    ck_assert_int_eq(cgroup_limit(mark, "vm-1", &none, NULL), 0);
+    ck_assert_int_eq(cgroup_limits_read(mark, "vm-1", &found, NULL), 0);
+    ck_assert(found.memory_max == 0 && found.pids_max == 0);
+    found.memory_max = 7;
+    ck_assert_int_eq(cgroup_limits_read(mark, "vm-2", &found, NULL), 0);
+    ck_assert_uint_eq(found.memory_max, 0);
+    ck_assert(!cgroup_was_out_of_memory(mark, "vm-1") && !cgroup_was_out_of_memory(mark, "vm-2"));
 }
 END_TEST
 
@@ -136,15 +151,15 @@ START_TEST(names_that_lead_elsewhere_are_refused)
         bool exists;
         size_t count;
         pid_t pid;
-        ck_assert_int_eq(cgroup_ensure(mark, names[i], 0, &fd, NULL), -1);
-        ck_assert_int_eq(cgroup_ensure(names[i], "vm", 0, &fd, NULL), -1);
+        ck_assert_int_eq(cgroup_ensure(mark, names[i], &fd, NULL), -1);
+        ck_assert_int_eq(cgroup_ensure(names[i], "vm", &fd, NULL), -1);
         ck_assert_int_eq(fd, -7);
         ck_assert_int_eq(cgroup_remove(mark, names[i], NULL), -1);
         ck_assert_int_eq(cgroup_pids(mark, names[i], &pid, 1, &count, &exists, NULL), -1);
     }
     (void)close(ensure("vm-1"));
     int fd = -7;
-    ck_assert_int_eq(cgroup_ensure(mark, "cgroup.procs", 0, &fd, NULL),
+    ck_assert_int_eq(cgroup_ensure(mark, "cgroup.procs", &fd, NULL),
                      -1); /* a control file of the kernel's */
     ck_assert_int_eq(cgroup_remove(mark, "cgroup.procs", NULL), -1);
 }
@@ -297,7 +312,7 @@ static void expect_nothing(void)
     ck_assert_int_eq(cgroup_probe(&none, NULL), 0);
     ck_assert(!none.mounted && none.mount[0] == '\0' && !none.memory && !none.cpu && !none.pids);
     int fd = 7;
-    ck_assert_int_eq(cgroup_ensure(mark, "vm-1", 1 << 20, &fd, NULL), 0);
+    ck_assert_int_eq(cgroup_ensure(mark, "vm-1", &fd, NULL), 0);
     ck_assert_int_eq(fd, -1);
     bool exists = true;
     size_t count = 9;
@@ -351,6 +366,7 @@ int main(void)
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, the_mount_is_found);
     tcase_add_test(tc, making_one_is_idempotent);
+    tcase_add_test(tc, limits_are_set_and_taken_back);
     tcase_add_test(tc, names_that_lead_elsewhere_are_refused);
     tcase_add_test(tc, processes_are_born_in_it_and_listed);
     tcase_add_test(tc, processes_walk_there_where_clone3_is_missing);

@@ -53,9 +53,9 @@ START_TEST(start_in_order)
 {
     make();
     const enum vm_op_type expected[] = {VM_OP_MAKE_RUN_DIR, VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST, VM_OP_CREATE_TAP,
-                                        VM_OP_CREATE_TAP,   VM_OP_PREPARE_VMM,  VM_OP_SPAWN_VMM, VM_OP_AWAIT_VMM};
+                                        VM_OP_CREATE_TAP,   VM_OP_PREPARE_VMM,  VM_OP_SET_LIMITS, VM_OP_SPAWN_VMM, VM_OP_AWAIT_VMM};
     ck_assert_int_eq(plan.state, VM_STARTING);
-    ck_assert_uint_eq(plan.count, 8);
+    ck_assert_uint_eq(plan.count, 9);
     for (size_t i = 0; i < plan.count; i++) {
         ck_assert_int_eq(plan.ops[i].type, expected[i]);
     }
@@ -313,6 +313,18 @@ START_TEST(delete_removes_everything)
 }
 END_TEST
 
+START_TEST(limits_that_somebody_changed_are_set_again)
+{
+    set_running();
+    make();
+    ck_assert_int_eq(position(VM_OP_SET_LIMITS), -1);
+    (void)strcpy(observed.limits_found, "memory.max is 1");
+    make();
+    ck_assert_int_eq(plan.state, VM_RUNNING);
+    ck_assert_int_ge(position(VM_OP_SET_LIMITS), 0);
+}
+END_TEST
+
 /* Bit i of `bits`, and the rest of it for the next one. */
 static bool take_bit(unsigned *bits)
 {
@@ -340,9 +352,10 @@ static void fill(unsigned bits, enum vm_desired desired)
     observed.tap_present[0] = take_bit(&bits);
     observed.run_dir_present = observed.staged_present = observed.cgroup_present = take_bit(&bits);
     observed.host_rebooted = take_bit(&bits);
+    observed.limits_found[0] = take_bit(&bits) ? 'x' : '\0';
 }
 
-enum { INPUT_BITS = 15 };
+enum { INPUT_BITS = 16 };
 
 START_TEST(rules_that_always_hold)
 {
@@ -354,6 +367,8 @@ START_TEST(rules_that_always_hold)
             bool spawns = position(VM_OP_SPAWN_VMM) >= 0;
             /* Never a second process, never one for a VM that goes or is wanted stopped. */
             ck_assert(!spawns || (!observed.process_alive && !wanted.deleting && desired != VM_WANT_STOPPED));
+            /* No VMM begins without its limits. */
+            ck_assert(!spawns || (position(VM_OP_SET_LIMITS) >= 0 && position(VM_OP_SET_LIMITS) < position(VM_OP_SPAWN_VMM)));
             /* A TAP is never up before the firewall knows it, and the firewall forgets it only after the TAP is gone. */
             if (position(VM_OP_CREATE_TAP) >= 0 && spawns) {
                 ck_assert_int_lt(position(VM_OP_ADD_GUEST), position(VM_OP_CREATE_TAP));
@@ -409,6 +424,7 @@ int main(void)
     tcase_add_test(tcase, host_reboot);
     tcase_add_test(tcase, failed_start_is_cleaned_up);
     tcase_add_test(tcase, delete_removes_everything);
+    tcase_add_test(tcase, limits_that_somebody_changed_are_set_again);
     tcase_add_test(tcase, rules_that_always_hold);
     tcase_add_test(tcase, every_operation_has_a_name);
     suite_add_tcase(suite, tcase);
