@@ -1,5 +1,6 @@
 """The box: a whole KVM host in QEMU without KVM, on which the daemon runs as on any other host. It has a disk of its own that outlives it."""
 
+import http.client
 import json
 import os
 import re
@@ -51,16 +52,17 @@ def tsc_khz():
 class Box:
     """
     `durable`: what the box has not flushed to its disk is gone when its power is cut. Then the disk is served by a process of its own, whose cache
-    dies with it.
+    dies with it. `init`: another one than busybox's.
     """
 
-    def __init__(self, durable=False):
+    def __init__(self, durable=False, init=None):
         self.work = Path(f"/var/tmp/smartvm-box-{os.getpid()}-{free_port()}")
         self.work.mkdir(parents=True)
         self.disk = self.work / "state.raw"
         self.console = self.work / "console.log"
         self.log_path = "/var/log/smartvmd.log"
         self.durable = durable
+        self.init = f" box.init={init}" if init else ""
         self.qemu = self.nbd = None
         self.boots = 0
         self.settings = {}
@@ -88,7 +90,7 @@ class Box:
             self.qemu = subprocess.Popen(
                 ["qemu-system-x86_64", "-M", "microvm,accel=tcg,rtc=on", "-cpu", "max", "-m", str(MEMORY_MIB), "-smp", "2", "-no-reboot", "-nodefaults",
                  "-no-user-config", "-nographic", "-serial", "stdio", "-kernel", BUILD / "image/debian-minimal/vmlinux", "-initrd", BUILD / "box/initrd",
-                 "-append", f"console=ttyS0 reboot=t panic=-1 quiet tsc_early_khz={tsc_khz()} tsc=reliable",
+                 "-append", f"console=ttyS0 reboot=t panic=-1 quiet tsc_early_khz={tsc_khz()} tsc=reliable{self.init}",
                  "-drive", f"id=root,if=none,format=raw,read-only=on,file={BUILD / 'box/root'}", "-device", "virtio-blk-device,drive=root,serial=root",
                  "-drive", f"id=state,if=none,format=raw,{disk}", "-device", "virtio-blk-device,drive=state,serial=state",
                  "-netdev", f"user,id=n0,restrict=on,{forward}", "-device", "virtio-net-device,netdev=n0"],
@@ -168,14 +170,13 @@ class Box:
         output, status = self.sh("kill -0 $(cat /run/smartvmd.pid)", check=False)
         if status != 0:
             raise AssertionError(f"the daemon ended: {output}\n{self.log_tail()}")
+        return self.api_is_ready()
+
+    def api_is_ready(self):
         try:
             return self.client.get("/readyz", timeout=20).status == 200
-        except (OSError, EOFError, ValueError):
+        except (OSError, http.client.HTTPException):  # the way there begins before the daemon listens
             return False
-        except Exception as e:  # noqa: BLE001: the connection is made by the box before the daemon listens
-            if "HTTP" in type(e).__name__ or "Remote" in type(e).__name__ or "Bad" in type(e).__name__:
-                return False
-            raise
 
     @property
     def daemon_pid(self):

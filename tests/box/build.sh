@@ -14,7 +14,9 @@ bundle=$build/image/debian-minimal
 tiny=$build/tests/guest/tiny.elf
 
 # setsid: busybox's starts its own applets instead of the programs of their name.
-programs=(dash setsid ip nft wg tc sysctl sqlite3 curl jq socat modprobe qemu-system-x86_64 mke2fs firecracker jailer)
+programs=(dash setsid systemctl journalctl ip nft wg tc sysctl sqlite3 curl jq socat modprobe qemu-system-x86_64 mke2fs firecracker jailer)
+# For the scenario with the service manager: its programs stay where they are, and of its units only these are there.
+systemd=(/lib/systemd/systemd /lib/systemd/systemd-journald /lib/systemd/systemd-cgroups-agent /lib/systemd/systemd-shutdown)
 initrd_modules=(virtio_mmio virtio_blk virtio_net squashfs ext4)
 firmware=(/usr/share/seabios/bios-microvm.bin /usr/share/seabios/bios-256k.bin /usr/share/qemu/kvmvapic.bin
     /usr/share/qemu/linuxboot_dma.bin /usr/share/qemu/pvh.bin)
@@ -37,10 +39,10 @@ for program in "${programs[@]}"; do
     path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$program") || fail "$program is not installed"
     paths+=("$path")
 done
-mapfile -t libraries < <(ldd "${paths[@]}" "$build/smartvmd" 2> /dev/null | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p; s/^\t\(\/[^ ]*\) .*/\1/p' |
+mapfile -t libraries < <(ldd "${paths[@]}" "${systemd[@]}" "$build/smartvmd" 2> /dev/null | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p; s/^\t\(\/[^ ]*\) .*/\1/p' |
     cat - <(echo /usr/lib/x86_64-linux-gnu/libgcc_s.so.1) | sort -u)
 
-stamp=$(sha256sum "$here/build.sh" "$here"/image/* "$build/smartvmd" "$tiny" "$bundle/.stamp" "${paths[@]}" "${libraries[@]}" <(echo "$kernel_deb") |
+stamp=$(sha256sum "$here/build.sh" "$here"/image/*-* "$here"/image/{rc,agent,inittab} "$here"/image/systemd/* "$root/deploy/smartvmd.service" "$build/smartvmd" "$tiny" "$bundle/.stamp" "${paths[@]}" "${libraries[@]}" <(echo "$kernel_deb") |
     sha256sum)
 if [ "$(cat "$out/stamp" 2> /dev/null)" = "$stamp" ]; then
     echo "tests/box/build.sh: up to date"
@@ -94,6 +96,15 @@ cp -r "$bundle" "$tree/usr/share/box/debian-minimal"
 sed "s|$bundle|/usr/share/box/debian-minimal|" "$bundle/manifest.json" > "$tree/usr/share/box/debian-minimal/manifest.json"
 cp "$tiny" "$tree/usr/share/box/"
 head -c 65536 /dev/zero | tr '\0' s > "$tree/usr/share/box/rootfs.img"
+mkdir -p "$tree"/usr/lib/systemd/system/sysinit.target.wants "$tree"/etc/systemd/system/smartvmd.service.d "$tree"/usr/local/sbin
+cp -L "${systemd[@]}" "$tree/usr/lib/systemd/"
+cp /lib/systemd/system/*.target /lib/systemd/system/systemd-journald*.s* "$tree/usr/lib/systemd/system/"
+ln -s ../systemd-journald.service "$tree/usr/lib/systemd/system/sysinit.target.wants/"
+cp "$here"/image/systemd/*.{service,target} "$root/deploy/smartvmd.service" "$tree/etc/systemd/system/"
+cp "$here/image/systemd/sanitizers.conf" "$tree/etc/systemd/system/smartvmd.service.d/"
+ln -s ../../bin/smartvmd "$tree/usr/local/sbin/smartvmd"
+ln -s /run/smartvmd.yaml "$tree/etc/smartvm/smartvmd.yaml"
+touch "$tree/etc/machine-id"
 install -m 755 "$here/image/rc" "$here/image/agent" "$tree/etc/"
 install -m 644 "$here/image/inittab" "$tree/etc/"
 printf 'root:x:0:0:root:/root:/bin/sh\nsmartvm:x:999:999::/:/bin/false\n' > "$tree/etc/passwd"
