@@ -13,7 +13,7 @@ parts=(unit host api schema fuzz fault box deploy lint)
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev libnl-3-dev
     libnl-route-3-dev libnftnl-dev libmnl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev zlib1g-dev liblzma-dev
     libzstd-dev liblz4-dev check)
-test_packages=(nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
+test_packages=(systemd nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
     busybox-static iptables curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev procps
     util-linux kmod wireguard-go wireguard-tools socat nbdkit)
 
