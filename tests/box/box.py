@@ -55,6 +55,8 @@ class Box:
     dies with it. `init`: another one than busybox's.
     """
 
+    crashes = []  # of boxes that are closed
+
     def __init__(self, durable=False, init=None):
         self.work = Path(f"/var/tmp/smartvm-box-{os.getpid()}-{free_port()}")
         self.work.mkdir(parents=True)
@@ -149,8 +151,16 @@ class Box:
     def console_tail(self, lines=30):
         return "\n".join(self.console.read_text(errors="replace").splitlines()[-lines:])
 
+    def crash(self):
+        """What the box's kernel said when it broke; None of one that is whole."""
+        text = self.console.read_text(errors="replace")
+        found = re.search(r"^.*(Oops|BUG:|general protection|Kernel panic|invalid opcode|soft lockup|rcu_.*stall).*$", text, re.M)
+        return text[found.start() : found.start() + 4000] if found else None
+
     def close(self):
         self.cut_power()
+        if (crash := self.crash()) is not None:
+            Box.crashes.append(crash)
         remove_tree(self.work)
 
     # The daemon in it
