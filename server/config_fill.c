@@ -226,6 +226,7 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     config->network.lease_quarantine_s = get_unsigned(object, "lease_quarantine_s");
     config->network.sweep_s = get_unsigned(object, "sweep_s");
     config->network.max_flows_per_vm = get_unsigned(object, "max_flows_per_vm");
+    config->network.wireguard_lookup_s = get_unsigned(object, "wireguard_lookup_s");
     config->network.wireguard_go = get_program(f, object, "wireguard_go", "network.wireguard_go");
     fill_allowed_networks(f, json_object_get(object, "allow_host_networks"), subnet6 != NULL, config);
     fill_open_ports(f, json_object_get(object, "open_host_ports"), config);
