@@ -14,12 +14,6 @@ static unsigned char family_of(enum ip_version version)
     return version == IP_V4 ? AF_INET : AF_INET6;
 }
 
-bool route_equal(const struct route *a, const struct route *b)
-{
-    return a->net.prefix == b->net.prefix && ip_addr_equal(&a->net.address, &b->net.address) && a->metric == b->metric &&
-           a->unreachable == b->unreachable && strcmp(a->link, b->link) == 0;
-}
-
 struct route_dump {
     uint32_t table;
     struct route_listed *items;
