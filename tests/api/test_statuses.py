@@ -1,11 +1,11 @@
 """
 What openapi.yaml declares for many operations alike, walked through operation by operation, so that a new one can't be forgotten; and the answers that
-need a daemon that is slow or has just begun.
+need a daemon that is slow, has just begun, or whose disk is full.
 """
 
 import os
 
-from harness import SPEC, Case, Daemon, OwnDaemonCase, ThemeCase, eventually, limit
+from harness import SPEC, Case, Daemon, OwnDaemonCase, ThemeCase, VmWords, eventually, limit, run
 
 BODY_BYTES = 256 * 1024  # LIMIT_BODY_BYTES of core/limits.h
 POLICY = {"egress": {"default_action": "allow"}}
@@ -196,6 +196,64 @@ class SlowTest(OwnDaemonCase):
         (self.daemon.run_dir / "fault").unlink()
         eventually(lambda: self.c.json(f"/drift/repairs/{repair['id']}")["state"] == "done", "the end of the repair")
         eventually(lambda: self.daemon.netns.run("cat", item).strip() == "1", "the parameter")
+
+
+class FullDiskTest(VmWords, Case):
+    """state_dir on a disk of its own, without room: nothing that was acknowledged is lost, what can't be stored is refused, and all goes on with the room."""
+
+    def setUp(self):
+        self.daemon = Daemon()
+        self.state = self.daemon.base / "state"
+        self.state.mkdir()
+        run("mount", "-t", "tmpfs", "-o", "size=8m", "none", str(self.state))
+        self.addCleanup(run, "umount", "-l", str(self.state), check=False)
+        self.addCleanup(self.daemon.close)
+        self.daemon.start().add_tiny()
+        self.c = self.daemon.client
+
+    def fill(self, leave=0):
+        """All that there is but so many bytes."""
+        with open(self.state / "filler", "wb") as file:
+            free = os.statvfs(self.state).f_bavail * os.statvfs(self.state).f_bsize
+            os.posix_fallocate(file.fileno(), 0, free - leave)
+
+    def empty(self):
+        (self.state / "filler").unlink()
+
+    def create_stopped(self):
+        return self.c.post("/vms", {**self.body(), "desired_state": "stopped", "labels": {"filler": "x" * 200}})
+
+    @limit(120)
+    def test_all_of_it(self):
+        running = self.create()
+        self.fill(leave=512 * 1024)
+        rootfs = self.daemon.images / "large.img"
+        rootfs.write_bytes(os.urandom(1 << 20))
+        large = self.daemon.tiny_manifest("large") | {"rootfs": {"path": str(rootfs)}}
+        image = self.ok(self.c.post("/images", {"manifest": large}, wait=20), 201)
+        self.assertEqual(("failed", "INSUFFICIENT_STORAGE"), (image["state"], image["error"]["code"]))
+        self.assertEqual([], [p for p in self.state.rglob("*") if p.is_file() and p.stat().st_size == 1 << 20], "the part that was copied")
+
+        self.empty()
+        self.fill()
+        stored = []
+        reply = self.create_stopped()
+        while reply.status == 201 and len(stored) < 2000:
+            stored.append(reply.json["id"])
+            reply = self.create_stopped()
+        self.refused(reply, 503, "DATABASE")
+        self.assertEqual({running["id"], *stored}, {vm["id"] for vm in self.c.items("/vms")})
+        self.assertEqual(running["vmm"]["pid"], self.vm(running["id"])["vmm"]["pid"])
+
+        self.empty()
+        eventually(lambda: self.create_stopped().status == 201, "a VM that can be stored")
+        self.act(running["id"], "kill")
+        self.act(running["id"], "start")
+        self.ok(self.c.delete("/images/large", wait=10), 204)
+        self.ok(self.c.post("/images", {"manifest": large}, wait=20), 201)
+        self.daemon.restart()
+        self.assertLessEqual({running["id"], *stored}, {vm["id"] for vm in self.c.items("/vms")})
+        self.assertEqual("running", self.vm(running["id"])["state"])
 
 
 class BeginningTest(Case):
