@@ -46,6 +46,27 @@ class ResourceTest(ThemeCase):
         self.act(vm["id"], "kill")
         self.assertFalse(self.daemon.netns.set_elements(self.daemon.mark, "guest6"))
 
+    def test_traces(self):
+        first, second = self.create(), self.create(firewall={"ingress": {"rules": [{"action": "allow", "from": "fd00:5a:1::/64", "protocol": "icmp"}]}})
+        ip6, peer6 = (vm["network_interfaces"][0]["ip6"] for vm in (first, second))
+
+        def trace(remote, protocol="icmp", direction="egress", **kw):
+            body = {"direction": direction, "remote": remote, "protocol": protocol, **({"vm": first["id"]} if "address" not in kw else {}), **kw}
+            return self.ok(self.c.post("/firewall/trace", body))
+
+        outside = trace("2606:4700::1")
+        self.assertEqual(("allow", "host_policy", ip6), (outside["verdict"], outside["stage"], outside["address"]))
+        self.assertEqual("closed", trace("fe80::1")["stage"])
+        self.assertEqual(("allow", "host"), tuple(trace("fd00:5a:1::1")[k] for k in ("verdict", "stage")))
+        self.assertEqual(("deny", "host"), tuple(trace("fd00:5a:1::1", "tcp", port=22)[k] for k in ("verdict", "stage")))
+        self.assertEqual(("deny", "host_policy"), tuple(trace("2606:4700::1", direction="ingress")[k] for k in ("verdict", "stage")))
+        self.ok(self.c.put("/firewall", {"ingress": {"default_action": "allow"}}, wait=5))
+        self.addCleanup(lambda: self.c.put("/firewall", {}, wait=5))
+        ping = trace(peer6)
+        self.assertEqual(("allow", "vm_policy", 0, second["id"]), tuple(ping[k] for k in ("verdict", "stage", "rule", "peer_vm")))
+        self.assertEqual(("deny", "vm_policy"), tuple(trace(peer6, "udp", port=9)[k] for k in ("verdict", "stage")))
+        self.assertEqual(first["id"], trace(peer6, address=ip6)["vm"])
+
     def test_what_others_do_is_undone(self):
         netns, bridge = self.daemon.netns, self.daemon.bridge
         vm = self.create()
