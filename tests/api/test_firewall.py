@@ -180,7 +180,7 @@ class FirewallTest(ThemeCase):
         self.act(vm["id"], "start")
         self.assertEqual([(2, 2)], mentions())
         self.assertTrue(self.daemon.netns.set_elements(self.daemon.mark, "addr4_caches"))
-        self.assertEqual("true", self.condition(self.c.json(f"/vms/{vm['id']}/firewall"), "applied")["status"])
+        eventually(lambda: self.condition(self.c.json(f"/vms/{vm['id']}/firewall"), "applied")["status"] == "true", "the policy in force", 5)
         self.assertEqual([], self.c.json("/drift")["items"])
 
     def test_trace(self):

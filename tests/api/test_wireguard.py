@@ -598,6 +598,28 @@ class PacketTest(OwnDaemonCase, TunnelCase):
         self.assertEqual([], [p for p in self.plain if p[26:30] == self.guest.ip])
 
 
+class NobodyMakesItTest(OwnDaemonCase, TunnelCase):
+    """Neither the kernel nor a program."""
+
+    settings = {"network": {"wireguard_go": "/nowhere/wireguard-go"}}
+
+    def test_it_fails_closed_and_says_what_is_missing(self):
+        self.addCleanup(self.remove)
+        made = self.put(fields(new_key()[0], [], interface_name=new_name("wd")))
+        if made["backend"] == "kernel":
+            self.skipTest("this kernel has WireGuard")
+        self.assertEqual(("failed", None), (made["state"], made["backend"]))
+        ready = self.condition(made, "ready")
+        self.assertEqual(("false", "WIREGUARD_SETUP_FAILED"), (ready["status"], ready["reason"]))
+        for words in ("no WireGuard", "network.wireguard_go", "/nowhere/wireguard-go"):
+            self.assertIn(words, ready["message"])
+        eventually(lambda: "up0" not in self.uplinks(), "the uplink to be closed", 5)
+        self.assertIn(("unreachable", "default", ""), [(kind, to, "" if link == "lo" else link) for kind, to, link in self.routes()])
+        self.assertEqual(1, len(self.rules()))
+        self.ok(self.c.delete("/network/wireguard", wait=10), 204)
+        self.nothing_is_left()
+
+
 class NamedPeerTest(OwnDaemonCase, TunnelCase):
     """A peer whose name leads elsewhere after a while. Names are read from a file of hosts that only the daemon sees."""
 
