@@ -19,6 +19,7 @@
 
 struct trace {
     struct api *api;
+    struct network_settings settings;
     struct address_sets sets;
     struct interface_row *interfaces;
     size_t interface_count;
@@ -45,10 +46,16 @@ static void decide(struct trace *trace, bool allow, const char *stage, const cha
     (void)snprintf(trace->why, sizeof trace->why, "%s", why);
 }
 
+/* The interface's address of this IP version; IP_NONE where guests have none. */
+static struct ip_addr address_of(const struct trace *trace, const struct interface_row *interface, uint8_t version)
+{
+    return version == IP_V6 ? network_address6(&trace->settings, interface->address) : ip_addr_from_ipv4(interface->address);
+}
+
 static const struct interface_row *guest_at(const struct trace *trace, const struct ip_addr *address)
 {
     for (size_t i = 0; i < trace->interface_count; i++) {
-        struct ip_addr own = ip_addr_from_ipv4(trace->interfaces[i].address);
+        struct ip_addr own = address_of(trace, &trace->interfaces[i], address->version);
         if (ip_addr_equal(&own, address)) {
             return &trace->interfaces[i];
         }
@@ -108,16 +115,18 @@ static int ask_both(struct trace *trace, int64_t vm_uid, enum policy_direction_n
     return *ret_denied || vm_uid == FIREWALL_HOST ? 0 : ask_policy(trace, vm_uid, direction, remote, ret_denied, err);
 }
 
-static bool is_gateway(const struct trace *trace, const struct network_settings *settings)
+static bool is_gateway(const struct trace *trace)
 {
-    struct ip_addr gateway = ip_addr_from_ipv4(settings->gateway);
+    const struct network_settings *settings = &trace->settings;
+    struct ip_addr gateway = trace->packet.remote.version == IP_V6 ? settings->gateway6 : ip_addr_from_ipv4(settings->gateway);
     return ip_addr_equal(&gateway, &trace->packet.remote);
 }
 
+/* At the gateway's IPv4 address alone. */
 static bool host_port_is_open(const struct trace *trace)
 {
     const struct config *config = trace->api->config;
-    for (size_t i = 0; i < config->network.open_host_port_count; i++) {
+    for (size_t i = 0; trace->packet.remote.version == IP_V4 && i < config->network.open_host_port_count; i++) {
         const struct config_port *port = &config->network.open_host_ports[i];
         if (port->protocol == trace->packet.protocol && port->port == trace->packet.port) {
             return true;
@@ -145,13 +154,12 @@ static bool range_holds(const char *range, const struct ip_addr *address)
 /* What no policy can open. */
 static int decide_isolation(struct trace *trace, bool *ret_decided, struct error *err)
 {
-    struct network_settings settings = api_network(trace->api);
     AUTO_FREE char *text = NULL;
     AUTO_JSON *fact = NULL;
     size_t i = 0;
     json_t *range = NULL;
     *ret_decided = true;
-    if (is_gateway(trace, &settings)) {
+    if (is_gateway(trace)) {
         bool open = trace->packet.protocol == IPPROTO_ICMP || host_port_is_open(trace);
         decide(trace, open, "host", open ? "the host answers this at the gateway's address" : "the host's own ports are closed to guests, but for network.open_host_ports");
         return 0;
@@ -179,16 +187,16 @@ static int run_egress(struct trace *trace, const struct interface_row *subject, 
 {
     bool decided = false;
     bool denied = false;
-    struct ip_addr own = ip_addr_from_ipv4(subject->address);
-    struct network_settings settings = api_network(trace->api);
-    struct ip_net subnet = {.address = ip_addr_from_ipv4(settings.subnet.address), .prefix = (uint8_t)settings.subnet.prefix};
+    const struct network_settings *settings = &trace->settings;
+    struct ip_addr own = address_of(trace, subject, trace->packet.remote.version);
+    struct ip_net subnet = {.address = ip_addr_from_ipv4(settings->subnet.address), .prefix = (uint8_t)settings->subnet.prefix};
     if (decide_isolation(trace, &decided, err) != 0 || decided) {
         return decided ? 0 : -1;
     }
     if (ask_both(trace, subject->vm_uid, POLICY_EGRESS, &trace->packet.remote, &denied, err) != 0 || denied) {
         return denied ? 0 : -1;
     }
-    if (!ip_net_contains(&subnet, &trace->packet.remote)) {
+    if (!ip_net_contains(trace->packet.remote.version == IP_V6 ? &settings->subnet6 : &subnet, &trace->packet.remote)) {
         return 0;
     }
     return ask_both(trace, trace->peer != NULL ? trace->peer->vm_uid : FIREWALL_HOST, POLICY_INGRESS, &own, &denied, err);
@@ -197,7 +205,7 @@ static int run_egress(struct trace *trace, const struct interface_row *subject, 
 static int run(struct trace *trace, const struct interface_row *subject, struct error *err)
 {
     bool denied = false;
-    if (trace->packet.remote.version == IP_V6) {
+    if (trace->packet.remote.version == IP_V6 && !network_has_ipv6(&trace->settings)) {
         decide(trace, false, "isolation", "IPv6 is off: guests neither send nor get it");
         return 0;
     }
@@ -205,7 +213,7 @@ static int run(struct trace *trace, const struct interface_row *subject, struct 
         return run_egress(trace, subject, err);
     }
     if (trace->peer != NULL) { /* from another guest: its egress counts too */
-        struct ip_addr own = ip_addr_from_ipv4(subject->address);
+        struct ip_addr own = address_of(trace, subject, trace->packet.remote.version);
         if (ask_both(trace, trace->peer->vm_uid, POLICY_EGRESS, &own, &denied, err) != 0 || denied) {
             return denied ? 0 : -1;
         }
@@ -233,6 +241,7 @@ static int fill(struct call *call, struct trace *trace, const struct interface_r
     const char *source = json_get_string(body, "address");
     struct ip_addr address;
     trace->api = call->api;
+    trace->settings = api_network(call->api);
     trace->direction = strcmp(json_get_string(body, "direction"), "egress") == 0 ? POLICY_EGRESS : POLICY_INGRESS;
     if ((vm == NULL) == (source == NULL)) {
         return error_set(err, ERR_INVALID_REQUEST, "either `vm` or `address` says which guest is meant");
@@ -256,7 +265,7 @@ int firewall_handle_trace(struct call *call, struct api_reply *reply, struct err
 {
     __attribute__((cleanup(trace_free))) struct trace trace = {.rule = POLICY_BY_DEFAULT};
     AUTO_STRBUF b = STRBUF_INIT;
-    char text[IPV4_TEXT_MAX];
+    char text[IP_TEXT_MAX];
     const struct interface_row *subject = NULL; /* the guest that is asked about */
     if (fill(call, &trace, &subject, err) != 0 || subject == NULL || run(&trace, subject, err) != 0) {
         return -1;
@@ -272,7 +281,8 @@ int firewall_handle_trace(struct call *call, struct api_reply *reply, struct err
     strbuf_add(&b, ",\"vm\":");
     json_out_string(&b, subject->vm);
     strbuf_add(&b, ",\"address\":");
-    json_out_string(&b, ipv4_format(subject->address, text));
+    const struct ip_addr address = address_of(&trace, subject, network_has_ipv6(&trace.settings) ? trace.packet.remote.version : (uint8_t)IP_V4);
+    json_out_string(&b, ip_addr_format(&address, text));
     strbuf_add(&b, ",\"peer_vm\":");
     json_out_string(&b, trace.peer != NULL ? trace.peer->vm : NULL);
     strbuf_add_char(&b, '}');

@@ -222,6 +222,9 @@ static int create(struct call *call, struct vm_row *row, struct api_reply *reply
         return -1;
     }
     call_wake(api, "vm", row->id);
+    if (json_object_get(call->body, "firewall") != NULL) {
+        call_wake(api, "firewall", ""); /* its policy comes with the VM; that it is in force is said there */
+    }
     return written_reply(&call->origin, &written, reply, err);
 }
 

@@ -44,6 +44,7 @@ struct config {
         size_t allow_host_network_count;
         struct config_port *open_host_ports; /* that guests reach at the gateway's address */
         size_t open_host_port_count;
+        unsigned wireguard_lookup_s; /* between two look-ups of endpoints' names; so long without a handshake, a peer is silent */
         char *wireguard_go; /* where the kernel has no WireGuard: absolute path, or a name to look up in PATH */
     } network;
     struct {

@@ -2,6 +2,7 @@
 #include "core/fault.h"
 
 #include "core/cleanup.h"
+#include "core/coverage.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -131,6 +132,7 @@ int fault_before(const char *area, const char *name, struct error *err)
     (void)snprintf(point, sizeof point, "%s.%s", area, name);
     enum mode mode = take(point, false);
     if (mode == MODE_KILL_BEFORE) {
+        coverage_before_kill();
         (void)raise(SIGKILL);
     } else if (mode == MODE_HANG) {
         (void)nanosleep(&hang, NULL);
@@ -145,6 +147,7 @@ void fault_after(const char *area, const char *name)
     char point[NAME_MAX_BYTES];
     (void)snprintf(point, sizeof point, "%s.%s", area, name);
     if (take(point, true) == MODE_KILL_AFTER) {
+        coverage_before_kill();
         (void)raise(SIGKILL);
     }
 }

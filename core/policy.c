@@ -117,45 +117,17 @@ bool policy_equal(const struct policy *a, const struct policy *b)
            directions_equal(&a->directions[POLICY_INGRESS], &b->directions[POLICY_INGRESS]);
 }
 
-bool policy_is_default(const struct policy *policy)
-{
-    struct policy defaults;
-    policy_defaults(&defaults);
-    return policy_equal(policy, &defaults);
-}
-
-/* Calls `found` with each name of a set, until it returns true; that name, or NULL. */
-static const char *find_set(const struct policy *policy, bool (*found)(const char *name, const void *ctx), const void *ctx)
+const char *policy_unknown_set(const struct policy *policy, const struct address_sets *sets)
 {
     for (size_t d = 0; d < POLICY_DIRECTION_COUNT_; d++) {
         const struct policy_direction *direction = &policy->directions[d];
         for (size_t r = 0; r < direction->rule_count; r++) {
             for (size_t s = 0; s < direction->rules[r].set_count; s++) {
-                if (found(direction->rules[r].sets[s], ctx)) {
+                if (address_sets_find(sets, direction->rules[r].sets[s]) == NULL) {
                     return direction->rules[r].sets[s];
                 }
             }
         }
     }
     return NULL;
-}
-
-static bool is_named(const char *name, const void *ctx)
-{
-    return strcmp(name, ctx) == 0;
-}
-
-bool policy_uses_set(const struct policy *policy, const char *set)
-{
-    return find_set(policy, is_named, set) != NULL;
-}
-
-static bool is_unknown(const char *name, const void *ctx)
-{
-    return address_sets_find(ctx, name) == NULL;
-}
-
-const char *policy_unknown_set(const struct policy *policy, const struct address_sets *sets)
-{
-    return find_set(policy, is_unknown, sets);
 }

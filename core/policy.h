@@ -88,10 +88,7 @@ int policy_parse_all(const json_t *json, struct policy *ret, policy_fault_fn *fa
 int policy_parse(const json_t *json, struct policy *ret, struct error *err);
 json_t *policy_json(const struct policy *policy); /* canonical: policy_parse() of it gives the same; NULL when out of memory */
 void policy_free(struct policy *policy);          /* harmless on zeroes */
-bool policy_is_default(const struct policy *policy);
 bool policy_equal(const struct policy *a, const struct policy *b);
-/* Does any rule name this set? */
-bool policy_uses_set(const struct policy *policy, const char *set);
 /* The first set that a rule names and that is not among `sets`, borrowed from the policy; NULL when there is none. */
 const char *policy_unknown_set(const struct policy *policy, const struct address_sets *sets);
 

@@ -1,11 +1,11 @@
 #include "host/conntrack.h"
 
 #include "core/cleanup.h"
+#include "host/mnl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
@@ -161,10 +161,9 @@ static int read_answer(struct mnl_socket *nl, char *buf, struct cuts *cuts)
         }
         int left = got < 0 ? 0 : (int)got;
         const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (; mnl_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
             if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
-                const int *error = mnl_nlmsg_get_payload(h);
-                return mnl_nlmsg_get_payload_len(h) >= sizeof *error ? -*error : 0;
+                return mnl_message_errno(h);
             }
             if (cuts != NULL) {
                 look_at_flow(h, cuts);

@@ -42,7 +42,7 @@ static bool is_ours(const struct tcmsg *head, struct nlattr *tb[], const struct 
     }
     struct nlattr *flags = options[TCA_BPF_FLAGS];
     struct nlattr *tag = options[TCA_BPF_TAG];
-    return flags != NULL && (nla_get_u32(flags) & TCA_BPF_FLAG_ACT_DIRECT) != 0 && tag != NULL && nla_len(tag) == GATE_TAG_BYTES &&
+    return (rtnl_u32(flags, 0) & TCA_BPF_FLAG_ACT_DIRECT) != 0 && tag != NULL && nla_len(tag) == GATE_TAG_BYTES &&
            memcmp(nla_data(tag), program->tag, GATE_TAG_BYTES) == 0 && TC_H_MIN(head->tcm_info) == htons(ETH_P_ALL);
 }
 

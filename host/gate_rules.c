@@ -42,16 +42,11 @@ static uint32_t table_of(const char *bridge)
     return digest | 0x80000000U;
 }
 
-static uint32_t number_of(struct nlattr *a)
-{
-    return a != NULL && nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
-}
-
 static bool is_ours(const struct fib_rule_hdr *head, struct nlattr *tb[])
 {
-    return tb[FRA_PROTOCOL] != NULL && nla_get_u8(tb[FRA_PROTOCOL]) == ROUTE_PROTOCOL && number_of(tb[FRA_PRIORITY]) == GATE_RULE_PRIORITY &&
-           tb[FRA_IIFNAME] != NULL && head->action == FR_ACT_BLACKHOLE && number_of(tb[FRA_FWMARK]) == GATE_MARK_CLOSED &&
-           number_of(tb[FRA_FWMASK]) == GATE_MARK_CLOSED && head->src_len == 0 && head->tos == 0 && (head->flags & FIB_RULE_INVERT) == 0;
+    return rtnl_u8(tb[FRA_PROTOCOL], 0) == ROUTE_PROTOCOL && rtnl_u32(tb[FRA_PRIORITY], 0) == GATE_RULE_PRIORITY &&
+           tb[FRA_IIFNAME] != NULL && head->action == FR_ACT_BLACKHOLE && rtnl_u32(tb[FRA_FWMARK], 0) == GATE_MARK_CLOSED &&
+           rtnl_u32(tb[FRA_FWMASK], 0) == GATE_MARK_CLOSED && head->src_len == 0 && head->tos == 0 && (head->flags & FIB_RULE_INVERT) == 0;
 }
 
 static void got_rule(const struct nlmsghdr *h, void *ctx)
@@ -65,8 +60,8 @@ static void got_rule(const struct nlmsghdr *h, void *ctx)
     if (nla_strcmp(tb[FRA_IIFNAME], look->gate->bridge) == 0 && head->dst_len == 0) {
         look->right[head->family == AF_INET ? ROW_BRIDGE : ROW_BRIDGE6]++;
     } else if (head->family == AF_INET && nla_strcmp(tb[FRA_IIFNAME], "lo") == 0 && tb[FRA_DST] != NULL &&
-               number_of(tb[FRA_TABLE]) == table_of(look->gate->bridge)) {
-        struct ipv4_net net = {.address = ntohl(number_of(tb[FRA_DST])), .prefix = head->dst_len};
+               rtnl_u32(tb[FRA_TABLE], 0) == table_of(look->gate->bridge)) {
+        struct ipv4_net net = {.address = ntohl(rtnl_u32(tb[FRA_DST], 0)), .prefix = head->dst_len};
         if (net.address == look->gate->subnet.address && net.prefix == look->gate->subnet.prefix) {
             look->right[ROW_REVERSE]++;
         } else {

@@ -9,24 +9,14 @@
 
 enum { LIST_TRIES = 3 };
 
-static uint8_t flag_of(struct nlattr *a)
-{
-    return a != NULL && nla_len(a) >= 1 ? nla_get_u8(a) : 0;
-}
-
-static uint32_t number_of(struct nlattr *a)
-{
-    return a != NULL && nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : 0;
-}
-
 static void parse_bridge(struct nlattr *data, struct link_detail *ret)
 {
     struct nlattr *tb[IFLA_BR_MAX + 1] = {NULL};
     ret->info.is_bridge = true;
     if (data != NULL && nla_parse_nested(tb, IFLA_BR_MAX, data, NULL) == 0) {
-        ret->bridge.stp = number_of(tb[IFLA_BR_STP_STATE]) != 0;
-        ret->bridge.forward_delay = number_of(tb[IFLA_BR_FORWARD_DELAY]);
-        ret->bridge.snooping = flag_of(tb[IFLA_BR_MCAST_SNOOPING]) != 0;
+        ret->bridge.stp = rtnl_u32(tb[IFLA_BR_STP_STATE], 0) != 0;
+        ret->bridge.forward_delay = rtnl_u32(tb[IFLA_BR_FORWARD_DELAY], 0);
+        ret->bridge.snooping = rtnl_u8(tb[IFLA_BR_MCAST_SNOOPING], 0) != 0;
     }
 }
 
@@ -34,10 +24,10 @@ static void parse_tun(struct nlattr *data, struct link_detail *ret)
 {
     struct nlattr *tb[IFLA_TUN_MAX + 1] = {NULL};
     if (data != NULL && nla_parse_nested(tb, IFLA_TUN_MAX, data, NULL) == 0) {
-        ret->info.is_tap = flag_of(tb[IFLA_TUN_TYPE]) == IFF_TAP;
-        ret->tun.persistent = flag_of(tb[IFLA_TUN_PERSIST]) != 0;
+        ret->info.is_tap = rtnl_u8(tb[IFLA_TUN_TYPE], 0) == IFF_TAP;
+        ret->tun.persistent = rtnl_u8(tb[IFLA_TUN_PERSIST], 0) != 0;
         ret->tun.has_owner = tb[IFLA_TUN_OWNER] != NULL;
-        ret->tun.owner = number_of(tb[IFLA_TUN_OWNER]);
+        ret->tun.owner = rtnl_u32(tb[IFLA_TUN_OWNER], 0);
     }
 }
 
@@ -59,14 +49,14 @@ static void parse_port(struct nlattr *data, struct link_detail *ret)
         return;
     }
     struct nlattr *groups = tb[IFLA_BRPORT_GROUP_FWD_MASK];
-    ret->info.isolated = flag_of(tb[IFLA_BRPORT_ISOLATED]) != 0;
+    ret->info.isolated = rtnl_u8(tb[IFLA_BRPORT_ISOLATED], 0) != 0;
     for (size_t i = 0; i < ARRAY_LEN(link_port_flags); i++) {
         const struct link_port_flag *flag = &link_port_flags[i];
-        if (tb[flag->attribute] != NULL && flag_of(tb[flag->attribute]) != flag->wanted) {
+        if (tb[flag->attribute] != NULL && rtnl_u8(tb[flag->attribute], 0) != flag->wanted) {
             ret->port.wrong |= 1U << i;
         }
     }
-    ret->port.group_forward = groups != NULL && nla_len(groups) >= 2 ? nla_get_u16(groups) : 0;
+    ret->port.group_forward = rtnl_u16(groups, 0);
 }
 
 static void parse_kind(struct nlattr *linkinfo, struct link_detail *ret)
@@ -99,11 +89,11 @@ static bool parse_link(const struct nlmsghdr *h, struct link_detail *ret)
         return false;
     }
     *ret =
-        (struct link_detail){.group = number_of(tb[IFLA_GROUP]), .arp = (head->ifi_flags & IFF_NOARP) == 0};
+        (struct link_detail){.group = rtnl_u32(tb[IFLA_GROUP], 0), .arp = (head->ifi_flags & IFF_NOARP) == 0};
     ret->info.index = head->ifi_index;
     ret->info.up = (head->ifi_flags & IFF_UP) != 0;
-    ret->info.master = (int)number_of(tb[IFLA_MASTER]);
-    ret->info.mtu = number_of(tb[IFLA_MTU]);
+    ret->info.master = (int)rtnl_u32(tb[IFLA_MASTER], 0);
+    ret->info.mtu = rtnl_u32(tb[IFLA_MTU], 0);
     (void)nla_strlcpy(ret->info.name, tb[IFLA_IFNAME], sizeof ret->info.name);
     if (tb[IFLA_IFALIAS] != NULL) {
         (void)nla_strlcpy(ret->info.alias, tb[IFLA_IFALIAS], sizeof ret->info.alias);

@@ -130,7 +130,8 @@ static void found_address(const struct nlmsghdr *h, void *ctx)
     const struct ifaddrmsg *head = nlmsg_data(h);
     if (h->nlmsg_type != RTM_NEWADDR ||
         nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFA_MAX, NULL) != 0 ||
-        head->ifa_family != AF_INET || (int)head->ifa_index != found->index || tb[IFA_LOCAL] == NULL) {
+        head->ifa_family != AF_INET || (int)head->ifa_index != found->index || tb[IFA_LOCAL] == NULL ||
+        nla_len(tb[IFA_LOCAL]) != (int)sizeof(uint32_t)) {
         return;
     }
     uint32_t address = nla_get_u32(tb[IFA_LOCAL]);

@@ -30,10 +30,10 @@ static bool is_excepted(const struct networks *found, int index)
 
 static bool is_connected(const struct rtmsg *head, struct nlattr *tb[], const struct networks *found)
 {
-    uint32_t table = tb[RTA_TABLE] != NULL ? nla_get_u32(tb[RTA_TABLE]) : head->rtm_table;
+    uint32_t table = rtnl_u32(tb[RTA_TABLE], head->rtm_table);
     bool on_link = tb[RTA_OIF] != NULL && tb[RTA_GATEWAY] == NULL && tb[RTA_VIA] == NULL && tb[RTA_DST] != NULL;
     return table == RT_TABLE_MAIN && head->rtm_type == RTN_UNICAST && (head->rtm_flags & RTM_F_CLONED) == 0 && on_link &&
-           head->rtm_dst_len >= NETWORK_PREFIX_MIN && !is_excepted(found, (int)nla_get_u32(tb[RTA_OIF]));
+           head->rtm_dst_len >= NETWORK_PREFIX_MIN && !is_excepted(found, (int)rtnl_u32(tb[RTA_OIF], 0));
 }
 
 static void collect(const struct nlmsghdr *h, void *ctx)

@@ -15,11 +15,6 @@ struct route {
     uint8_t type;
 };
 
-static uint32_t number_or(struct nlattr *a, uint32_t otherwise)
-{
-    return a != NULL && nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : otherwise;
-}
-
 static int first_link(struct nlattr *tb[])
 {
     const struct nlattr *many = tb[RTA_MULTIPATH];
@@ -27,7 +22,7 @@ static int first_link(struct nlattr *tb[])
         const struct rtnexthop *hop = nla_data(many);
         return hop->rtnh_ifindex;
     }
-    return (int)number_or(tb[RTA_OIF], 0);
+    return (int)rtnl_u32(tb[RTA_OIF], 0);
 }
 
 static bool parse_route(const struct nlmsghdr *h, struct route *ret)
@@ -39,9 +34,9 @@ static bool parse_route(const struct nlmsghdr *h, struct route *ret)
         head->rtm_family != AF_INET || (head->rtm_flags & RTM_F_CLONED) != 0) {
         return false;
     }
-    *ret = (struct route){.net = {.address = ntohl(number_or(tb[RTA_DST], 0)), .prefix = head->rtm_dst_len},
-                          .table = number_or(tb[RTA_TABLE], head->rtm_table),
-                          .metric = number_or(tb[RTA_PRIORITY], 0),
+    *ret = (struct route){.net = {.address = ntohl(rtnl_u32(tb[RTA_DST], 0)), .prefix = head->rtm_dst_len},
+                          .table = rtnl_u32(tb[RTA_TABLE], head->rtm_table),
+                          .metric = rtnl_u32(tb[RTA_PRIORITY], 0),
                           .link = first_link(tb),
                           .type = head->rtm_type};
     return true;

@@ -6,7 +6,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { RTNL_BUFFER_BYTES = 64 * 1024 }; /* the kernel puts at most 32 KiB of a dump into one datagram */
+enum {
+    RTNL_BUFFER_BYTES = 64 * 1024, /* the kernel puts at most 32 KiB of a dump into one datagram */
+    ERRNO_MAX = 4095,              /* MAX_ERRNO of the kernel */
+};
 
 int rtnl_open(struct rtnl *r, struct error *err)
 {
@@ -55,16 +58,27 @@ static void keep_words(struct rtnl *r, const struct nlmsghdr *h)
     const struct nlmsgerr *e = nlmsg_data(h);
     struct nlattr *tb[NLMSGERR_ATTR_MAX + 1];
     size_t skip = sizeof *e;
-    if ((h->nlmsg_flags & NLM_F_ACK_TLVS) == 0) {
+    if ((h->nlmsg_flags & NLM_F_ACK_TLVS) == 0 || (size_t)nlmsg_datalen(h) < sizeof *e) {
         return;
     }
     if ((h->nlmsg_flags & NLM_F_CAPPED) == 0) {
         skip += e->msg.nlmsg_len - NLMSG_HDRLEN;
     }
-    if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, (int)skip, tb, NLMSGERR_ATTR_MAX, NULL) == 0 &&
+    if (skip <= (size_t)nlmsg_datalen(h) && nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, (int)skip, tb, NLMSGERR_ATTR_MAX, NULL) == 0 &&
         tb[NLMSGERR_ATTR_MSG] != NULL) {
         (void)nla_strlcpy(r->words, tb[NLMSGERR_ATTR_MSG], sizeof r->words);
     }
+}
+
+/* What ends an answer: 0, or the positive errno; EPROTO when it is none. */
+static int errno_of(const struct nlmsghdr *h)
+{
+    const int *error = nlmsg_data(h);
+    if (nlmsg_datalen(h) < (int)sizeof *error) {
+        return h->nlmsg_type == NLMSG_DONE ? 0 : EPROTO;
+    }
+    /* A dump may end with the number of its messages. */
+    return *error >= 0 && h->nlmsg_type == NLMSG_DONE ? 0 : *error <= 0 && *error >= -ERRNO_MAX ? -*error : EPROTO;
 }
 
 /* Reads what one datagram holds. Returns true when the answer is complete, with its errno in *ret. */
@@ -79,14 +93,12 @@ static bool read_datagram(struct rtnl *r, size_t len, void (*each)(const struct 
         }
         r->interrupted = r->interrupted || (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
         if (h->nlmsg_type == NLMSG_ERROR) {
-            const struct nlmsgerr *e = nlmsg_data(h);
             keep_words(r, h);
-            *ret = -e->error;
+            *ret = errno_of(h);
             return true;
         }
         if (h->nlmsg_type == NLMSG_DONE) {
-            const int *error = nlmsg_data(h);
-            *ret = nlmsg_datalen(h) >= (int)sizeof *error && *error < 0 ? -*error : 0;
+            *ret = errno_of(h);
             return true;
         }
         if (each != NULL) {

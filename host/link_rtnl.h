@@ -50,6 +50,20 @@ int rtnl_talk(struct rtnl *r, struct nl_msg *msg, void (*each)(const struct nlms
 int rtnl_fail(const struct rtnl *r, enum error_code code, int errnum, struct error *err, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The number in an attribute; `otherwise` where it is not there, or too short for one. */
+static inline uint8_t rtnl_u8(const struct nlattr *a, uint8_t otherwise)
+{
+    return a != NULL && nla_len(a) >= (int)sizeof(uint8_t) ? nla_get_u8(a) : otherwise;
+}
+static inline uint16_t rtnl_u16(const struct nlattr *a, uint16_t otherwise)
+{
+    return a != NULL && nla_len(a) >= (int)sizeof(uint16_t) ? nla_get_u16(a) : otherwise;
+}
+static inline uint32_t rtnl_u32(const struct nlattr *a, uint32_t otherwise)
+{
+    return a != NULL && nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : otherwise;
+}
+
 /* What is known about a link beyond link_info. */
 struct link_detail {
     struct link_info info;

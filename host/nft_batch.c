@@ -1,5 +1,7 @@
 #include "host/nft_batch.h"
 
+#include "host/mnl.h"
+
 #include <errno.h>
 #include <libnftnl/common.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -187,7 +189,7 @@ static void read_ack(const struct nlmsghdr *h, struct answer *answer)
     if (answer->errnum != 0) {
         return; /* what fails first is the cause */
     }
-    answer->errnum = -e->error;
+    answer->errnum = mnl_message_errno(h);
     if (h->nlmsg_seq >= 1 && h->nlmsg_seq <= answer->batch->count) {
         memcpy(answer->what, answer->batch->what[h->nlmsg_seq - 1], sizeof answer->what);
     }
@@ -213,7 +215,7 @@ static int read_answers(struct mnl_socket *nl, struct answer *answer)
         }
         int left = (int)got;
         const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (; mnl_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
             read_ack(h, answer);
         }
     }
@@ -285,14 +287,13 @@ int nft_query(struct mnl_socket *nl, struct nlmsghdr *request,
         }
         int left = got < 0 ? 0 : (int)got;
         const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (; mnl_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
             interrupted = interrupted || (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
             if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
-                const int *error = mnl_nlmsg_get_payload(h);
                 if (ret_interrupted != NULL) {
                     *ret_interrupted = interrupted;
                 }
-                return mnl_nlmsg_get_payload_len(h) >= sizeof *error ? -*error : 0;
+                return mnl_message_errno(h);
             }
             each(h, ctx);
         }

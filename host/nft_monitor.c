@@ -1,3 +1,4 @@
+#include "host/mnl.h"
 #include "host/nft_batch.h"
 
 #include <errno.h>
@@ -90,8 +91,7 @@ int nft_monitor_drain(int fd, const char *mark, bool *ret_concerned, bool *ret_f
         }
         int left = (int)got;
         const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        /* The second half: libmnl 1.0.4 takes a length of more than 2 GiB for a negative one, and so for a good one. */
-        for (; mnl_nlmsg_ok(h, left) && h->nlmsg_len <= (uint32_t)left; h = mnl_nlmsg_next(h, &left)) {
+        for (; mnl_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
             read_news(h, &news);
         }
     }

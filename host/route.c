@@ -9,20 +9,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static uint32_t number_or(struct nlattr *a, uint32_t otherwise)
-{
-    return a != NULL && nla_len(a) >= (int)sizeof(uint32_t) ? nla_get_u32(a) : otherwise;
-}
-
 static unsigned char family_of(enum ip_version version)
 {
     return version == IP_V4 ? AF_INET : AF_INET6;
-}
-
-bool route_equal(const struct route *a, const struct route *b)
-{
-    return a->net.prefix == b->net.prefix && ip_addr_equal(&a->net.address, &b->net.address) && a->metric == b->metric &&
-           a->unreachable == b->unreachable && strcmp(a->link, b->link) == 0;
 }
 
 struct route_dump {
@@ -47,7 +36,7 @@ static void got_route(const struct nlmsghdr *h, void *ctx)
     struct nlattr *tb[RTA_MAX + 1] = {NULL};
     const struct rtmsg *head = nlmsg_data(h);
     if (h->nlmsg_type != RTM_NEWROUTE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, RTA_MAX, NULL) != 0 ||
-        (head->rtm_family != AF_INET && head->rtm_family != AF_INET6) || number_or(tb[RTA_TABLE], head->rtm_table) != dump->table ||
+        (head->rtm_family != AF_INET && head->rtm_family != AF_INET6) || rtnl_u32(tb[RTA_TABLE], head->rtm_table) != dump->table ||
         (head->rtm_flags & RTM_F_CLONED) != 0 || dump->failed) {
         return;
     }
@@ -61,9 +50,9 @@ static void got_route(const struct nlmsghdr *h, void *ctx)
     struct route_listed *item = &items[dump->count++];
     *item = (struct route_listed){.ours = head->rtm_protocol == ROUTE_PROTOCOL};
     read_net(head, tb[RTA_DST], &item->route.net);
-    item->route.metric = number_or(tb[RTA_PRIORITY], 0);
+    item->route.metric = rtnl_u32(tb[RTA_PRIORITY], 0);
     item->route.unreachable = head->rtm_type == RTN_UNREACHABLE;
-    uint32_t index = number_or(tb[RTA_OIF], 0);
+    uint32_t index = rtnl_u32(tb[RTA_OIF], 0);
     char name[IF_NAMESIZE];
     /* IPv6 tells of the loopback link for what is unreachable. */
     if (!item->route.unreachable && index != 0 && if_indextoname(index, name) != NULL) {
@@ -167,14 +156,13 @@ static void got_rule(const struct nlmsghdr *h, void *ctx)
     if (h->nlmsg_type != RTM_NEWRULE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, FRA_MAX, NULL) != 0) {
         return;
     }
-    bool ours = tb[FRA_PROTOCOL] != NULL && nla_get_u8(tb[FRA_PROTOCOL]) == ROUTE_PROTOCOL &&
-                number_or(tb[FRA_PRIORITY], 0) == (uint32_t)ROUTE_RULE_PRIORITY && tb[FRA_IIFNAME] != NULL &&
+    bool ours = rtnl_u8(tb[FRA_PROTOCOL], 0) == ROUTE_PROTOCOL && rtnl_u32(tb[FRA_PRIORITY], 0) == (uint32_t)ROUTE_RULE_PRIORITY && tb[FRA_IIFNAME] != NULL &&
                 nla_strcmp(tb[FRA_IIFNAME], dump->bridge) == 0;
     if (!ours || dump->count == ROUTE_RULES_MAX) {
         dump->failed = dump->failed || ours;
         return;
     }
-    dump->items[dump->count++] = (struct route_rule){.version = head->family == AF_INET ? IP_V4 : IP_V6, .table = number_or(tb[FRA_TABLE], head->table)};
+    dump->items[dump->count++] = (struct route_rule){.version = head->family == AF_INET ? IP_V4 : IP_V6, .table = rtnl_u32(tb[FRA_TABLE], head->table)};
 }
 
 int route_rules_list(const char *bridge, struct route_rule ret[ROUTE_RULES_MAX], size_t *ret_count, struct error *err)

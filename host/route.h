@@ -40,8 +40,6 @@ int route_list(uint32_t table, struct route_listed **ret, size_t *ret_count, str
 int route_add(uint32_t table, const struct route *route, struct error *err);
 int route_delete(uint32_t table, const struct route *route, struct error *err);
 
-bool route_equal(const struct route *a, const struct route *b);
-
 struct route_rule {
     enum ip_version version;
     uint32_t table;

@@ -43,6 +43,15 @@ int wireguard_device_add_allowed(struct wireguard_device_peer *peer, const struc
     return 0;
 }
 
+bool wireguard_handshake_time(uint64_t seconds, uint64_t nanoseconds, int64_t *ret_ms)
+{
+    if (seconds > INT64_MAX / 1000 - 1 || nanoseconds >= 1000000000) {
+        return false;
+    }
+    *ret_ms = (int64_t)(seconds * 1000 + nanoseconds / 1000000);
+    return true;
+}
+
 static int compare_peers(const void *a, const void *b)
 {
     return memcmp(((const struct wireguard_device_peer *)a)->public_key.bytes, ((const struct wireguard_device_peer *)b)->public_key.bytes,

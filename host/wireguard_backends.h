@@ -18,6 +18,8 @@ int wireguard_uapi_set(const char *interface, const struct wireguard_change *cha
 /* NULL, or -1, when out of memory. */
 struct wireguard_device_peer *wireguard_device_add_peer(struct wireguard_device *device);
 int wireguard_device_add_allowed(struct wireguard_device_peer *peer, const struct ip_net *net);
+/* false, and *ret_ms untouched, for what is no time. */
+bool wireguard_handshake_time(uint64_t seconds, uint64_t nanoseconds, int64_t *ret_ms);
 void wireguard_device_sort(struct wireguard_device *device);
 
 /*

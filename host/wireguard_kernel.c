@@ -149,17 +149,17 @@ static int read_allowed(struct nlattr *list, struct wireguard_device_peer *peer)
     {
         struct nlattr *tb[WGALLOWEDIP_A_MAX + 1] = {NULL};
         struct ip_net net = {.prefix = 0};
-        if (nla_parse_nested(tb, WGALLOWEDIP_A_MAX, item, NULL) != 0 || tb[WGALLOWEDIP_A_IPADDR] == NULL ||
-            tb[WGALLOWEDIP_A_CIDR_MASK] == NULL) {
+        if (nla_parse_nested(tb, WGALLOWEDIP_A_MAX, item, NULL) != 0 || tb[WGALLOWEDIP_A_IPADDR] == NULL) {
             return -1;
         }
         int len = nla_len(tb[WGALLOWEDIP_A_IPADDR]);
-        if (len != 4 && len != 16) {
+        const uint8_t prefix = rtnl_u8(tb[WGALLOWEDIP_A_CIDR_MASK], UINT8_MAX);
+        if ((len != 4 && len != 16) || prefix > 8 * len) {
             return -1;
         }
         net.address.version = len == 4 ? IP_V4 : IP_V6;
         memcpy(net.address.bytes, nla_data(tb[WGALLOWEDIP_A_IPADDR]), (size_t)len);
-        net.prefix = nla_get_u8(tb[WGALLOWEDIP_A_CIDR_MASK]);
+        net.prefix = prefix;
         if (wireguard_device_add_allowed(peer, &net) != 0) {
             return -1;
         }
@@ -175,11 +175,12 @@ static uint64_t read_number(struct nlattr *a)
 static int64_t read_handshake_ms(struct nlattr *a)
 {
     struct __kernel_timespec time;
-    if (a == NULL || nla_len(a) < (int)sizeof time) {
-        return 0;
+    int64_t ms = 0;
+    if (a != NULL && nla_len(a) >= (int)sizeof time) {
+        memcpy(&time, nla_data(a), sizeof time);
+        (void)wireguard_handshake_time((uint64_t)time.tv_sec, (uint64_t)time.tv_nsec, &ms);
     }
-    memcpy(&time, nla_data(a), sizeof time);
-    return (int64_t)time.tv_sec * 1000 + (int64_t)time.tv_nsec / 1000000;
+    return ms;
 }
 
 /* A peer with many networks goes on in the next message, which then begins with its key. */
@@ -209,8 +210,7 @@ static int read_peer(struct nlattr *nest, struct wireguard_device *device)
     if (is_new) {
         (void)read_key(tb[WGPEER_A_PRESHARED_KEY], &peer->preshared_key);
         read_endpoint(tb[WGPEER_A_ENDPOINT], &peer->endpoint);
-        struct nlattr *keepalive = tb[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL];
-        peer->keepalive = keepalive != NULL && nla_len(keepalive) >= 2 ? nla_get_u16(keepalive) : 0;
+        peer->keepalive = rtnl_u16(tb[WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL], 0);
         peer->handshake_ms = read_handshake_ms(tb[WGPEER_A_LAST_HANDSHAKE_TIME]);
         peer->received_bytes = read_number(tb[WGPEER_A_RX_BYTES]);
         peer->sent_bytes = read_number(tb[WGPEER_A_TX_BYTES]);
@@ -227,12 +227,8 @@ int wireguard_kernel_parse(const struct nlmsghdr *h, struct wireguard_device *de
         return -1;
     }
     (void)read_key(tb[WGDEVICE_A_PRIVATE_KEY], &device->private_key);
-    if (tb[WGDEVICE_A_LISTEN_PORT] != NULL && nla_len(tb[WGDEVICE_A_LISTEN_PORT]) >= 2) {
-        device->listen_port = nla_get_u16(tb[WGDEVICE_A_LISTEN_PORT]);
-    }
-    if (tb[WGDEVICE_A_FWMARK] != NULL && nla_len(tb[WGDEVICE_A_FWMARK]) >= 4) {
-        device->fwmark = nla_get_u32(tb[WGDEVICE_A_FWMARK]);
-    }
+    device->listen_port = rtnl_u16(tb[WGDEVICE_A_LISTEN_PORT], device->listen_port);
+    device->fwmark = rtnl_u32(tb[WGDEVICE_A_FWMARK], device->fwmark);
     if (tb[WGDEVICE_A_PEERS] == NULL) {
         return 0;
     }
@@ -249,8 +245,8 @@ static void got_family(const struct nlmsghdr *h, void *ctx)
 {
     uint16_t *family = ctx;
     struct nlattr *tb[CTRL_ATTR_MAX + 1] = {NULL};
-    if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, GENL_HDRLEN, tb, CTRL_ATTR_MAX, NULL) == 0 && tb[CTRL_ATTR_FAMILY_ID] != NULL) {
-        *family = nla_get_u16(tb[CTRL_ATTR_FAMILY_ID]);
+    if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, GENL_HDRLEN, tb, CTRL_ATTR_MAX, NULL) == 0) {
+        *family = rtnl_u16(tb[CTRL_ATTR_FAMILY_ID], *family);
     }
 }
 

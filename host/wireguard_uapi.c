@@ -3,7 +3,9 @@
 #include "host/wireguard_backends.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -112,13 +114,13 @@ static int parse_peer_line(struct wireguard_device_peer *peer, const char *key, 
     if (strcmp(key, "allowed_ip") == 0) {
         return ip_net_parse(value, ERR_WIREGUARD_SETUP_FAILED, &net, NULL) == 0 ? wireguard_device_add_allowed(peer, &net) : -1;
     }
-    unsigned long long number = strtoull(value, NULL, 10);
+    const unsigned long long number = strtoull(value, NULL, 10);
     if (strcmp(key, "persistent_keepalive_interval") == 0) {
         peer->keepalive = (uint16_t)number;
     } else if (strcmp(key, "last_handshake_time_sec") == 0) {
-        peer->handshake_ms += (int64_t)number * 1000;
+        return wireguard_handshake_time(number, 0, &peer->handshake_ms) ? 0 : -1;
     } else if (strcmp(key, "last_handshake_time_nsec") == 0) {
-        peer->handshake_ms += (int64_t)number / 1000000;
+        return wireguard_handshake_time((uint64_t)peer->handshake_ms / 1000, number, &peer->handshake_ms) ? 0 : -1;
     } else if (strcmp(key, "rx_bytes") == 0) {
         peer->received_bytes = number;
     } else if (strcmp(key, "tx_bytes") == 0) {
@@ -157,8 +159,8 @@ int wireguard_uapi_parse(char *answer, struct wireguard_device *ret, struct erro
         }
         *equals = '\0';
         if (strcmp(line, "errno") == 0) {
-            int errnum = abs((int)strtol(equals + 1, NULL, 10));
-            return errnum == 0 ? 0 : error_sys(err, ERR_WIREGUARD_SETUP_FAILED, errnum, "it was refused");
+            const long errnum = labs(strtol(equals + 1, NULL, 10) % INT_MAX); /* negative ones are seen */
+            return errnum == 0 ? 0 : error_sys(err, ERR_WIREGUARD_SETUP_FAILED, (int)errnum, "it was refused");
         }
         if (parse_line(ret, line, equals + 1) != 0) {
             return error_set(err, ERR_WIREGUARD_SETUP_FAILED, "\"%.40s\" can't be understood", line);

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "core/coverage.h"
 #include "core/fault.h"
 #include "core/limits.h"
 #include "db/db.h"
@@ -179,6 +180,7 @@ int api_process_main(int argc, char **argv)
     struct api_process process = {.config = NULL};
     struct error err = {0};
     log_set_role("api");
+    coverage_of_api();
     (void)mallopt(M_ARENA_MAX, 1);
     if (argc != 4 || strlen(argv[3]) > LISTEN_MAX) {
         (void)fprintf(stderr, "smartvmd: %s is for the daemon's own use\n", API_PROCESS_FLAG);

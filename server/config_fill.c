@@ -6,7 +6,7 @@
 #include "core/network_settings.h"
 #include "core/strbuf.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -168,8 +168,8 @@ static void check_interface(struct faults *f, const char *key, const char *name)
     }
 }
 
-/* IPv4 networks; which of them are the host's is not known here. */
-static void fill_allowed_networks(struct faults *f, const json_t *list, struct config *config)
+/* Which of them are the host's is not known here. An IPv6 one that could open nothing is a mistake, and said to be one. */
+static void fill_allowed_networks(struct faults *f, const json_t *list, bool ipv6, struct config *config)
 {
     const size_t count = json_array_size(list);
     config->network.allow_host_networks = calloc(count + 1, sizeof *config->network.allow_host_networks);
@@ -179,15 +179,15 @@ static void fill_allowed_networks(struct faults *f, const json_t *list, struct c
     }
     for (size_t i = 0; i < count; i++) {
         struct error err;
-        struct ipv4_net net = {.address = 0};
-        if (ipv4_net_parse(json_string_value(json_array_get(list, i)), &net, &err) < 0) {
+        struct ip_net net;
+        const char *text = json_string_value(json_array_get(list, i));
+        if (ip_net_parse(text != NULL ? text : "", ERR_INVALID_CONFIG, &net, &err) < 0) {
             add_fault(f, ERR_INVALID_CONFIG, "network.allow_host_networks: %s", err.message);
-            continue;
+        } else if (net.address.version == IP_V6 && !ipv6) {
+            add_fault(f, ERR_INVALID_CONFIG, "network.allow_host_networks: '%.64s' needs network.ipv6_subnet; guests have no IPv6 without it", text);
+        } else {
+            config->network.allow_host_networks[config->network.allow_host_network_count++] = net;
         }
-        struct ip_net *ret = &config->network.allow_host_networks[config->network.allow_host_network_count++];
-        const uint32_t address = htonl(net.address);
-        *ret = (struct ip_net){.address.version = IP_V4, .prefix = (uint8_t)net.prefix};
-        memcpy(ret->address.bytes, &address, sizeof address);
     }
 }
 
@@ -226,8 +226,9 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     config->network.lease_quarantine_s = get_unsigned(object, "lease_quarantine_s");
     config->network.sweep_s = get_unsigned(object, "sweep_s");
     config->network.max_flows_per_vm = get_unsigned(object, "max_flows_per_vm");
+    config->network.wireguard_lookup_s = get_unsigned(object, "wireguard_lookup_s");
     config->network.wireguard_go = get_program(f, object, "wireguard_go", "network.wireguard_go");
-    fill_allowed_networks(f, json_object_get(object, "allow_host_networks"), config);
+    fill_allowed_networks(f, json_object_get(object, "allow_host_networks"), subnet6 != NULL, config);
     fill_open_ports(f, json_object_get(object, "open_host_ports"), config);
     if (config->network.bridge != NULL) {
         check_interface(f, "network.bridge", config->network.bridge);

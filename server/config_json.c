@@ -48,9 +48,8 @@ static json_t *allowed_to_json(const struct config *config)
 {
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < config->network.allow_host_network_count; i++) {
-        const struct ip_net *net = &config->network.allow_host_networks[i];
-        const uint8_t *a = net->address.bytes;
-        if (json_array_append_new(list, json_sprintf("%u.%u.%u.%u/%u", a[0], a[1], a[2], a[3], net->prefix)) < 0) {
+        char text[IP_NET_TEXT_MAX];
+        if (json_array_append_new(list, json_string(ip_net_format(&config->network.allow_host_networks[i], text))) < 0) {
             json_decref(list);
             return NULL;
         }
@@ -77,14 +76,15 @@ static json_t *network_to_json(const struct config *config)
     char subnet[CIDR_TEXT_MAX];
     char subnet6[IP_NET_TEXT_MAX];
     const struct ip_net *ipv6 = &config->network.ipv6_subnet;
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:I, s:I, s:I, s:s, s:o, s:o}", "bridge", config->network.bridge, "subnet",
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "bridge", config->network.bridge, "subnet",
                      ipv4_net_format(config->network.subnet, subnet), "uplink", config->network.uplink,
                      "ipv6_subnet", ipv6->address.version == IP_V6 ? ip_net_format(ipv6, subnet6) : NULL,
                      "masquerade", (int)config->network.masquerade, "lease_quarantine_s",
                      (json_int_t)config->network.lease_quarantine_s, "sweep_s",
                      (json_int_t)config->network.sweep_s, "max_flows_per_vm",
-                     (json_int_t)config->network.max_flows_per_vm, "wireguard_go", config->network.wireguard_go, "allow_host_networks", allowed_to_json(config),
-                     "open_host_ports", open_ports_to_json(config));
+                     (json_int_t)config->network.max_flows_per_vm, "wireguard_lookup_s",
+                     (json_int_t)config->network.wireguard_lookup_s, "wireguard_go", config->network.wireguard_go,
+                     "allow_host_networks", allowed_to_json(config), "open_host_ports", open_ports_to_json(config));
 }
 
 char *config_to_json(const struct config *config)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds smartvmd with sanitizers and runs its tests: tests/run.sh [part…]
 # Parts: unit host api schema fuzz fault box deploy lint; all by default. The last line is "N passed, N failed, N skipped".
+# SMARTVM_TEST_BUILD is the build tree, and SMARTVM_TEST_CMAKE more arguments for cmake (tests/coverage.sh).
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -68,7 +69,7 @@ get_firecracker() {
 build_program() {
     say "building in $build"
     local log=$build/build.log
-    if ! { cmake -G Ninja -S "$root" -B "$build" -DSMARTVM_SANITIZE=ON -DSMARTVM_FAULTS=ON && cmake --build "$build" -j "$jobs"; } > "$log" 2>&1; then
+    if ! { cmake -G Ninja -S "$root" -B "$build" -DSMARTVM_SANITIZE=ON -DSMARTVM_FAULTS=ON ${SMARTVM_TEST_CMAKE:-} && cmake --build "$build" -j "$jobs"; } > "$log" 2>&1; then
         failure "build" "$log"
         finish
     fi

@@ -9,7 +9,6 @@
 #include <string.h>
 
 enum {
-    REFRESH_MS = 150000, /* a peer is silent for 135 s before its name is looked up again */
     RETRY_FIRST_MS = 5000,
     RETRY_MAX_MS = 160000,
     RETRY_DOUBLINGS = 5,
@@ -131,7 +130,7 @@ int64_t wireguard_endpoints_next_ms(const struct wireguard_work *work)
     if (!names) {
         return -1;
     }
-    int64_t period_ms = work->memory.failures > 0 ? retry_ms(work->memory.failures - 1) : REFRESH_MS;
+    int64_t period_ms = work->memory.failures > 0 ? retry_ms(work->memory.failures - 1) : wireguard_lookup_ms(work);
     int64_t left_ms = work->memory.resolved_ms + period_ms - clock_monotonic_ms();
     return left_ms > 1 ? left_ms : 1;
 }

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* WireGuard makes new keys every 120 s of traffic, and gives up an attempt after 90 (whitepaper, 6.1): so old, a peer does not answer any more. */
-enum { HANDSHAKE_STALE_MS = 135000 };
+int64_t wireguard_lookup_ms(const struct wireguard_work *work)
+{
+    return (int64_t)work->worker->config->network.wireguard_lookup_s * 1000;
+}
 
 int wireguard_work_init(struct wireguard_work *work, struct worker *worker, struct error *err)
 {
@@ -44,14 +46,17 @@ static const struct wireguard_device_peer *find_peer(const struct wireguard_devi
     return NULL;
 }
 
-/* A peer that does not answer where it was heard from last is looked for where it is said to be. */
+/*
+ * A peer that does not answer where it was heard from last is looked for where it is said to be. WireGuard makes new keys after 120 s of traffic
+ * (whitepaper, 6.1), so by the default one that is in use is not taken for silent.
+ */
 static void look_for_silent_peers(struct wireguard_work *work)
 {
     int64_t now_ms = clock_wall_ms();
     for (size_t i = 0; i < work->wanted.peer_count; i++) {
         struct wireguard_device_peer *wanted = &work->wanted.peers[i];
         const struct wireguard_device_peer *seen = find_peer(&work->seen, &wanted->public_key);
-        bool silent = seen != NULL && now_ms - seen->handshake_ms > HANDSHAKE_STALE_MS;
+        bool silent = seen != NULL && now_ms - seen->handshake_ms > wireguard_lookup_ms(work);
         work->observed.follows_name = work->observed.follows_name || silent;
         wanted->endpoint_due = wanted->endpoint_due || silent;
     }

@@ -56,6 +56,9 @@ void wireguard_work_free(struct wireguard_work *work);
 /* Fills work->observed, and what it was told from. Reads only. */
 int wireguard_observe(struct wireguard_work *work, struct error *err);
 
+/* network.wireguard_lookup_s: a peer whose last handshake is older is silent, and names are looked up again so often. */
+int64_t wireguard_lookup_ms(const struct wireguard_work *work);
+
 /* Runs one operation of a plan. */
 int wireguard_apply(struct wireguard_work *work, enum wireguard_op_type op, struct error *err);
 

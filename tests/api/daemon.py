@@ -86,6 +86,9 @@ class Daemon:
         # Leaks are looked for in programs that end by themselves; here the daemon is mostly killed.
         environment = {"PATH": os.environ["PATH"], "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1", **(env or {})}
         environment["UBSAN_OPTIONS"] = "print_stacktrace=1"
+        for name in ("GCOV_PREFIX", "SMARTVM_COVERAGE_API"):  # tests/coverage.sh
+            if name in os.environ:
+                environment[name] = os.environ[name]
         log = open(self.log_path, "ab")
         with log:
             argv = self.netns.wrap(*self.before, *self.command())

@@ -1,5 +1,6 @@
 """Firewall policies and address sets as resources. That they hold is shown by packets in tests/host and test_hostile.py."""
 
+import re
 import time
 
 from harness import OwnDaemonCase, ThemeCase, eventually, limit
@@ -162,6 +163,25 @@ class FirewallTest(ThemeCase):
         eventually(is_back, "the policy from before", 4)
         eventually(lambda: self.c.json("/firewall/sets/new")["addresses"] == [], "the set of nothing", 4)
         eventually(lambda: self.condition(self.c.json("/firewall"), "applied")["status"] == "true", "its application", 4)
+
+    def test_a_vm_that_starts_brings_the_sets_of_its_policy(self):
+        self.ok(self.c.put("/firewall/sets/caches", {"addresses": ["192.0.2.0/24", "2001:db8::/32"]}, wait=5))
+        rules = [{"action": "deny", "to": "@caches"}, {"action": "deny", "to": ["198.51.100.9", "@caches"], "protocol": "tcp", "ports": 443}]
+        vm = self.create(firewall={"egress": {"rules": rules}})
+
+        def mentions():
+            listing = self.daemon.netns.run("nft", "list", "table", "inet", self.daemon.mark)
+            chains = re.findall(r"chain vm_\d+_egress \{(.*?)\n\t\}", listing, re.S)
+            return [(chain.count("@addr4_caches"), chain.count("@addr6_caches")) for chain in chains]
+
+        self.assertEqual([(2, 2)], mentions())
+        self.act(vm["id"], "kill")
+        self.assertEqual([], mentions())
+        self.act(vm["id"], "start")
+        self.assertEqual([(2, 2)], mentions())
+        self.assertTrue(self.daemon.netns.set_elements(self.daemon.mark, "addr4_caches"))
+        eventually(lambda: self.condition(self.c.json(f"/vms/{vm['id']}/firewall"), "applied")["status"] == "true", "the policy in force", 5)
+        self.assertEqual([], self.c.json("/drift")["items"])
 
     def test_trace(self):
         vm = self.create(firewall={"egress": {"default_action": "deny", "rules": [ALLOW_WEB, {"action": "allow", "protocol": "icmp"}]}})

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from harness import BUILD, Case, Daemon, OwnDaemonCase, ThemeCase, eventually, limit, run
+from test_isolation import covers
 
 BUNDLE = Path(os.environ.get("SMARTVM_TEST_BUNDLE", BUILD / "image" / "debian-minimal"))
 SUBNET = "fd00:5a:1::/64"
@@ -24,7 +25,8 @@ class ResourceTest(ThemeCase):
 
     def bridge_addresses(self):
         shown = json.loads(self.daemon.netns.ip("-j", "-6", "address", "show", "dev", self.daemon.bridge))
-        return [f"{a['local']}/{a['prefixlen']}" for a in shown[0]["addr_info"] if a["scope"] == "global"]
+        addresses = [a for link in shown for a in link.get("addr_info", [])]  # one that is being made is empty
+        return [f"{a['local']}/{a['prefixlen']}" for a in addresses if a["scope"] == "global"]
 
     def test_addresses(self):
         network = self.c.json("/network")
@@ -43,6 +45,27 @@ class ResourceTest(ThemeCase):
         self.assertIn(wanted, config["boot-source"]["boot_args"].split())
         self.act(vm["id"], "kill")
         self.assertFalse(self.daemon.netns.set_elements(self.daemon.mark, "guest6"))
+
+    def test_traces(self):
+        first, second = self.create(), self.create(firewall={"ingress": {"rules": [{"action": "allow", "from": "fd00:5a:1::/64", "protocol": "icmp"}]}})
+        ip6, peer6 = (vm["network_interfaces"][0]["ip6"] for vm in (first, second))
+
+        def trace(remote, protocol="icmp", direction="egress", **kw):
+            body = {"direction": direction, "remote": remote, "protocol": protocol, **({"vm": first["id"]} if "address" not in kw else {}), **kw}
+            return self.ok(self.c.post("/firewall/trace", body))
+
+        outside = trace("2606:4700::1")
+        self.assertEqual(("allow", "host_policy", ip6), (outside["verdict"], outside["stage"], outside["address"]))
+        self.assertEqual("closed", trace("fe80::1")["stage"])
+        self.assertEqual(("allow", "host"), tuple(trace("fd00:5a:1::1")[k] for k in ("verdict", "stage")))
+        self.assertEqual(("deny", "host"), tuple(trace("fd00:5a:1::1", "tcp", port=22)[k] for k in ("verdict", "stage")))
+        self.assertEqual(("deny", "host_policy"), tuple(trace("2606:4700::1", direction="ingress")[k] for k in ("verdict", "stage")))
+        self.ok(self.c.put("/firewall", {"ingress": {"default_action": "allow"}}, wait=5))
+        self.addCleanup(lambda: self.c.put("/firewall", {}, wait=5))
+        ping = trace(peer6)
+        self.assertEqual(("allow", "vm_policy", 0, second["id"]), tuple(ping[k] for k in ("verdict", "stage", "rule", "peer_vm")))
+        self.assertEqual(("deny", "vm_policy"), tuple(trace(peer6, "udp", port=9)[k] for k in ("verdict", "stage")))
+        self.assertEqual(first["id"], trace(peer6, address=ip6)["vm"])
 
     def test_what_others_do_is_undone(self):
         netns, bridge = self.daemon.netns, self.daemon.bridge
@@ -83,6 +106,33 @@ class ResourceTest(ThemeCase):
         self.assertNotIn("fd00:5a:3", daemon.netns.ip("-6", "address", "show", "dev", daemon.bridge))
         if Path("/proc/sys/net/ipv6/conf/lo/force_forwarding").exists():
             self.assertEqual("0", daemon.netns.run("cat", "/proc/sys/net/ipv6/conf/up0/force_forwarding").strip())
+
+
+class OpenedTest(ThemeCase):
+    """network.allow_host_networks of both versions."""
+
+    settings = {"network": {"ipv6_subnet": "fd00:5a:4::/64", "allow_host_networks": ["203.0.113.0/26", "2001:db8:7:0:8000::/65", "2001:db8:7::9"]}}
+    tiny = False
+
+    def closed(self, address):
+        return covers(self.daemon.netns.set_elements(self.daemon.mark, "closed6" if ":" in address else "closed4"), address)
+
+    def test_only_what_is_named_is_open(self):
+        netns = self.daemon.netns
+        netns.add_link("lan7", "203.0.113.1/25")
+        netns.ip("-6", "address", "add", "2001:db8:7::1/64", "dev", "lan7", "nodad")
+        eventually(lambda: self.closed("203.0.113.126") and self.closed("2001:db8:7::1"), "the networks that the host is connected to now", 5)
+        for address in ("203.0.113.64", "2001:db8:7::8", "2001:db8:7::a", "2001:db8:7:0:7fff::", "fe80::1", "ff02::1", "::1"):
+            self.assertTrue(self.closed(address), address)
+        for address in ("203.0.113.1", "203.0.113.63", "2001:db8:7::9", "2001:db8:7:0:8000::", "2001:db8:7:0:ffff::1"):
+            self.assertFalse(self.closed(address), address)
+
+    def test_refused_without_ipv6(self):
+        daemon = Daemon({"network": {"allow_host_networks": ["2001:db8:7::/64"]}})
+        self.addCleanup(daemon.close)
+        daemon.spawn()
+        self.assertNotEqual(0, daemon.process.wait(10))
+        self.assertIn("'2001:db8:7::/64' needs network.ipv6_subnet", daemon.log_tail())
 
 
 class WrongTest(Case):
@@ -134,6 +184,7 @@ class PacketsTest(OwnDaemonCase):
         self.guest_pings(first, "fd00:5a:1::1", True, "gateway")
         self.guest_pings(first, OUTSIDE, True, "outside")  # which has no route back: it saw the host's address
         self.guest_pings(first, "2001:db8:9::2", False, "host")
+        self.guest_pings(first, "2001:db8:9::1", False, "lan")
         self.guest_pings(first, second["network_interfaces"][0]["ip6"], False, "other")
 
         run("ip", "-n", self.daemon.netns.world, "-6", "route", "add", SUBNET, "via", "2001:db8:9::2")
@@ -147,3 +198,12 @@ class PacketsTest(OwnDaemonCase):
         self.daemon.kill9()
         self.daemon.start()
         self.guest_pings(first, OUTSIDE, True, "after")
+
+        self.daemon.netns.add_link("lan7", "2001:db8:7::1/64")
+        run("ip", "-n", self.daemon.netns.world, "-6", "address", "add", "2001:db8:7::2/128", "dev", "lo", "nodad")
+        self.daemon.stop()
+        self.daemon.config["network"]["allow_host_networks"] = ["2001:db8:9::/64", "2001:db8:7::/64"]
+        self.daemon.start()
+        self.guest_pings(first, "2001:db8:9::1", True, "opened")  # a neighbour of the host, at the uplink
+        self.guest_pings(first, "2001:db8:9::2", False, "still")  # the host itself
+        self.guest_pings(first, "2001:db8:7::2", False, "behind")  # opened too, but not behind the uplink

@@ -112,3 +112,10 @@ class OpenedTest(OwnDaemonCase):
         ports = {tuple(element["concat"]) for element in netns.set_elements(self.daemon.mark, "open_ports")}
         self.assertEqual({("tcp", 8080), ("udp", 53)}, ports)
         self.assertIn("ct count 100 }", netns.run("nft", "list", "chain", "inet", self.daemon.mark, "flows"))
+
+    def test_a_trace_to_an_open_port(self):
+        vm = self.create()
+        for port, verdict in ((8080, "allow"), (8081, "deny")):
+            body = {"vm": vm["id"], "direction": "egress", "remote": vm["network_interfaces"][0]["gateway"], "protocol": "tcp", "port": port}
+            trace = self.ok(self.c.post("/firewall/trace", body))
+            self.assertEqual((verdict, "host"), (trace["verdict"], trace["stage"]), trace)

@@ -104,6 +104,9 @@ class NetworkTest(ThemeCase):
         netns.ip("route", "del", "default")
         eventually(lambda: not netns.set_elements(self.daemon.mark, "uplink"), "no uplink", 5)
         eventually(lambda: self.c.json("/network")["uplink"] is None, "no uplink in the resource", 5)
+        vm = self.create()
+        trace = self.ok(self.c.post("/firewall/trace", {"vm": vm["id"], "direction": "egress", "remote": "8.8.8.8", "protocol": "icmp"}))
+        self.assertEqual(("deny", "uplink", None), (trace["verdict"], trace["stage"], trace["rule"]))
 
     def test_the_bridge_removed_by_hand_comes_back(self):
         vm = self.create()

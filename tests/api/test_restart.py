@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 
 from harness import Case, Daemon, OwnDaemonCase, eventually, is_alive, kill, limit
+from host import cgroup2_mount
 
 
 class RestartTest(OwnDaemonCase):
@@ -251,6 +252,44 @@ class RestartTest(OwnDaemonCase):
         self.daemon.args = []
         self.daemon.start()
         self.assertEqual(2, len(self.c.items("/vms")))
+
+
+class WithoutCgroupsTest(OwnDaemonCase):
+    """A host without cgroup v2: VMMs are known by the socket that their arguments name."""
+
+    def setUp(self):
+        super().setUp()
+        self.daemon.stop()
+        self.daemon.before = ["unshare", "-m", "sh", "-c", 'umount -l "$0" && exec "$@"', str(cgroup2_mount())]
+        self.daemon.start()
+
+    def change_database(self, *statements):
+        with closing(sqlite3.connect(self.daemon.base / "state" / "db" / "smartvm.db")) as connection, connection:
+            connection.execute("PRAGMA foreign_keys=ON")
+            for statement in statements:
+                connection.execute(statement)
+
+    @limit(90)
+    def test_vmms_are_found(self):
+        self.assertEqual(0, self.c.json("/host")["cgroup"]["version"])
+        kept, behind, orphan = self.create(vm="kept"), self.create(vm="behind"), self.create(vm="orphan")
+        reader = subprocess.Popen(self.daemon.netns.wrap("tail", "-f", "/dev/null", f"{self.daemon.run_dir}/vm/orphan/console.log"),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: (reader.kill(), reader.wait()))
+        self.daemon.kill9()
+        self.change_database("DELETE FROM vms WHERE id = 'orphan'",
+                             "UPDATE vms SET pid = 0, start_time = 0, boot_id = '', state = 'starting', boot_done = boot_done - 1 WHERE id = 'behind'")
+        self.daemon.start()
+        self.assertEqual(kept["vmm"]["pid"], self.await_vm("kept", lambda v: v["state"] == "running")["vmm"]["pid"])
+        self.await_vm("behind", lambda v: v["state"] == "running")
+        eventually(lambda: not is_alive(orphan["vmm"]["pid"]), "the end of the orphan")
+        self.assertEqual(2, len([pid for pid in self.daemon.vmm_pids() if pid != reader.pid]), "one VMM for each VM")
+        self.assertTrue(is_alive(reader.pid), "who only names our paths is nobody's VMM")
+        reader.kill()
+        reader.wait()
+        for vm in (kept, behind):
+            self.forget(vm["id"])
+        self.daemon.await_no_leaks()
 
 
 class TwoDaemonsTest(Case):

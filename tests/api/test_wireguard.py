@@ -598,6 +598,95 @@ class PacketTest(OwnDaemonCase, TunnelCase):
         self.assertEqual([], [p for p in self.plain if p[26:30] == self.guest.ip])
 
 
+class NobodyMakesItTest(OwnDaemonCase, TunnelCase):
+    """Neither the kernel nor a program."""
+
+    settings = {"network": {"wireguard_go": "/nowhere/wireguard-go"}}
+
+    def test_it_fails_closed_and_says_what_is_missing(self):
+        self.addCleanup(self.remove)
+        made = self.put(fields(new_key()[0], [], interface_name=new_name("wd")))
+        if made["backend"] == "kernel":
+            self.skipTest("this kernel has WireGuard")
+        self.assertEqual(("failed", None), (made["state"], made["backend"]))
+        ready = self.condition(made, "ready")
+        self.assertEqual(("false", "WIREGUARD_SETUP_FAILED"), (ready["status"], ready["reason"]))
+        for words in ("no WireGuard", "network.wireguard_go", "/nowhere/wireguard-go"):
+            self.assertIn(words, ready["message"])
+        eventually(lambda: "up0" not in self.uplinks(), "the uplink to be closed", 5)
+        self.assertIn(("unreachable", "default", ""), [(kind, to, "" if link == "lo" else link) for kind, to, link in self.routes()])
+        self.assertEqual(1, len(self.rules()))
+        self.ok(self.c.delete("/network/wireguard", wait=10), 204)
+        self.nothing_is_left()
+
+
+class NamedPeerTest(OwnDaemonCase, TunnelCase):
+    """A peer whose name leads elsewhere after a while. Names are read from a file of hosts that only the daemon sees."""
+
+    settings = {"network": {"wireguard_lookup_s": 5}}
+    PLACES = ("192.0.2.51", "192.0.2.52")
+
+    def setUp(self):
+        super().setUp()
+        self.hosts = self.daemon.base / "hosts"
+        self.daemon.stop()
+        self.name_leads_to(self.PLACES[0])
+        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        self.daemon.before = ["unshare", "-m", "sh", "-c", script, str(self.hosts)]
+        self.daemon.start()
+        self.private, self.public = new_key()
+        self.moving, self.staying = Peer(self.daemon.netns), Peer(self.daemon.netns, port=51821)
+        for peer in (self.moving, self.staying):
+            self.addCleanup(peer.stop)
+            peer.allow(self.public)
+        self.staying.wg("peer", self.public, "persistent-keepalive", "1")
+
+    def name_leads_to(self, address):
+        """In place, since the mount is of this very file."""
+        with self.hosts.open("w") as file:
+            file.write(f"127.0.0.1 localhost\n{address} moving.example\n")
+
+    def lives_at(self, address):
+        for place in self.PLACES:
+            change = "replace" if place == address else "del"
+            run("ip", "-n", self.daemon.netns.world, "address", change, f"{place}/32", "dev", "lo", check=False)
+
+    def peer_of(self, peer):
+        return next(p for p in self.get()["peers"] if p["public_key"] == peer.public)
+
+    @limit(120)
+    def test_it_is_followed_and_the_others_stay(self):
+        self.lives_at(self.PLACES[0])
+        text = config_text(self.private, self.staying, allowed="10.98.0.0/16", more="PersistentKeepalive = 1\n")
+        text += f"\n[Peer]\nPublicKey = {self.moving.public}\nEndpoint = moving.example:51820\nAllowedIPs = 0.0.0.0/0\nPersistentKeepalive = 1\n"
+        name = new_name("wd")
+        self.put({"config": text, "interface_name": name})
+        for peer in (self.moving, self.staying):
+            eventually(lambda: peer.latest_handshake(self.public), "a handshake", 15)
+        self.assertEqual("192.0.2.51:51820", self.peer_of(self.moving)["current_endpoint"])
+        process, stayed = self.wireguard_pids(), self.staying.latest_handshake(self.public)
+
+        # What makes WireGuard look for a peer that does not answer is something to send: keepalives are not.
+        traffic = subprocess.Popen(self.daemon.netns.wrap("ping", "-q", "-i", "0.5", "-I", name, INTERNET), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(lambda: (traffic.kill(), traffic.wait()))
+
+        # It ends there, and comes again elsewhere without its sessions: nothing that it says leads there, only the name does.
+        self.moving.stop()
+        self.lives_at(self.PLACES[1])
+        self.moving.start()
+        self.assertEqual("192.0.2.51:51820", self.peer_of(self.moving)["current_endpoint"])
+        self.name_leads_to(self.PLACES[1])
+        eventually(lambda: self.peer_of(self.moving)["current_endpoint"] == "192.0.2.52:51820", "the endpoint to follow its name", 25)
+        eventually(lambda: self.moving.latest_handshake(self.public), "a handshake at the other place", 30)
+
+        received = self.peer_of(self.staying)["received_bytes"]
+        self.assertEqual(stayed, self.staying.latest_handshake(self.public))
+        self.assertEqual("198.51.100.1:51821", self.peer_of(self.staying)["current_endpoint"])
+        self.assertEqual(process, self.wireguard_pids())
+        self.assertEqual([], [c["type"] for c in self.get()["conditions"] if c["type"] != "ready"])
+        eventually(lambda: self.peer_of(self.staying)["received_bytes"] > received, "more from the peer that stayed", 5)
+
+
 class Ipv6Test(OwnDaemonCase, TunnelCase):
     settings = {"network": {"ipv6_subnet": "fd00:77::/64"}}
 

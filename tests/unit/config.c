@@ -96,6 +96,8 @@ static const char whole[] = "state_dir: /srv/state\n"
                             "  uplink: eth0\n"
                             "  masquerade: false\n"
                             "  lease_quarantine_s: 0\n"
+                            "  ipv6_subnet: 'fd00:5a::/64'\n"
+                            "  allow_host_networks: [192.168.1.0/24, 'fd00:9::/48', '2001:db8::7']\n"
                             "images:\n"
                             "  allowed_roots: [/srv/a, /srv/b]\n"
                             "  max_file_bytes: 1099511627776\n"
@@ -120,6 +122,11 @@ static void check_whole(void)
     ck_assert_str_eq(config->network.uplink, "eth0");
     ck_assert(!config->network.masquerade);
     ck_assert_uint_eq(config->network.lease_quarantine_s, 0);
+    const struct ip_net *networks = config->network.allow_host_networks;
+    ck_assert_uint_eq(config->network.allow_host_network_count, 3);
+    ck_assert(networks[0].address.version == IP_V4 && networks[0].prefix == 24);
+    ck_assert(networks[1].address.version == IP_V6 && networks[1].prefix == 48 && networks[1].address.bytes[0] == 0xfd);
+    ck_assert(networks[2].address.version == IP_V6 && networks[2].prefix == 128 && networks[2].address.bytes[15] == 7);
     ck_assert_uint_eq(config->images.allowed_root_count, 2);
     ck_assert_str_eq(config->images.allowed_roots[1], "/srv/b");
     ck_assert(config->images.max_file_bytes == 1099511627776U);
@@ -220,7 +227,9 @@ static const struct {
     {"network.allow_host_networks=10.0.0.0/8", ERR_INVALID_CONFIG, "network.allow_host_networks"},
     {"network.allow_host_networks=[10.0.0.1/8]", ERR_INVALID_CONFIG, "network.allow_host_networks: "},
     {"network.allow_host_networks=[10.0.0.0/33]", ERR_INVALID_CONFIG, "network.allow_host_networks"},
-    {"network.allow_host_networks=['2001:db8::/32']", ERR_INVALID_CONFIG, "network.allow_host_networks"},
+    {"network.allow_host_networks=['2001:db8::/32']", ERR_INVALID_CONFIG, "network.allow_host_networks: '2001:db8::/32' needs network.ipv6_subnet"},
+    {"network.allow_host_networks=['2001:db8::1/32']", ERR_INVALID_CONFIG, "network is 2001:db8::/32"},
+    {"network.allow_host_networks=['::ffff:10.0.0.0/104']", ERR_INVALID_CONFIG, "write it as IPv4"},
     {"network.open_host_ports=[80]", ERR_INVALID_CONFIG, "network.open_host_ports.0"},
     {"network.open_host_ports=[{port: 80}]", ERR_INVALID_CONFIG, "network.open_host_ports.0"},
     {"network.open_host_ports=[{protocol: icmp, port: 80}]", ERR_INVALID_CONFIG, "network.open_host_ports.0.protocol"},
@@ -283,6 +292,7 @@ static const char *const accepted[] = {
     "network.max_flows_per_vm=1000000",
     "network.allow_host_networks=[]",
     "network.allow_host_networks=[0.0.0.0/0, 192.0.2.9/32]",
+    "network={ipv6_subnet: 'fd00:5a::/64', allow_host_networks: [192.0.2.0/24, '2001:db8::/32', 'fd00:9::1']}",
     "network.open_host_ports=[{protocol: tcp, port: 53}, {protocol: udp, port: 53}]",
     "network.open_host_ports=[{protocol: udp, port: 65535}, {protocol: tcp, port: 1}]",
     "network.bridge=0123456789abcde",
