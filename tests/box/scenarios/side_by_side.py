@@ -1,26 +1,30 @@
-"""Several VMs at once, under both VMMs."""
+"""Several VMs at once, under both VMMs: Linux guests, and tiny ones beside them."""
 
 from case import BoxCase, together
 from harness import limit
 
-VMMS = ("firecracker", "qemu", "firecracker", "qemu")
+VMMS = ("firecracker", "qemu")
 
 
 class SideBySide(BoxCase):
     @limit(400)
     def test_firecracker_and_qemu(self):
         self.import_image({"manifest_path": "/usr/share/box/debian-minimal/manifest.json"}, "debian-minimal")
-        vms = together(*(lambda n=n, vmm=vmm: self.linux(f"side-{n}", vmm=vmm) for n, vmm in enumerate(VMMS)))
-        self.assertEqual([(vmm, "kvm") for vmm in VMMS], [(vm["vmm"]["driver"], vm["vmm"]["accelerator"]) for vm in vms])
-        self.assertEqual(len(VMMS), len({vm["network_interfaces"][0]["ip"] for vm in vms}))
-        for vm in vms:
+        self.import_image({"manifest": self.tiny_manifest()}, "tiny")
+        made = together(*(lambda vmm=vmm: self.linux(f"linux-{vmm}", vmm=vmm) for vmm in VMMS),
+                        *(lambda vmm=vmm, n=n: self.tiny(f"tiny-{vmm}-{n}", vmm=vmm) for vmm in VMMS for n in range(3)))
+        self.assertEqual({(vmm, vmm, "kvm") for vmm in VMMS}, {(vm["vmm"]["requested"], vm["vmm"]["driver"], vm["vmm"]["accelerator"]) for vm in made})
+        self.assertEqual(len(made), len({vm["network_interfaces"][0]["ip"] for vm in made}))
+        linux = made[: len(VMMS)]
+        for vm in linux:
             self.guest_up(vm)
             self.answers(vm)
-        for one, other in ((0, 1), (1, 2), (2, 0)):
-            address = vms[other]["network_interfaces"][0]["ip"]
-            self.type(vms[one], f"ping -c 1 -w 2 {address} > /dev/null || echo apart-$(({other} + 10))", f"apart-{other + 10}")
-        stopped = together(*(lambda vm=vm: self.act(vm["id"], "stop", {"timeout_seconds": 60}, wait=90) for vm in vms))
+        for vm in made[len(VMMS) :]:
+            self.await_console(vm["id"], b"tiny: up")
+        for one, other in (linux, reversed(linux)):
+            self.type(one, f"ping -c 1 -w 2 {other['network_interfaces'][0]['ip']} > /dev/null || echo apart-$((1 + 1))", "apart-2")
+        stopped = together(*(lambda vm=vm: self.act(vm["id"], "stop", {"timeout_seconds": 60}, wait=90) for vm in linux))
         self.assertEqual({("stopped", "graceful")}, {(vm["state"], vm["last_exit"]["tier"]) for vm in stopped})
-        for vm in vms:
+        for vm in made:
             self.ok(self.c.delete(f"/vms/{vm['id']}", wait=60), 204)
         self.nothing_left()
