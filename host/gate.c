@@ -52,6 +52,16 @@ static int each_side(const struct gate *gate, int (*work)(int, enum gate_side, c
     return 0;
 }
 
+static void note_unchecked(struct gate_seen *ret)
+{
+    struct gate_program program;
+    if (ret->missing[0] == '\0' && gate_program_get(GATE_IN, &program, NULL) == 0 && program.unchecked != 0) {
+        const char *words = strerrordesc_np(program.unchecked);
+        (void)snprintf(ret->unchecked, sizeof ret->unchecked, "a program may not read the kernel's memory, or " GATE_LAYOUT_PATH " is not there (%s)",
+                       words != NULL ? words : "unknown error");
+    }
+}
+
 int gate_check(const struct gate *gate, struct gate_seen *ret, struct error *err)
 {
     *ret = (struct gate_seen){.found = ""};
@@ -67,6 +77,7 @@ int gate_check(const struct gate *gate, struct gate_seen *ret, struct error *err
         return -1;
     }
     recall(ret->missing);
+    note_unchecked(ret);
     return 0;
 }
 

@@ -1,10 +1,13 @@
 /*
- * The gate: a second lock of the guests' network, outside of nftables. While the tables of host/nft.h are there it never stops a packet; when
- * somebody takes them away (`nft flush ruleset`), nothing of guests gets through until they are back: a packet needs marks that only they give.
+ * The gate: a second lock of the guests' network, outside of nftables. While the tables of host/nft.h are there it stops no packet but those
+ * with a checksum at a wrong place; when somebody takes them away (`nft flush ruleset`), nothing of guests gets through until they are back: a packet
+ * needs marks that only they give.
  *
  * A packet on its way, and what it needs:
  *   bridge prerouting (nft)   puts JUDGED and, but for ARP, CLOSED on what comes from a TAP
- *   bridge device, ingress    (program) without JUDGED: dropped. JUDGED is taken off
+ *   bridge device, ingress    (program) without JUDGED: dropped. JUDGED is taken off. A checksum that the guest left open, for the host to write, is
+ *                             looked at (host/gate_in.c): where it would be written over what the firewall judges, the packet is dropped.
+ *                             That needs a kernel that describes itself (host/gate_layout.c) and lets programs read its memory
  *   inet prerouting (nft)     takes CLOSED off what comes from the bridge, just before the routing
  *   routing (rules)           from the bridge with CLOSED: dropped. For the host itself the table of local addresses is asked first, which no rule
  *                             can stand before; but there the source is looked up the other way round, with the mark (rp_filter, src_valid_mark:
@@ -43,6 +46,7 @@ struct gate {
 struct gate_seen {
     char found[GATE_FOUND_MAX];   /* the first thing that is not as it should be, in words; "" when all is well */
     char missing[GATE_FOUND_MAX]; /* what this kernel can't do, or does not let us do; "" mostly. That is no difference: nothing mends it */
+    char unchecked[GATE_FOUND_MAX]; /* why open checksums are not looked at, while all else is there; "" mostly. Neither is that */
 };
 
 /* A bridge that is not there is told in `found`. */

@@ -32,6 +32,7 @@ enum {
     ADDR_GEN_MODE_NONE = 1, /* IN6_ADDR_GEN_MODE_NONE; its header clashes with that of the C library */
     PERSIST_TRIES = 100,    /* of PERSIST_WAIT_MS each */
     PERSIST_WAIT_MS = 10,
+    ENSURE_TRIES = 3,
 };
 
 struct wanted_tap {
@@ -172,10 +173,15 @@ static uid_t owner_of(const struct wanted_tap *wanted)
     return wanted->owner == (uid_t)-1 ? 0 : wanted->owner;
 }
 
-static int create(struct rtnl *r, const struct wanted_tap *wanted, struct error *err)
+/* *ret_exists: there is a link of this name already, and nothing was done. */
+static int create(struct rtnl *r, const struct wanted_tap *wanted, bool *ret_exists, struct error *err)
 {
     AUTO_CLOSE int fd = -1;
     int result = attach(wanted->name, TAP_FLAGS | IFF_TUN_EXCL, &fd);
+    *ret_exists = result == EBUSY;
+    if (*ret_exists) {
+        return 0;
+    }
     if (result == 0 && ioctl(fd, TUNSETOWNER, (unsigned long)owner_of(wanted)) != 0) {
         result = errno;
     }
@@ -204,10 +210,10 @@ static int set_owner(const struct wanted_tap *wanted, struct error *err)
 }
 
 /* While our descriptor of the TAP is open, no child may copy it: see host/spawn_lock.h. */
-static int create_unshared(struct rtnl *r, const struct wanted_tap *wanted, struct error *err)
+static int create_unshared(struct rtnl *r, const struct wanted_tap *wanted, bool *ret_exists, struct error *err)
 {
     spawn_lock_exclusive();
-    int result = create(r, wanted, err);
+    int result = create(r, wanted, ret_exists, err);
     spawn_unlock();
     return result;
 }
@@ -273,14 +279,24 @@ int link_tap_ensure(const char *name, const char *alias, const char *bridge, str
                          bridge);
     }
     wanted.bridge = master.info.index;
-    result = look_up(&r, &wanted, &link);
-    if (result == ENODEV) {
-        return create_unshared(&r, &wanted, err);
+    /* Made first and looked up only if that fails: most are new. Should it go between the two, it is made after all. */
+    for (int tries = 0; tries < ENSURE_TRIES; tries++) {
+        bool exists = false;
+        if (create_unshared(&r, &wanted, &exists, err) != 0) {
+            return -1;
+        }
+        if (!exists) {
+            return 0;
+        }
+        result = look_up(&r, &wanted, &link);
+        if (result == 0) {
+            return repair(&r, &link, &wanted, err);
+        }
+        if (result != ENODEV) {
+            break;
+        }
     }
-    if (result != 0) {
-        return rtnl_fail(&r, ERR_TAP_CREATE_FAILED, result, err, "cannot look up TAP %s", name);
-    }
-    return repair(&r, &link, &wanted, err);
+    return rtnl_fail(&r, ERR_TAP_CREATE_FAILED, result, err, "cannot look up TAP %s", name);
 }
 
 struct found_entry {

@@ -21,6 +21,7 @@ int network_gate_observe(struct network_work *work, struct error *err)
     }
     (void)snprintf(work->observed.gate_found, sizeof work->observed.gate_found, "%s", seen.found);
     (void)snprintf(work->obstacles.no_gate, sizeof work->obstacles.no_gate, "%s", seen.missing);
+    (void)snprintf(work->obstacles.open_checksums, sizeof work->obstacles.open_checksums, "%s", seen.unchecked);
     return 0;
 }
 

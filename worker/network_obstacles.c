@@ -13,6 +13,7 @@ static const struct {
     [OBSTACLE_NO_UPLINK] = {"no_uplink", "NO_UPLINK"},
     [OBSTACLE_HOST_FORWARD_DROP] = {"host_forward_drop", "HOST_FORWARD_DROP"},
     [OBSTACLE_NO_GATE] = {"no_gate", "NO_GATE"},
+    [OBSTACLE_OPEN_CHECKSUMS] = {"open_checksums", "OPEN_CHECKSUMS"},
 };
 
 const char *network_obstacle_type(enum network_obstacle obstacle)
@@ -78,6 +79,15 @@ static bool no_gate(const struct network_seen *seen, char *buf)
     return seen->no_gate[0] != '\0';
 }
 
+static bool open_checksums(const struct network_seen *seen, char *buf)
+{
+    (void)snprintf(buf, OBSTACLE_TEXT_MAX,
+                   "%s: a guest can have a checksum written over ports and addresses behind the firewall, where the host fills in checksums; the daemon needs "
+                   "CAP_BPF and CAP_PERFMON, the kernel DEBUG_INFO_BTF and no lockdown=confidentiality; restart it when they are there",
+                   seen->open_checksums);
+    return seen->open_checksums[0] != '\0';
+}
+
 bool network_obstacle_text(enum network_obstacle obstacle, const struct network_seen *seen, const struct network_settings *settings, char *buf)
 {
     switch (obstacle) {
@@ -94,6 +104,8 @@ bool network_obstacle_text(enum network_obstacle obstacle, const struct network_
         return seen->block.found;
     case OBSTACLE_NO_GATE:
         return no_gate(seen, buf);
+    case OBSTACLE_OPEN_CHECKSUMS:
+        return open_checksums(seen, buf);
     case OBSTACLE_COUNT_:
         break;
     }

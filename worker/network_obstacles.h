@@ -18,6 +18,7 @@ enum network_obstacle {
     OBSTACLE_NO_UPLINK,         /* no default route, or no interface of the wanted name */
     OBSTACLE_HOST_FORWARD_DROP, /* see host/forward_block.h */
     OBSTACLE_NO_GATE,           /* this kernel can't: see host/gate.h */
+    OBSTACLE_OPEN_CHECKSUMS,    /* nor look at open checksums: the same */
     OBSTACLE_COUNT_
 };
 
@@ -30,6 +31,7 @@ struct network_seen {
     bool no_uplink;
     struct forward_block block;
     char no_gate[GATE_FOUND_MAX]; /* why */
+    char open_checksums[GATE_FOUND_MAX]; /* why */
 };
 
 enum { OBSTACLE_TEXT_MAX = BLOCK_TEXT_MAX };

@@ -63,6 +63,19 @@ def arp(operation, sender_mac, sender, target_mac, target, padding=b"", hardware
     return struct.pack("!HHHH", hardware, protocol, lengths, operation) + sender_mac + sender + target_mac + target + padding
 
 
+def opened(src, dst, protocol, payload):
+    """The same UDP or TCP with its checksum left open: begun with the addresses, to be finished by the host. See vnet()."""
+    at = 16 if protocol == TCP else 6
+    begun = ~checksum(src + dst + struct.pack("!II", len(payload), protocol)) & 0xFFFF
+    return payload[:at] + struct.pack("!H", begun) + payload[at + 2:]
+
+
+def is_whole(frame):
+    """Is the checksum of its UDP or TCP right? IPv4 without options, or IPv6 without extensions."""
+    at, addresses, following = (34, 8, frame[23]) if frame[12:14] == b"\x08\0" else (54, 32, frame[20])
+    return checksum(frame[at - addresses:at] + struct.pack("!II", len(frame) - at, following) + frame[at:]) == 0
+
+
 def vnet(flags=0, gso=0, header=0, size=0, start=0, offset=0):
     """A virtio_net_hdr_v1. flags 1: the checksum of what begins at `start` is to be put at start + offset."""
     return struct.pack("<BBHHHHH", flags, gso, header, size, start, offset, 0)

@@ -134,6 +134,8 @@ class Scene:
         self.metadata = socket.inet_aton("169.254.169.254")
         self.link_local = bytes.fromhex("fe80000000000000") + mac64(self.mac)
         self.victim_local = bytes.fromhex("fe80000000000000") + mac64(self.victim_mac)
+        self.ip6 = socket.inet_pton(socket.AF_INET6, attacker["ip6"]) if attacker.get("ip6") else self.link_local
+        self.outside6 = socket.inet_pton(socket.AF_INET6, "2001:db8:99::1")
         self.seed, self.random, self.number = seed, random.Random(seed), 0
 
     def tag(self, kind):
@@ -149,6 +151,9 @@ class Scene:
 
     def packet(self, dst, payload, protocol=f.UDP, **kw):
         return self.to(f.ipv4(kw.pop("src", self.ip), dst, protocol, payload, number=self.number, **kw))
+
+    def packet6(self, following, payload):
+        return self.to(f.ipv6(self.ip6, self.outside6, following, payload), kind=f.ETH_IP6)
 
 
 def mac_bytes(text):
@@ -486,14 +491,78 @@ def fragment_of_nothing(s, tag):
 
 
 @kind("bridge", "uplink")
-def open_checksum_over_port(s, tag):
-    """Nobody may be made to write another port over the one that the firewall has judged."""
-    return f.vnet(flags=1, start=34, offset=2), legit(s, tag)
+def legit_open(s, tag):
+    """As Linux sends its UDP and TCP: at the uplink the checksum is there."""
+    if s.random.random() < 0.5:
+        return f.vnet(flags=1, start=34, offset=6), s.packet(s.outside, f.opened(s.ip, s.outside, f.UDP, f.udp(40001, LEGIT_PORT, tag)))
+    syn = f.tcp(s.ip, s.outside, s.random.randrange(41000, 41064), LEGIT_PORT, 2, tag)
+    return f.vnet(flags=1, start=34, offset=16), s.packet(s.outside, f.opened(s.ip, s.outside, f.TCP, syn), f.TCP)
 
 
 @kind("bridge", "uplink")
+def legit_open6(s, tag):
+    if s.random.random() < 0.5:
+        return f.vnet(flags=1, start=54, offset=6), s.packet6(f.UDP, f.opened(s.ip6, s.outside6, f.UDP, f.udp(40001, LEGIT_PORT, tag)))
+    syn = f.tcp(s.ip6, s.outside6, s.random.randrange(41000, 41064), LEGIT_PORT, 2, tag)
+    return f.vnet(flags=1, start=54, offset=16), s.packet6(f.TCP, f.opened(s.ip6, s.outside6, f.TCP, syn))
+
+
+def place_before(s, at, end):
+    """A header that tells to write somewhere in front of `end`, in one of the two ways; `at`: of the transport header."""
+    place = s.random.randrange(20, end)
+    start = place if place < at or s.random.random() < 0.5 else at
+    return {"flags": 1, "start": start, "offset": place - start}
+
+
+@kind("bridge")
+def open_checksum_over_port(s, tag):
+    """Nobody may be made to write another port over the one that the firewall has judged."""
+    return f.vnet(flags=1, start=34, offset=s.random.choice([0, 1, 2, 3, 4, 5])), legit(s, tag)
+
+
+@kind("bridge")
 def open_checksum_over_address(s, tag):
-    return f.vnet(flags=1, start=s.random.choice([14, 18, 26]), offset=s.random.choice([0, 2, 4, 12, 16])), legit(s, tag)
+    return f.vnet(**place_before(s, 34, 34)), legit(s, tag)
+
+
+@kind("bridge")
+def open_checksum_tcp(s, tag):
+    return f.vnet(**place_before(s, 34, 34 + 16)), s.packet(s.outside, f.tcp(s.ip, s.outside, 41064, LEGIT_PORT, 2, tag), f.TCP)
+
+
+@kind("bridge")
+def open_checksum_ipv6(s, tag):
+    if s.random.random() < 0.5:
+        return f.vnet(**place_before(s, 54, 54 + 6)), s.packet6(f.UDP, f.opened(s.ip6, s.outside6, f.UDP, f.udp(40002, LEGIT_PORT, tag)))
+    syn = f.tcp(s.ip6, s.outside6, 41064, LEGIT_PORT, 2, tag)
+    return f.vnet(**place_before(s, 54, 54 + 16)), s.packet6(f.TCP, syn)
+
+
+@kind("bridge", "uplink")
+def open_checksum_fragments(s, tag):
+    """
+    Of the whole, which the first piece might hand on. Where the bridge itself puts packets together (br_netfilter), pieces of which not all are open
+    make one that is not.
+    """
+    body = f.udp(40003, LEGIT_PORT, tag + bytes(7) + tag)
+    first = f.vnet(**s.random.choice([place_before(s, 34, 34 + 6), {"flags": 1, "start": 34, "offset": 6}]))
+    second = f.vnet(**s.random.choice([{}, place_before(s, 34, 34 + 6), {"flags": 1, "start": 34, "offset": 6}]))
+    return [(first, s.packet(s.outside, body[:32], flags_offset=0x2000)), (second, s.packet(s.outside, body[32:], flags_offset=4))]
+
+
+@kind("bridge")
+def open_checksum_segments(s, tag):
+    """Of packets that the host has to cut."""
+    header = f.vnet(gso=1, header=54, size=500, **place_before(s, 34, 34 + 16))
+    return header, s.packet(s.outside, f.tcp(s.ip, s.outside, 41065, LEGIT_PORT, 0x10, tag + bytes(1200)), f.TCP)
+
+
+@kind("bridge")
+def open_checksum_elsewhere(s, tag):
+    """Of what has none, or none that Linux would leave open."""
+    header = f.vnet(flags=1, start=s.random.choice([20, 24, 34]), offset=s.random.choice([0, 2, 4, 6]))
+    return header, s.random.choice([s.packet(s.outside, f.icmp(8, 0, b"\0\1\0\1", tag), f.ICMP), s.packet(s.outside, tag + bytes(20), 253),
+                                    s.to(f.arp(1, s.mac, s.ip, bytes(6), s.gateway, tag), kind=f.ETH_ARP)])
 
 
 @kind("bridge")
@@ -534,12 +603,16 @@ class Judge:
         name, places, _ = KINDS[number]
         with self.lock:
             self.counts[place, name] = self.counts.get((place, name), 0) + 1
-        if place not in places or (place == "uplink" and not self.is_right(data)):
+        if place not in places or (place == "uplink" and not self.is_right(name, data)):
             self.escape(place, f"{name} {count}", data)
 
-    def is_right(self, data):
+    def is_right(self, name, data):
         """At the uplink: as the firewall has judged it, and with the host's address."""
-        return data[12:14] == b"\x08\0" and data[26:34] == self.uplink + self.scene.outside and data[36:38] == struct.pack("!H", LEGIT_PORT)
+        if data[12:14] == b"\x86\xdd":
+            right = name == "legit_open6" and data[38:54] == self.scene.outside6 and data[56:58] == struct.pack("!H", LEGIT_PORT)
+        else:
+            right = data[12:14] == b"\x08\0" and data[26:34] == self.uplink + self.scene.outside and data[36:38] == struct.pack("!H", LEGIT_PORT)
+        return right and (not name.startswith("legit_open") or f.is_whole(data))
 
     def see_untagged(self, place, data):
         """The host's own frames are known by their addresses; what else comes without a tag was made by the guest."""
@@ -564,9 +637,9 @@ class Judge:
 class Attacker:
     """Sends packets of all kinds in turn through the wire of a stand-in, as fast as the TAP takes them."""
 
-    def __init__(self, scene, wire, without=()):
+    def __init__(self, scene, wire):
         self.scene, self.wire, self.sent = scene, wire, {}
-        self.numbers = [number for number, (name, _, _) in enumerate(KINDS) if name not in without]
+        self.numbers = list(range(len(KINDS)))
         self.frames = 0
 
     def only(self, *names):

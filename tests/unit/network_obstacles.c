@@ -58,6 +58,8 @@ START_TEST(each_has_its_words)
     SAYS(OBSTACLE_NO_UPLINK, "no interface wg0");
     memset(seen.no_gate, 'w', sizeof seen.no_gate - 1); /* the longest reason leaves room for the way out */
     SAYS(OBSTACLE_NO_GATE, "wwww: guests", "CAP_BPF", "restart it");
+    memset(seen.open_checksums, 'w', sizeof seen.open_checksums - 1);
+    SAYS(OBSTACLE_OPEN_CHECKSUMS, "wwww: a guest", "CAP_PERFMON", "restart it");
 }
 END_TEST
 
