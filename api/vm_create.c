@@ -222,6 +222,9 @@ static int create(struct call *call, struct vm_row *row, struct api_reply *reply
         return -1;
     }
     call_wake(api, "vm", row->id);
+    if (json_object_get(call->body, "firewall") != NULL) {
+        call_wake(api, "firewall", ""); /* a policy is in force when the firewall's reconciler has seen it, and guarded from then on */
+    }
     return written_reply(&call->origin, &written, reply, err);
 }
 
