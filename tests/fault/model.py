@@ -336,8 +336,8 @@ def by_resource(events, prefix):
     return found
 
 
-def check_lives(events):
-    """The events of a VM tell one life after the other: created, from state to state without a jump, deleted."""
+def check_lives(events, ended=False):
+    """The events of a VM tell one life after the other: created, from state to state without a jump, deleted; `ended`: none is left."""
     faults = []
     for vm, own in by_resource(events, "/vms/").items():
         state = None
@@ -357,6 +357,26 @@ def check_lives(events):
                 state = None
             elif state is None:
                 faults.append(f"{at}, though there is no such VM")
+        if ended and state is not None:
+            faults.append(f"{vm}: its events end with {state}")
+    return faults
+
+
+def check_image_lives(events, states=None):
+    """Each import has one end, and what is there now has the state that its events end with. `states`: {image: state}, if they are known."""
+    faults = []
+    before = {"image.created": (None,), "image.ready": ("importing",), "image.failed": ("importing",), "image.deleted": ("importing", "ready", "failed")}
+    after = {"image.created": "importing", "image.ready": "ready", "image.failed": "failed", "image.deleted": None}
+    for image, own in by_resource(events, "/images/").items():
+        state = None
+        for event in own:
+            if state not in before[event["event"]]:
+                faults.append(f"{image}: event {event['id']} {event['event']} after {state}")
+            state = after[event["event"]]
+        if states is not None and states.get(image) != state:
+            faults.append(f"{image} is {states.get(image)}, and its events end with {state}")
+        if states is None and state == "importing":
+            faults.append(f"{image}: no event tells the end of its import")
     return faults
 
 

@@ -22,8 +22,6 @@ from model import Op
 from players import Client, Disturber, Guard, Reader, Requests, Run, Watcher
 from world import RESTING, World, eventually
 
-from client import parse_events  # noqa: E402
-
 CLIENTS = 4
 SETTLE_S = 40
 SEED = 20261127
@@ -43,22 +41,19 @@ class RandomWorld(World):
         return manifest
 
 
-def stored(client):
-    with client.stream("/events", {"Last-Event-ID": "0"}, follow="false") as stream:
-        return parse_events(stream.read_all(30).decode())
-
-
 def settle(world):
     """The disturber has stopped: everything becomes as it is wanted."""
     world.come_up()
 
     def differences():
         client = world.client
-        found = [f"{vm['id']} is {vm['state']}, generation {vm['observed_generation']} of {vm['generation']}" for vm in client.items("/vms")
+        vms = client.items("/vms")
+        found = [f"{vm['id']} is {vm['state']}, generation {vm['observed_generation']} of {vm['generation']}" for vm in vms
                  if vm["generation"] != vm["observed_generation"] or vm["state"] not in RESTING]
         found += [f"the image {image['id']} is {image['state']}" for image in client.items("/images") if image["state"] not in ("ready", "failed")]
         found += [f"the network: {c['message']}" for c in client.json("/network")["conditions"] if c["type"] == "ready" and c["status"] != "true"]
-        return found + [f"the policies: {c['message']}" for c in client.json("/firewall")["conditions"] if c["type"] == "applied" and c["status"] != "true"]
+        policies = ["/firewall", *(f"/vms/{vm['id']}/firewall" for vm in vms)]
+        return found + [f"{path}: {c['message']}" for path in policies for c in client.json(path)["conditions"] if c["type"] == "applied" and c["status"] != "true"]
 
     return eventually_none(differences, SETTLE_S) or model.check_rest(world.client.items("/vms"))
 
@@ -155,7 +150,8 @@ def check_all(run, disturber, reader):
     attempt(run, "rest", lambda: settle(world))
     attempt(run, "answers", lambda: read_everything(run))
     events = []
-    attempt(run, "event sequence", lambda: events.extend(stored(world.client)))
+    attempt(run, "event sequence", lambda: events.extend(world.events()))
+    attempt(run, "lives", lambda: model.check_image_lives(events, {image["id"]: image["state"] for image in world.client.items("/images")}))
     for test, faults in check_histories(run, events).items():
         run.faults[test] += faults
     attempt(run, "host", world.check_host)
@@ -176,12 +172,12 @@ def check_all(run, disturber, reader):
 
 
 def check_events(run):
-    everything = stored(run.world.client)
+    everything = run.world.events()
     try:
         eventually(lambda: run.seen and int(run.seen[-1]["id"]) >= int(everything[-1]["id"]), "the last event", 15)
     except AssertionError:
         pass  # told as a difference
-    everything = stored(run.world.client)
+    everything = run.world.events()
     time.sleep(0.5)
     return model.check_sequence(list(run.seen), everything)
 

@@ -196,6 +196,21 @@ class Events(unittest.TestCase):
                        [*LIFE[:2], event(3, "vm.state", **{"from": "stopped"}, state="starting")], [*LIFE[:2], LIFE[1]], [*LIFE, event(4, "firewall.changed")]):
             self.assertNotEqual([], model.check_lives(events), events)
 
+    def test_a_life_that_has_not_ended(self):
+        self.assertEqual([], model.check_lives(LIFE, ended=True))
+        self.assertNotEqual([], model.check_lives(LIFE[:2], ended=True))
+
+    def test_images(self):
+        def life(*kinds):
+            return [event(number, f"image.{kind}", "/images/i") for number, kind in enumerate(kinds)]
+
+        for kinds, state in ((("created", "ready"), "ready"), (("created", "failed", "deleted", "created", "ready"), "ready"), (("created", "deleted"), None)):
+            self.assertEqual([], model.check_image_lives(life(*kinds), {"i": state}), kinds)
+        for kinds, state in ((("created",), "ready"), (("created", "ready", "ready"), "ready"), (("created", "ready"), None), (("ready",), "ready"),
+                             (("created", "ready", "deleted", "ready"), "ready")):
+            self.assertNotEqual([], model.check_image_lives(life(*kinds), {"i": state}), kinds)
+        self.assertNotEqual([], model.check_image_lives(life("created")))
+
     def test_a_vm_that_nobody_has_created(self):
         self.assertNotEqual([], model.check_known(LIFE, {"b"}, ()))
         self.assertNotEqual([], model.check_known([event(1, "image.created", "/images/i")], (), ()))
