@@ -18,6 +18,7 @@ struct entry {
     enum entry_place place;
     int64_t due_ms; /* when delayed */
     bool working;
+    bool marked, working_marked; /* by queue_mark(): the time that waits, and the one that is under way */
     unsigned failures;
 };
 
@@ -28,6 +29,7 @@ struct queue {
     struct entry *ready_first, *ready_last;
     struct entry *delayed; /* by due_ms */
     size_t working;
+    size_t marked; /* and not done yet */
     bool stopped;
 };
 
@@ -233,6 +235,8 @@ bool queue_take(struct queue *queue, char key[QUEUE_KEY_MAX])
     }
     if (entry != NULL) {
         entry->working = true;
+        entry->working_marked = entry->marked;
+        entry->marked = false;
         queue->working++;
         memcpy(key, entry->key, QUEUE_KEY_MAX);
         if (queue->ready_first != NULL || queue->delayed != NULL) {
@@ -258,6 +262,8 @@ void queue_done(struct queue *queue, const char *key, bool failed)
     struct entry *entry = find(queue, key);
     entry->working = false;
     queue->working--;
+    queue->marked -= entry->working_marked ? 1 : 0;
+    entry->working_marked = false;
     if (failed) {
         entry->failures++;
         add_locked(queue, entry, queue_backoff_ms(entry->failures));
@@ -278,6 +284,36 @@ void queue_stop(struct queue *queue)
     queue->stopped = true;
     (void)pthread_cond_broadcast(&queue->changed);
     (void)pthread_mutex_unlock(&queue->lock);
+}
+
+static void mark(struct queue *queue, bool *marked)
+{
+    queue->marked += *marked ? 0 : 1;
+    *marked = true;
+}
+
+void queue_mark(struct queue *queue)
+{
+    (void)pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct entry *entry = queue->buckets[i]; entry != NULL; entry = entry->chain) {
+            if (entry->place == PLACE_READY || (entry->place == PLACE_DELAYED && entry->working)) {
+                mark(queue, &entry->marked);
+            }
+            if (entry->working) {
+                mark(queue, &entry->working_marked);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_is_past_mark(struct queue *queue)
+{
+    (void)pthread_mutex_lock(&queue->lock);
+    bool past = queue->marked == 0;
+    (void)pthread_mutex_unlock(&queue->lock);
+    return past;
 }
 
 bool queue_is_idle(struct queue *queue)

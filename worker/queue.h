@@ -33,7 +33,11 @@ void queue_done(struct queue *queue, const char *key, bool failed);
 
 void queue_stop(struct queue *queue); /* wakes every waiting thread */
 
-/* Is there neither a key that is ready nor one that is worked on? (Delayed ones do not count.) */
+/* Marks what is ready or worked on now; was all of it, of every mark so far, worked on? What is added later does not count. */
+void queue_mark(struct queue *queue);
+bool queue_is_past_mark(struct queue *queue);
+
+/* Is there neither a key that is ready nor one that is worked on? (Delayed ones do not count.) For tests. */
 bool queue_is_idle(struct queue *queue);
 
 int64_t queue_backoff_ms(unsigned failures); /* the delay after so many failures in a row; for tests */
