@@ -28,6 +28,7 @@ struct queue {
     struct entry *buckets[BUCKETS];
     struct entry *ready_first, *ready_last;
     struct entry *delayed; /* by due_ms */
+    struct entry *everything; /* of QUEUE_EVERYTHING: made at once, so that it needs no memory later */
     size_t working;
     size_t marked; /* and not done yet */
     bool stopped;
@@ -69,6 +70,9 @@ static struct entry *find_or_make(struct queue *queue, const char *key)
 
 static void forget(struct queue *queue, struct entry *entry)
 {
+    if (entry == queue->everything) {
+        return;
+    }
     struct entry **p = bucket_of(queue, entry->key);
     while (*p != entry) {
         p = &(*p)->chain;
@@ -136,6 +140,11 @@ int queue_new(struct queue **ret, struct error *err)
     (void)pthread_mutex_init(&queue->lock, NULL);
     (void)pthread_cond_init(&queue->changed, &attr);
     (void)pthread_condattr_destroy(&attr);
+    queue->everything = find_or_make(queue, QUEUE_EVERYTHING);
+    if (queue->everything == NULL) {
+        queue_free(queue);
+        return error_oom(err);
+    }
     *ret = queue;
     return 0;
 }
@@ -182,6 +191,8 @@ bool queue_add_after(struct queue *queue, const char *key, int64_t delay_ms)
     struct entry *entry = find_or_make(queue, key);
     if (entry != NULL) {
         add_locked(queue, entry, delay_ms);
+    } else {
+        add_locked(queue, queue->everything, delay_ms + BACKOFF_FIRST_MS);
     }
     (void)pthread_mutex_unlock(&queue->lock);
     return entry != NULL;

@@ -16,10 +16,13 @@ struct queue;
 
 enum { QUEUE_KEY_MAX = 96 };
 
+/* The key that comes when another one got lost, as there was no memory for it: look at everything. */
+#define QUEUE_EVERYTHING ""
+
 int queue_new(struct queue **ret, struct error *err);
 void queue_free(struct queue *queue); /* nobody may be waiting any more */
 
-/* False when out of memory (the sweep will find the object again) or when the key is too long. */
+/* False when out of memory or when the key is too long; QUEUE_EVERYTHING is then queued instead. */
 bool queue_add(struct queue *queue, const char *key);
 bool queue_add_after(struct queue *queue, const char *key, int64_t delay_ms);
 

@@ -174,6 +174,10 @@ static void note_settled(struct worker *worker)
 
 static int reconcile(struct worker *worker, const char *key, struct error *err)
 {
+    if (strcmp(key, QUEUE_EVERYTHING) == 0) {
+        worker_look_at_everything(worker);
+        return 0;
+    }
     if (strcmp(key, "network") == 0) {
         return reconcile_network(worker, err);
     }
@@ -211,7 +215,11 @@ static void *work_images(void *arg)
     char key[QUEUE_KEY_MAX];
     while (queue_take(worker->image_queue, key)) {
         struct error err = {0};
-        int result = image_reconcile(worker, key + strlen("image/"), &err);
+        bool everything = strcmp(key, QUEUE_EVERYTHING) == 0;
+        int result = everything ? 0 : image_reconcile(worker, key + strlen("image/"), &err);
+        if (everything) {
+            worker_look_at_everything(worker);
+        }
         if (result != 0) {
             log_failure("worker.reconcile_failed", key, &err);
         }
