@@ -223,7 +223,7 @@ static int create(struct call *call, struct vm_row *row, struct api_reply *reply
     }
     call_wake(api, "vm", row->id);
     if (json_object_get(call->body, "firewall") != NULL) {
-        call_wake(api, "firewall", ""); /* its policy comes with the VM; that it is in force is said there */
+        call_wake(api, "firewall", ""); /* a policy is in force when the firewall's reconciler has seen it, and guarded from then on */
     }
     return written_reply(&call->origin, &written, reply, err);
 }

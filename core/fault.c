@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { LINE_MAX_BYTES = 160, NAME_MAX_BYTES = 64 };
+enum { LINE_MAX_BYTES = 160, FILE_MAX_BYTES = 2 * LINE_MAX_BYTES, NAME_MAX_BYTES = 64 };
 
 enum mode { MODE_NONE, MODE_RECORD, MODE_FAIL, MODE_HANG, MODE_KILL_BEFORE, MODE_KILL_AFTER };
 
@@ -23,6 +23,7 @@ static struct {
     char path[200]; /* "" until fault_init() */
     struct timespec changed;
     ino_t inode;
+    off_t at; /* where the line begins */
     enum mode mode;
     char point[NAME_MAX_BYTES];
     long skip, times; /* what is left of them */
@@ -49,10 +50,16 @@ static enum mode mode_of(const char *word)
     return MODE_NONE;
 }
 
-static void parse(const char *line)
+/* Of the first line that is not done yet. */
+static void parse(const char *text)
 {
     char role[16];
     char mode[16];
+    const char *line = text;
+    while (*line == '#' && strchr(line, '\n') != NULL) {
+        line = strchr(line, '\n') + 1;
+    }
+    state.at = line - text;
     state.mode = MODE_NONE;
     if (strncmp(line, "record", 6) == 0) {
         state.mode = MODE_RECORD;
@@ -60,14 +67,15 @@ static void parse(const char *line)
                strcmp(role, state.role) == 0) {
         state.mode = mode_of(mode);
     }
-    atomic_store(&state.allocations, state.mode == MODE_FAIL && strcmp(state.point, "alloc.any") == 0);
+    bool of_allocations = state.mode == MODE_FAIL && strcmp(state.point, "alloc.any") == 0;
+    atomic_store(&state.allocations, of_allocations || state.mode == MODE_RECORD);
 }
 
 /* With the lock held. */
 static void refresh(void)
 {
     struct stat st;
-    char line[LINE_MAX_BYTES] = "";
+    char text[FILE_MAX_BYTES] = "";
     if (state.path[0] == '\0' || stat(state.path, &st) != 0) {
         parse("");
         return;
@@ -76,11 +84,11 @@ static void refresh(void)
         return;
     }
     AUTO_CLOSE int fd = open(state.path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd >= 0 ? read(fd, line, sizeof line - 1) : 0;
-    line[len > 0 ? len : 0] = '\0';
+    ssize_t len = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    text[len > 0 ? len : 0] = '\0';
     state.inode = st.st_ino;
     state.changed = st.st_mtim;
-    parse(line);
+    parse(text);
 }
 
 static void note_hit(const char *point)
@@ -97,8 +105,9 @@ static void note_hit(const char *point)
 static void note_done(void)
 {
     AUTO_CLOSE int fd = open(state.path, O_WRONLY | O_CLOEXEC);
-    ssize_t ignored = fd >= 0 ? pwrite(fd, "#", 1, 0) : 0;
+    ssize_t ignored = fd >= 0 ? pwrite(fd, "#", 1, state.at) : 0;
     (void)ignored;
+    state.inode = 0; /* the next line counts, also when the clock of the file system did not tick meanwhile */
     state.mode = MODE_NONE;
     atomic_store(&state.allocations, false);
 }

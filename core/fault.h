@@ -2,14 +2,15 @@
  * Faults on demand, for tests/fault. In a build without SMARTVM_FAULTS all of this is nothing.
  *
  * A place where a fault can be had is named "<area>.<name>", such as "vm.create_tap" or "db.commit": before each operation of a plan and after
- * it, around each commit, at each write of SQLite, at each allocation of our own code. Which fault is wanted stands in one line of the file that
+ * it, around each commit, at each write of SQLite, at each allocation of our own code. Which fault is wanted stands in a line of the file that
  * fault_init() names:
  *
  *     <role> <area>.<name> <skip> <times> <mode>
  *
  * role: worker or api. skip: how many hits pass before. times: how many are hit, -1: all from then on. mode: fail (the operation reports an
  * error and does nothing), hang (it sleeps HANG_MS first), kill-before, kill-after (SIGKILL to this process). When the last of `times` was hit the
- * line's first byte becomes '#'. The line "record" instead makes each hit a line "<role> <area>.<name>" of the file <path>.log.
+ * line's first byte becomes '#', and a second line counts from then on: a fault while the first one is recovered from. The line "record" instead
+ * makes each hit a line "<role> <area>.<name>" of the file <path>.log.
  * The file is read anew when it changes. Any thread.
  */
 #ifndef SMARTVM_CORE_FAULT_H

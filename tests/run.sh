@@ -176,9 +176,10 @@ part_schema() { SMARTVM_TEST_BUILD=$build run_script schema bash "$root/tests/sc
 
 part_fuzz() { SMARTVM_TEST_BUILD=$build run_script fuzz bash "$root/tests/fuzz/run.sh"; }
 
-# A sample of the faults; all of them: tests/fault/run.sh --long.
+# A sample of the faults, and a minute of the randomised run; more of both: tests/fault/run.sh --long, tests/fault/random.sh --long.
 part_fault() {
     script_limit_s=900 SMARTVM_TEST_BUILD=$build run_script fault bash "$root/tests/fault/run.sh"
+    script_limit_s=400 SMARTVM_TEST_BUILD=$build run_script fault/random bash "$root/tests/fault/random.sh"
 }
 
 # A whole KVM host in a virtual machine.

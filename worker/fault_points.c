@@ -19,4 +19,6 @@ void fault_points_print(void)
     }
     /* The plan of the policies is one batch, and what follows from it. */
     (void)puts("firewall.change_policies\nfirewall.cut_flows");
+    /* Images have no plan: a file is imported after the other. */
+    (void)puts("image.kernel\nimage.rootfs\nimage.initrd\nimage.remove");
 }

@@ -37,20 +37,22 @@ static char **digest_of(struct image_row *row, size_t part)
     return digests[part];
 }
 
-/* With the lock held. */
-static int save(struct import *import, struct error *err)
+static int describe(struct import *import, struct error *err)
 {
     uint64_t done = import->bytes_before + atomic_load(&import->bytes_now);
-    char key[QUEUE_KEY_MAX];
     (void)json_object_set_new(import->observed, "progress",
                               json_pack("{s:I, s:I}", "bytes_done", (json_int_t)done, "bytes_total",
                                         (json_int_t)(import->bytes_total > done ? import->bytes_total : done)));
     free(import->row->observed);
     import->row->observed = json_text(import->observed);
-    if (import->row->observed == NULL) {
-        return error_oom(err);
-    }
-    if (images_set_observed(import->worker->db, import->row, err) != 0) {
+    return import->row->observed != NULL ? 0 : error_oom(err);
+}
+
+/* With the lock held. */
+static int save_progress(struct import *import, struct error *err)
+{
+    char key[QUEUE_KEY_MAX];
+    if (describe(import, err) != 0 || images_set_observed(import->worker->db, import->row, err) != 0) {
         return -1;
     }
     (void)snprintf(key, sizeof key, "image/%.80s", import->row->id);
@@ -84,7 +86,7 @@ static void *report_progress(void *arg)
         }
         if (!import->is_over && now != last) {
             last = now;
-            (void)save(import, NULL);
+            (void)save_progress(import, NULL);
         }
     }
     (void)pthread_mutex_unlock(&import->lock);
@@ -147,6 +149,20 @@ static int import_parts(struct import *import, struct error *err)
     return 0;
 }
 
+/* The new state and its event in one transaction: a daemon that dies between them would never tell of it. */
+static int save_end(struct import *import, const char *event, struct error *err)
+{
+    struct db *db = import->worker->db;
+    if (describe(import, err) != 0 || db_begin(db, err) != 0) {
+        return -1;
+    }
+    if (images_set_observed(db, import->row, err) != 0 || events_add(db, event, "image", import->row->id, "{}", err) != 0) {
+        db_rollback(db);
+        return -1;
+    }
+    return db_commit(db, err);
+}
+
 static int finish(struct import *import, int result, const struct error *failure, struct error *err)
 {
     const char *event = result == 0 ? "image.ready" : "image.failed";
@@ -158,10 +174,7 @@ static int finish(struct import *import, int result, const struct error *failure
         log_event(LOG_WARN, event, "image", import->row->id, "code", error_code_name(failure->code), "message",
                   failure->message, NULL);
     }
-    if (save(import, err) != 0) {
-        return -1;
-    }
-    return events_add(import->worker->db, event, "image", import->row->id, "{}", err);
+    return save_end(import, event, err);
 }
 
 static int run_import(struct worker *worker, struct image_row *row, struct error *err)

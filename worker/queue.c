@@ -18,6 +18,7 @@ struct entry {
     enum entry_place place;
     int64_t due_ms; /* when delayed */
     bool working;
+    bool marked, working_marked; /* by queue_mark(): the time that waits, and the one that is under way */
     unsigned failures;
 };
 
@@ -27,7 +28,9 @@ struct queue {
     struct entry *buckets[BUCKETS];
     struct entry *ready_first, *ready_last;
     struct entry *delayed; /* by due_ms */
+    struct entry *everything; /* of QUEUE_EVERYTHING: made at once, so that it needs no memory later */
     size_t working;
+    size_t marked; /* and not done yet */
     bool stopped;
 };
 
@@ -67,6 +70,9 @@ static struct entry *find_or_make(struct queue *queue, const char *key)
 
 static void forget(struct queue *queue, struct entry *entry)
 {
+    if (entry == queue->everything) {
+        return;
+    }
     struct entry **p = bucket_of(queue, entry->key);
     while (*p != entry) {
         p = &(*p)->chain;
@@ -134,6 +140,11 @@ int queue_new(struct queue **ret, struct error *err)
     (void)pthread_mutex_init(&queue->lock, NULL);
     (void)pthread_cond_init(&queue->changed, &attr);
     (void)pthread_condattr_destroy(&attr);
+    queue->everything = find_or_make(queue, QUEUE_EVERYTHING);
+    if (queue->everything == NULL) {
+        queue_free(queue);
+        return error_oom(err);
+    }
     *ret = queue;
     return 0;
 }
@@ -180,6 +191,8 @@ bool queue_add_after(struct queue *queue, const char *key, int64_t delay_ms)
     struct entry *entry = find_or_make(queue, key);
     if (entry != NULL) {
         add_locked(queue, entry, delay_ms);
+    } else {
+        add_locked(queue, queue->everything, delay_ms + BACKOFF_FIRST_MS);
     }
     (void)pthread_mutex_unlock(&queue->lock);
     return entry != NULL;
@@ -233,6 +246,8 @@ bool queue_take(struct queue *queue, char key[QUEUE_KEY_MAX])
     }
     if (entry != NULL) {
         entry->working = true;
+        entry->working_marked = entry->marked;
+        entry->marked = false;
         queue->working++;
         memcpy(key, entry->key, QUEUE_KEY_MAX);
         if (queue->ready_first != NULL || queue->delayed != NULL) {
@@ -258,6 +273,8 @@ void queue_done(struct queue *queue, const char *key, bool failed)
     struct entry *entry = find(queue, key);
     entry->working = false;
     queue->working--;
+    queue->marked -= entry->working_marked ? 1 : 0;
+    entry->working_marked = false;
     if (failed) {
         entry->failures++;
         add_locked(queue, entry, queue_backoff_ms(entry->failures));
@@ -278,6 +295,36 @@ void queue_stop(struct queue *queue)
     queue->stopped = true;
     (void)pthread_cond_broadcast(&queue->changed);
     (void)pthread_mutex_unlock(&queue->lock);
+}
+
+static void mark(struct queue *queue, bool *marked)
+{
+    queue->marked += *marked ? 0 : 1;
+    *marked = true;
+}
+
+void queue_mark(struct queue *queue)
+{
+    (void)pthread_mutex_lock(&queue->lock);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct entry *entry = queue->buckets[i]; entry != NULL; entry = entry->chain) {
+            if (entry->place == PLACE_READY || (entry->place == PLACE_DELAYED && entry->working)) {
+                mark(queue, &entry->marked);
+            }
+            if (entry->working) {
+                mark(queue, &entry->working_marked);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_is_past_mark(struct queue *queue)
+{
+    (void)pthread_mutex_lock(&queue->lock);
+    bool past = queue->marked == 0;
+    (void)pthread_mutex_unlock(&queue->lock);
+    return past;
 }
 
 bool queue_is_idle(struct queue *queue)

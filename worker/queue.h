@@ -16,10 +16,13 @@ struct queue;
 
 enum { QUEUE_KEY_MAX = 96 };
 
+/* The key that comes when another one got lost, as there was no memory for it: look at everything. */
+#define QUEUE_EVERYTHING ""
+
 int queue_new(struct queue **ret, struct error *err);
 void queue_free(struct queue *queue); /* nobody may be waiting any more */
 
-/* False when out of memory (the sweep will find the object again) or when the key is too long. */
+/* False when out of memory or when the key is too long; QUEUE_EVERYTHING is then queued instead. */
 bool queue_add(struct queue *queue, const char *key);
 bool queue_add_after(struct queue *queue, const char *key, int64_t delay_ms);
 
@@ -33,7 +36,11 @@ void queue_done(struct queue *queue, const char *key, bool failed);
 
 void queue_stop(struct queue *queue); /* wakes every waiting thread */
 
-/* Is there neither a key that is ready nor one that is worked on? (Delayed ones do not count.) */
+/* Marks what is ready or worked on now; was all of it, of every mark so far, worked on? What is added later does not count. */
+void queue_mark(struct queue *queue);
+bool queue_is_past_mark(struct queue *queue);
+
+/* Is there neither a key that is ready nor one that is worked on? (Delayed ones do not count.) For tests. */
 bool queue_is_idle(struct queue *queue);
 
 int64_t queue_backoff_ms(unsigned failures); /* the delay after so many failures in a row; for tests */

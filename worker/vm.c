@@ -181,6 +181,7 @@ static int reconcile(struct vm_work *work, struct error *err)
             break;
         }
         if (run_plan(work, &done, err) != 0) {
+            work->unfinished = true;
             (void)vm_report(work, work->row.state, NULL);
             return -1;
         }

@@ -225,6 +225,12 @@ static char *observed_text(struct vm_work *work, enum vm_state state)
     return json_text(observed);
 }
 
+/* What was not carried out is not observed yet: who waits for it would take the old state for the new one. */
+static int64_t observed_generation(const struct vm_work *work)
+{
+    return work->unfinished ? work->row.observed_generation : work->row.generation;
+}
+
 static int write_observation(struct vm_work *work, enum vm_state state, const char *text, bool *ret_changed,
                              struct error *err)
 {
@@ -232,7 +238,7 @@ static int write_observation(struct vm_work *work, enum vm_state state, const ch
     bool alive = work->observed.process_alive;
     struct vm_observation observation = {
         .state = state,
-        .observed_generation = work->row.generation,
+        .observed_generation = observed_generation(work),
         .observed = text,
         .pid = alive ? work->runtime->pid : 0,
         .start_time = alive ? (int64_t)work->runtime->start_time : 0,
@@ -274,6 +280,7 @@ int vm_report(struct vm_work *work, enum vm_state state, struct error *err)
         return -1;
     }
     work->row.state = state;
+    work->row.observed_generation = observed_generation(work);
     if (work->tap_lost) {
         vm_drift_tell_loss(work);
     }

@@ -115,6 +115,13 @@ void worker_look_at_everything(struct worker *worker)
     }
 }
 
+/* The daemon is ready when this look is over, whatever clients ask for meanwhile. */
+static void look_before_ready(struct worker *worker)
+{
+    worker_look_at_everything(worker);
+    queue_mark(worker->queue);
+}
+
 struct network_settings worker_network(struct worker *worker)
 {
     (void)pthread_mutex_lock(&worker->network.lock);
@@ -140,7 +147,7 @@ static int reconcile_network(struct worker *worker, struct error *err)
     /* VMs that waited for the network, and TAPs that lost their bridge. */
     bool remade = atomic_exchange(&worker->bridge_remade, false);
     if (remade || generation != worker_network(worker).generation || before != atomic_load(&worker->network_state)) {
-        worker_look_at_everything(worker);
+        look_before_ready(worker);
     }
     if (egress_generation != worker_egress_generation(worker)) {
         (void)queue_add(worker->queue, "wireguard");
@@ -148,12 +155,12 @@ static int reconcile_network(struct worker *worker, struct error *err)
     return result;
 }
 
-/* The first time that nothing is left to do: the whole host was looked at, and the daemon is ready. */
+/* The whole host was looked at once: the daemon is ready. */
 static void note_settled(struct worker *worker)
 {
     bool before = false;
     char ms[24];
-    if (atomic_load(&worker->settled) || !queue_is_idle(worker->queue) ||
+    if (atomic_load(&worker->settled) || !queue_is_past_mark(worker->queue) ||
         !atomic_compare_exchange_strong(&worker->settled, &before, true)) {
         return;
     }
@@ -167,6 +174,10 @@ static void note_settled(struct worker *worker)
 
 static int reconcile(struct worker *worker, const char *key, struct error *err)
 {
+    if (strcmp(key, QUEUE_EVERYTHING) == 0) {
+        worker_look_at_everything(worker);
+        return 0;
+    }
     if (strcmp(key, "network") == 0) {
         return reconcile_network(worker, err);
     }
@@ -204,7 +215,11 @@ static void *work_images(void *arg)
     char key[QUEUE_KEY_MAX];
     while (queue_take(worker->image_queue, key)) {
         struct error err = {0};
-        int result = image_reconcile(worker, key + strlen("image/"), &err);
+        bool everything = strcmp(key, QUEUE_EVERYTHING) == 0;
+        int result = everything ? 0 : image_reconcile(worker, key + strlen("image/"), &err);
+        if (everything) {
+            worker_look_at_everything(worker);
+        }
         if (result != 0) {
             log_failure("worker.reconcile_failed", key, &err);
         }
@@ -514,7 +529,7 @@ static int run(struct main_loop *loop, struct threads *threads, struct error *er
         return -1;
     }
     start_api(loop);
-    worker_look_at_everything(worker);
+    look_before_ready(worker);
     if (start_threads(threads, worker, err) != 0) {
         return -1;
     }

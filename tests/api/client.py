@@ -165,13 +165,34 @@ def raw_status(data):
     return status
 
 
+class _Chunks:
+    """Takes a chunked body apart, as it comes. That of http.client loses its place when a read times out between two chunks."""
+
+    def __init__(self):
+        self.rest, self.left, self.ended = b"", 0, False  # left: of the chunk, with its line end
+
+    def take(self, block):
+        data, self.rest = b"", self.rest + block
+        while self.rest:
+            if self.left == 0:
+                head, end, rest = self.rest.partition(b"\r\n")
+                if not end:
+                    break
+                self.rest, self.left = rest, int(head, 16) + 2
+                self.ended = self.left == 2  # an empty chunk is the last
+            part, self.rest = self.rest[: self.left], self.rest[self.left :]
+            data += part[: max(0, self.left - 2)]
+            self.left -= len(part)
+        return data
+
+
 class Stream:
     """A reply that goes on: /events and followed consoles."""
 
     def __init__(self, path, target, headers, timeout):
         self.connection = _UnixConnection(path, timeout)
         self.target = target
-        self.buffer = b""
+        self.buffer, self.chunks = b"", _Chunks()
         self.connection.request("GET", target, headers=headers)
         self.response = self.connection.getresponse()
         if self.response.status >= 400:
@@ -192,14 +213,20 @@ class Stream:
 
     def read(self, timeout=5):
         """What is there, or comes within `timeout`; b"" at the end. socket.timeout when nothing came."""
-        if self.connection.sock is not None:
-            self.connection.sock.settimeout(timeout)
-        elif self.response.fp is not None:
-            self.response.fp.raw._sock.settimeout(timeout)
-        if self.response.fp is not None:
+        if self.response.fp is None:
+            return b""
+        sock = self.connection.sock or self.response.fp.raw._sock
+        end = time.monotonic() + timeout
+        while True:
+            sock.settimeout(max(0.001, end - time.monotonic()))
             # Python refuses every later read after one that timed out; nothing was lost by it, so go on.
             self.response.fp.raw._timeout_occurred = False
-        return self.response.read1(65536)
+            block = self.response.fp.read1(65536)
+            data = self.chunks.take(block) if self.response.chunked else block
+            if not block or self.chunks.ended:
+                self.response.close()
+            if data or self.response.isclosed():
+                return data
 
     def read_until(self, needle, timeout=10):
         end = time.monotonic() + timeout

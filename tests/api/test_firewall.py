@@ -99,6 +99,7 @@ class FirewallTest(ThemeCase):
     def test_a_vm_is_made_with_its_policy(self):
         vm = self.create(firewall={"egress": DENY_ALL})["id"]
         self.assertTrue(self.c.json(f"/vms/{vm}/firewall")["own"])
+        eventually(lambda: self.condition(self.c.json(f"/vms/{vm}/firewall"), "applied")["status"] == "true", "its application", 5)
         self.refused(self.c.post("/vms", self.body(firewall={"egress": {"rules": [{"action": "x"}]}})), 400, "INVALID_CONFIG")
         self.refused(self.c.post("/vms", self.body(firewall={"egress": {"rules": [{"action": "deny", "to": "10.0.0.1/8"}]}})), 400, "INVALID_FIREWALL_CONFIG", "/firewall/egress/rules/0/to")
 

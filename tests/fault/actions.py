@@ -3,6 +3,7 @@ What the daemon is asked while it is broken. An action prepares the world with a
 what must hold in the end: what was acknowledged has happened, and asking once more, when the fault is gone, reaches what was wanted.
 """
 
+import json
 import os
 
 
@@ -10,6 +11,7 @@ class Action:
     name = ""
     first_state = "running"  # of the VM `subject`; None: there is none
     wanted = "running"       # its state in the end; None: it is gone
+    wait = 3                 # seconds; None where the request knows no ?wait=
 
     def prepare(self, world):
         if self.first_state is not None:
@@ -92,7 +94,18 @@ class VmResume(VmAction):
 
 
 class VmReboot(VmAction):
+    """An answer that says that it is done comes from another process."""
+
     name, action = "vm_reboot", "reboot"
+
+    def prepare(self, world):
+        super().prepare(world)
+        self.before = world.vm("subject")["vmm"]["pid"]
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        if acknowledged and world.reply.status == 200:
+            assert world.reply.json["vmm"]["pid"] != self.before, f"the reboot was said to be done before it was: {world.reply!r}"
 
     def force(self, world):
         world.ok(world.client.post("/vms/subject/start", wait=15), 200)
@@ -285,6 +298,194 @@ class PolicyChange(Action):
         assert [name for name in chains if name.startswith("vm_") and name.endswith("_egress")], chains
 
 
+class PolicyPatch(PolicyChange):
+    """One direction of a policy that is in force."""
+
+    name = "policy_patch"
+
+    def prepare(self, world):
+        world.create("subject", "running", firewall=self.policy)
+
+    def request(self, world):
+        return "PATCH", "/vms/subject/firewall", {"ingress": {"default_action": "allow"}}
+
+    def again(self, world):
+        world.ok(world.client.patch("/vms/subject/firewall", self.request(world)[2], wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        policy = world.client.json("/vms/subject/firewall")
+        assert (policy["egress"]["default_action"], policy["ingress"]["default_action"]) == ("deny", "allow"), policy
+
+
+class PolicyRemove(PolicyPatch):
+    """The VM's own policy goes, and its chains with it."""
+
+    name = "policy_remove"
+
+    def request(self, world):
+        return "DELETE", "/vms/subject/firewall", None
+
+    def again(self, world):
+        world.ok(world.client.delete("/vms/subject/firewall", wait=15), 200)
+
+    def check(self, world, acknowledged):
+        Action.check(self, world, acknowledged)
+        world.await_applied("/vms/subject/firewall")
+        chains = [entry["chain"]["name"] for entry in world.daemon.netns.ruleset() if "chain" in entry]
+        assert not [name for name in chains if name.startswith("vm_")], chains
+
+
+class PolicyDrift(HostAction):
+    """Somebody empties the chains of a policy, and nothing else."""
+
+    name = "policy_drift"
+
+    def prepare(self, world):
+        world.create("subject", "running", firewall=PolicyChange.policy)
+        world.await_applied("/vms/subject/firewall")  # until then nobody judges
+
+    def rules(self, world):
+        return [e["rule"]["chain"] for e in world.daemon.netns.ruleset() if e.get("rule", {}).get("chain", "").startswith("vm_")]
+
+    def disturb(self, world):
+        self.before = self.rules(world)
+        for chain in set(self.before):
+            world.daemon.netns.run("nft", "flush", "chain", "inet", world.daemon.mark, chain, check=False)
+        world.pause(0.3)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.await_that(lambda: sorted(self.rules(world)) == sorted(self.before), "the rules of the policy")
+
+
+class HostPolicy(Action):
+    """The host-wide policy, with one VM that runs."""
+
+    name = "host_policy"
+    wanted_action = "deny"
+
+    def request(self, world):
+        return "PUT", "/firewall", {"egress": {"default_action": "deny"}}
+
+    def again(self, world):
+        world.ok(world.client.put("/firewall", self.request(world)[2], wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.await_applied("/firewall")
+        policy = world.client.json("/firewall")
+        assert policy["egress"]["default_action"] == self.wanted_action and policy["confirm_until"] is None, policy
+        rules = [json.dumps(e["rule"]["expr"]) for e in world.daemon.netns.ruleset() if e.get("rule", {}).get("chain") == "host_egress"]
+        assert ('"drop"' in rules[-1]) == (self.wanted_action == "deny"), rules
+
+
+class HostPolicyPatch(HostPolicy):
+    name = "host_policy_patch"
+
+    def request(self, world):
+        return "PATCH", "/firewall", {"egress": {"default_action": "deny"}}
+
+    def again(self, world):
+        world.ok(world.client.patch("/firewall", self.request(world)[2], wait=15), 200)
+
+
+class HostPolicyConfirm(HostPolicy):
+    """A change that waits for its confirmation gets it, and stays."""
+
+    name, wait = "host_policy_confirm", None
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.ok(world.client.put("/firewall", {"egress": {"default_action": "deny"}}, wait=15, confirm_within=300), 200)
+
+    def request(self, world):
+        return "POST", "/firewall/confirm", None
+
+    def again(self, world):
+        world.ok(world.client.post("/firewall/confirm"), 200, 409)  # 409: nothing waits any more
+
+
+class HostPolicyRollBack(HostPolicy, HostAction):
+    """Nobody confirms a change: it goes back, whatever dies meanwhile."""
+
+    name = "host_policy_roll_back"
+    wanted_action = "allow"
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.ok(world.client.put("/firewall", {"egress": {"default_action": "deny"}}, wait=15, confirm_within=1), 200)
+
+    request = HostAction.request
+
+    def disturb(self, world):
+        world.pause(1.3)
+
+    def again(self, world):
+        HostAction.again(self, world)
+        world.await_that(lambda: world.client.json("/firewall")["confirm_until"] is None, "the policy from before")
+
+
+class AddressSet(Action):
+    """Another content of a set that a policy names."""
+
+    name = "address_set"
+    addresses = ["192.0.2.0/24", "203.0.113.7/32"]
+
+    def prepare(self, world):
+        world.ok(world.client.put("/firewall/sets/some", {"addresses": ["198.51.100.0/24"]}, wait=15), 200)
+        world.create("subject", "running", firewall={"egress": {"rules": [{"action": "deny", "to": "@some"}]}})
+
+    def request(self, world):
+        return "PUT", "/firewall/sets/some", {"addresses": self.addresses}
+
+    def again(self, world):
+        world.ok(world.client.put("/firewall/sets/some", {"addresses": self.addresses}, wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.await_applied("/firewall/sets/some")
+        assert world.client.json("/firewall/sets/some")["addresses"] == self.addresses
+        elements = [json.dumps(e["set"].get("elem", [])) for e in world.daemon.netns.ruleset() if "some" in e.get("set", {}).get("name", "")]
+        assert any("192.0.2.0" in text and "198.51.100.0" not in text for text in elements), elements
+
+
+class AddressSetDelete(Action):
+    """A set that no policy names."""
+
+    name, wait = "address_set_delete", None
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.ok(world.client.put("/firewall/sets/some", {"addresses": ["198.51.100.0/24"]}, wait=15), 200)
+
+    def request(self, world):
+        return "DELETE", "/firewall/sets/some", None
+
+    def again(self, world):
+        world.ok(world.client.delete("/firewall/sets/some"), 204, 404)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        assert world.client.get("/firewall/sets/some").status == 404
+        world.await_that(lambda: not [e for e in world.daemon.netns.ruleset() if "some" in e.get("set", {}).get("name", "")], "the end of the set")
+
+
+class EventsTrim(VmAction):
+    """A stop whose events push the oldest ones out of the store."""
+
+    name, action, wanted = "events_trim", "kill", "stopped"
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.skip_events()
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        world.last_event = None  # the numbers that follow are known, the events before are gone
+        assert world.events()[0]["event"] == "events.lost", world.events()[:2]
+
+
 class Ports(Action):
     """A port of the host is published, and freed with the VM."""
 
@@ -432,5 +633,6 @@ class Repair(HostAction):
 
 
 ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
-                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, Ports, NetworkPatch, Repair,
+                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, PolicyPatch, PolicyRemove, PolicyDrift,
+                               HostPolicy, HostPolicyPatch, HostPolicyConfirm, HostPolicyRollBack, AddressSet, AddressSetDelete, EventsTrim, Ports, NetworkPatch, Repair,
                                WireguardUp, WireguardDown, WireguardMoves, WireguardDrift)]

@@ -2,12 +2,16 @@
 
 import json
 import os
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
 
+import model  # noqa: E402
+from client import parse_events  # noqa: E402
 from daemon import BINARY, Daemon  # noqa: E402, F401
 from host import eventually  # noqa: E402
 
@@ -22,8 +26,11 @@ class World:
         self.fault_path = self.daemon.run_dir / "fault"
         self.log_path = self.daemon.run_dir / "fault.log"
         self.was_there = False
+        self.reply = None  # to the last request of ask()
+        self.last_event = 0  # that was checked
         self.daemon.start()
         self.daemon.add_tiny("tiny", read_only=False)
+        self.check_events()
 
     # The fault file: see core/fault.h. A new file each time, so that the daemon sees a change for sure.
 
@@ -86,16 +93,17 @@ class World:
     def await_vm_state(self, vm, state, timeout=15):
         eventually(lambda: (self.vm(vm) or {}).get("state") == state, f"{vm} {state}", timeout)
 
-    def ask(self, request):
+    def ask(self, request, wait=3):
         """The one request, whose answer may be anything; was it acknowledged? A function is something that happens on the host instead."""
         if callable(request):
             request()
             return True
         method, path, body = request
         try:
-            reply = self.client.request(method, path, body, wait=3, timeout=8)
+            reply = self.client.request(method, path, body, timeout=8, **({"wait": wait} if wait else {}))
         except Exception:  # noqa: BLE001: the connection broke in one of many ways
             return False
+        self.reply = reply
         if reply.status not in (200, 201, 202, 204, 500, 503, 507, 504):
             raise AssertionError(f"an answer that no fault explains: {reply!r}")
         return reply.status < 300
@@ -106,6 +114,15 @@ class World:
 
     def pause(self, seconds):
         time.sleep(seconds)
+
+    def await_that(self, probe, what, timeout=15):
+        eventually(probe, what, timeout)
+
+    def skip_events(self):
+        """The next events get numbers at which the store is trimmed, and beyond what it holds: see db/events.c."""
+        with closing(sqlite3.connect(self.daemon.base / "state" / "db" / "smartvm.db", timeout=10)) as database, database:
+            last = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()[0]
+            database.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'events'", ((max(last, 400 * 256) // 256 + 500) * 256 - 2,))
 
     def await_applied(self, path):
         eventually(lambda: self.client.json(path)["conditions"][0]["status"] == "true", f"{path} in force", 15)
@@ -213,6 +230,21 @@ class World:
                 raise AssertionError(f"the host is not as the API says (found, expected): {found}\n{self.daemon.log_tail()}")
             time.sleep(0.05)
 
+    def events(self, after=0):
+        with self.client.stream("/events", {"Last-Event-ID": str(after)}, follow="false") as stream:
+            return parse_events(stream.read_all(30).decode())
+
+    def check_events(self):
+        """Those since the last time: none missing, and whole lives, as nothing is there any more. None for `last_event`: it is not known which comes next."""
+        events = self.events(self.last_event or 0)
+        faults = model.check_sequence(events, events) if self.last_event is not None else []
+        if events and self.last_event is not None and int(events[0]["id"]) != self.last_event + 1:
+            faults.append(f"event {events[0]['id']} follows {self.last_event}")
+        if self.last_event is not None:
+            faults += model.check_lives(events, ended=True) + model.check_image_lives(events)
+        assert not faults, faults
+        self.last_event = int(events[-1]["id"]) if events else self.last_event
+
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
 
@@ -224,6 +256,9 @@ class World:
             if image["id"] != "tiny":
                 self.ok(self.client.delete(f"/images/{image['id']}", wait=15), 204, 404)
         self.ok(self.client.delete("/network/wireguard", wait=15), 204, 404)
+        self.ok(self.client.put("/firewall", {}, wait=15), 200)
+        for entry in self.client.items("/firewall/sets"):
+            self.ok(self.client.delete(f"/firewall/sets/{entry['name']}"), 204)
         self.daemon.await_no_leaks()
         self.await_no_tunnel()
 

@@ -50,6 +50,15 @@ START_TEST(test_create)
 }
 END_TEST
 
+START_TEST(test_a_policy_wakes_the_firewall)
+{
+    box_add_image("img");
+    ck_assert_int_eq(box_post("/vms", "{\"id\":\"a\",\"image\":\"img\",\"firewall\":{\"egress\":{\"default_action\":\"deny\"}}}"), 201);
+    ck_assert_int_eq(box.wake_count, 2);
+    ck_assert_str_eq(box.woken, "firewall");
+}
+END_TEST
+
 START_TEST(test_an_id_is_made)
 {
     char first[64];
@@ -324,6 +333,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         test_create,
+        test_a_policy_wakes_the_firewall,
         test_an_id_is_made,
         test_create_refuses,
         test_create_with_an_image_that_is_not_ready,

@@ -59,6 +59,29 @@ START_TEST(added_while_worked_on_comes_once_more)
 }
 END_TEST
 
+START_TEST(what_comes_after_the_mark_is_not_waited_for)
+{
+    ck_assert(queue_is_past_mark(queue));
+    (void)queue_add(queue, "vm/a");
+    (void)queue_add(queue, "vm/b");
+    (void)queue_take(queue, key);
+    (void)queue_add(queue, "vm/a");
+    queue_mark(queue);
+    queue_mark(queue);
+    (void)queue_add(queue, "vm/c");
+    queue_done(queue, "vm/a", false);
+    (void)queue_take(queue, key);
+    queue_done(queue, key, true); /* failed, and so delayed: it was looked at */
+    ck_assert(!queue_is_past_mark(queue));
+    while (!queue_is_past_mark(queue)) { /* vm/c, and vm/a, which was queued again before the mark */
+        (void)queue_take(queue, key);
+        (void)queue_add(queue, key);
+        queue_done(queue, key, false);
+    }
+    ck_assert(!queue_is_idle(queue));
+}
+END_TEST
+
 START_TEST(the_earlier_time_counts)
 {
     int64_t begin = clock_monotonic_ms();
@@ -94,7 +117,13 @@ START_TEST(a_key_that_is_too_long_is_refused)
     char longest[QUEUE_KEY_MAX + 1];
     memset(longest, 'a', sizeof longest);
     longest[QUEUE_KEY_MAX] = '\0';
-    ck_assert(!queue_add(queue, longest));
+    for (int i = 0; i < 2; i++) { /* nothing gets lost: everything is looked at instead */
+        ck_assert(!queue_add(queue, longest));
+        (void)queue_take(queue, key);
+        ck_assert_str_eq(key, QUEUE_EVERYTHING);
+        queue_done(queue, key, false);
+    }
+    ck_assert(queue_is_idle(queue));
     longest[QUEUE_KEY_MAX - 1] = '\0';
     ck_assert(queue_add(queue, longest));
 }
@@ -151,6 +180,7 @@ int main(void)
     tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, duplicates_are_folded);
     tcase_add_test(tcase, added_while_worked_on_comes_once_more);
+    tcase_add_test(tcase, what_comes_after_the_mark_is_not_waited_for);
     tcase_add_test(tcase, the_earlier_time_counts);
     tcase_add_test(tcase, failures_back_off);
     tcase_add_test(tcase, a_key_that_is_too_long_is_refused);
