@@ -406,6 +406,7 @@ int main(void)
 {
     Suite *suite = suite_create("vm_plan");
     TCase *tcase = tcase_create("plan");
+    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, start_in_order);
     tcase_add_test(tcase, start_without_network_and_paused);
