@@ -132,21 +132,35 @@ void firewall_check_set(struct call *call)
     }
 }
 
-static int count_sets(struct api *api, struct error *err)
+/* Is there room for one more, if this is one? firewall_load() has a transaction of its own, so this comes before the one that writes. */
+static int check_room(struct call *call, struct error *err)
 {
+    AUTO_FIREWALL_ROW old = {.text = NULL};
     AUTO_FIREWALL_ROWS rows = {.generation = 0};
-    if (firewall_load(api->db, &rows, err) != 0) {
+    bool exists = false;
+    if (firewall_set_get(call->api->db, set_name(call), &old, &exists, err) != 0) {
+        return -1;
+    }
+    if (exists) {
+        return 0;
+    }
+    if (firewall_load(call->api->db, &rows, err) != 0) {
         return -1;
     }
     return rows.set_count < ADDRESS_SETS_MAX ? 0 : error_set(err, ERR_CONFLICT, "there are %d address sets, the most that there can be", ADDRESS_SETS_MAX);
 }
 
-/* Inside the transaction, after the sets were counted. */
-static int put(struct call *call, bool exists, const struct firewall_row *old, int64_t *ret_generation, struct error *err)
+/* Inside the transaction. */
+static int put(struct call *call, int64_t *ret_generation, struct error *err)
 {
     struct address_set set;
+    AUTO_FIREWALL_ROW old = {.text = NULL};
     AUTO_LOOK before = {0};
-    if (exists && (look_at(call->api, old, &before, err) != 0 || etag_require(call, before.etag, err) != 0)) {
+    bool exists = false;
+    if (firewall_set_get(call->api->db, set_name(call), &old, &exists, err) != 0) {
+        return -1;
+    }
+    if (exists && (look_at(call->api, &old, &before, err) != 0 || etag_require(call, before.etag, err) != 0)) {
         return -1;
     }
     if (!exists && etag_require(call, "", err) != 0) {
@@ -170,17 +184,14 @@ static int put(struct call *call, bool exists, const struct firewall_row *old, i
 int firewall_handle_put_set(struct call *call, struct api_reply *reply, struct error *err)
 {
     struct api *api = call->api;
-    AUTO_FIREWALL_ROW old = {.text = NULL};
     AUTO_FIREWALL_ROW new = {.text = NULL};
     AUTO_LOOK look = {0};
     int64_t generation = 0;
-    bool exists = false;
-    if (firewall_set_get(api->db, set_name(call), &old, &exists, err) != 0 || (!exists && count_sets(api, err) != 0) ||
-        db_begin(api->db, err) != 0) {
+    if (check_room(call, err) != 0 || db_begin(api->db, err) != 0) {
         return -1;
     }
     AUTO_TRANSACTION *transaction = api->db;
-    if (put(call, exists, &old, &generation, err) != 0 || find(call, &new, err) != 0 ||
+    if (put(call, &generation, err) != 0 || find(call, &new, err) != 0 ||
         db_commit(TAKE_PTR(transaction), err) != 0) {
         return -1;
     }
