@@ -184,7 +184,7 @@ part_fault() {
 
 # A whole KVM host in a virtual machine.
 part_box() {
-    script_limit_s=900 SMARTVM_TEST_BUILD=$build run_script box bash "$root/tests/box/run.sh"
+    script_limit_s=1800 SMARTVM_TEST_BUILD=$build run_script box bash "$root/tests/box/run.sh"
 }
 
 part_deploy() { run_scripts deploy; }

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +21,12 @@ def run(*argv, check=True, **kw):
     if check and result.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)}: {result.stderr.strip() or result.stdout.strip()}")
     return result.stdout
+
+
+def tsc_khz():
+    """For guests without KVM, which cannot measure their clock reliably when the host is busy, and hang without one."""
+    with open("/proc/cpuinfo", encoding="ascii") as cpus:
+        return round(float(re.search(r"cpu MHz\s*: ([0-9.]+)", cpus.read())[1]) * 1000)
 
 
 def eventually(probe, what="the condition", timeout=10.0, every=0.02):

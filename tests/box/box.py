@@ -14,11 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
 
 from client import Client  # noqa: E402
 from daemon import BUILD, SANITIZER  # noqa: E402
-from host import eventually, remove_tree  # noqa: E402
+from host import eventually, remove_tree, tsc_khz  # noqa: E402
 
 MEMORY_MIB = 3072
 DISK_MIB = 1024
-BOOT_LIMIT_S = 90
+BOOT_LIMIT_S = 75
+BOOT_TRIES = 3
 READY_LIMIT_S = 60
 AGENT_PORT, API_PORT = 7000, 7001
 # Slow by design: every instruction in here is emulated, and of a guest's twice.
@@ -41,19 +42,14 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def tsc_khz():
-    """
-    A box can't measure its clock reliably when the machine is busy, and without one it hangs; for the same reason it is told that the counters of its
-    processors agree (tsc=reliable): it would see them drift, and then lose time.
-    """
-    return round(float(re.search(r"cpu MHz\s*: ([0-9.]+)", Path("/proc/cpuinfo").read_text())[1]) * 1000)
-
-
 class Box:
     """
+    It is told the frequency of its clock, and that its processors' counters agree: on a busy machine it would measure that wrong, and lose time or hang.
     `durable`: what the box has not flushed to its disk is gone when its power is cut. Then the disk is served by a process of its own, whose cache
     dies with it. `init`: another one than busybox's.
     """
+
+    last = None  # that was made
 
     def __init__(self, durable=False, init=None):
         self.work = Path(f"/var/tmp/smartvm-box-{os.getpid()}-{free_port()}")
@@ -64,6 +60,8 @@ class Box:
         self.durable = durable
         self.init = f" box.init={init}" if init else ""
         self.qemu = self.nbd = None
+        self.console_from = 0
+        Box.last = self
         self.boots = 0
         self.settings = {}
         tree = self.work / "tree"
@@ -75,6 +73,22 @@ class Box:
     # The machine
 
     def boot(self):
+        """A boot that hangs (the emulation again, see play.py) is begun anew."""
+        for left in reversed(range(BOOT_TRIES)):
+            self._switch_on()
+            begin = time.monotonic()
+            try:
+                eventually(self._answers, "the box", BOOT_LIMIT_S, 0.1)
+            except AssertionError:
+                if left == 0:
+                    raise
+                print(f"box: not up after {BOOT_LIMIT_S} s, once more:\n{self.console_tail(5)}", flush=True)
+                self.cut_power()
+            else:
+                print(f"box: up after {time.monotonic() - begin:.1f} s", flush=True)
+                return self
+
+    def _switch_on(self):
         agent, api = free_port(), free_port()
         self.agent, self.client = ("127.0.0.1", agent), Client(("127.0.0.1", api))
         disk = f"file={self.disk}"
@@ -85,6 +99,7 @@ class Box:
             eventually(path.exists, "the disk's server")
             disk = f"file=nbd+unix:///?socket={path}"
         self.boots += 1
+        self.console_from = self.console.stat().st_size if self.console.exists() else 0
         forward = ",".join(f"hostfwd=tcp:127.0.0.1:{ours}-:{theirs}" for ours, theirs in ((agent, AGENT_PORT), (api, API_PORT)))
         with open(self.console, "ab") as console:
             self.qemu = subprocess.Popen(
@@ -95,10 +110,6 @@ class Box:
                  "-drive", f"id=state,if=none,format=raw,{disk}", "-device", "virtio-blk-device,drive=state,serial=state",
                  "-netdev", f"user,id=n0,restrict=on,{forward}", "-device", "virtio-net-device,netdev=n0"],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        begin = time.monotonic()
-        eventually(self._answers, "the box", BOOT_LIMIT_S, 0.1)
-        print(f"box: up after {time.monotonic() - begin:.1f} s", flush=True)
-        return self
 
     def _answers(self):
         if self.qemu.poll() is not None:
@@ -150,8 +161,10 @@ class Box:
         return "\n".join(self.console.read_text(errors="replace").splitlines()[-lines:])
 
     def crash(self):
-        """What the box's kernel said when it broke; None of one that is whole."""
-        text = self.console.read_text(errors="replace")
+        """What the box's kernel said, since it was switched on, when it broke; None of one that is whole."""
+        if not self.console.exists():
+            return None
+        text = self.console.read_bytes()[self.console_from :].decode(errors="replace")
         found = re.search(r"^.*(Oops|BUG:|general protection|Kernel panic|invalid opcode|soft lockup|rcu_.*stall).*$", text, re.M)
         return text[found.start() : found.start() + 4000] if found else None
 

@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "scenarios"), str(HERE.parent / "api")]
 
+from box import Box  # noqa: E402
 from case import Shared  # noqa: E402
 from run import Result  # noqa: E402
 
@@ -40,8 +42,17 @@ class BoxResult(Result):
 
     def look(self, test):
         signal.alarm(0)
-        box = getattr(test, "box", None) or Shared.box
+        box = getattr(test, "box", None) or Box.last
         self.broken = self.broken or (box.broken() if box is not None else None)
+
+
+def watch(stop):
+    """Switches a box off whose kernel broke: nobody has to wait for its answers."""
+    while not stop.wait(3):
+        box = Box.last
+        qemu = box.qemu if box is not None else None
+        if qemu is not None and box.crash() is not None:
+            qemu.kill()
 
 
 def play(name, verbose):
@@ -51,7 +62,12 @@ def play(name, verbose):
     """
     for left in reversed(range(TRIES)):
         result = BoxResult(verbose)
+        stop = threading.Event()
+        watcher = threading.Thread(target=watch, args=(stop,), daemon=True)
+        watcher.start()
         unittest.defaultTestLoader.loadTestsFromName(name).run(result)
+        stop.set()
+        watcher.join()
         if result.broken is None or left == 0:
             return result
         Shared.drop()

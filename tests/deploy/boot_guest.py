@@ -13,6 +13,11 @@ import sys
 import tempfile
 import time
 import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
+
+from host import tsc_khz  # noqa: E402
 
 GUEST, GATEWAY, MASK = "172.30.0.2", "172.30.0.1", "255.255.255.0"
 KEYS = [{"type": "qcode", "data": key} for key in ("ctrl", "alt", "delete")]
@@ -20,12 +25,6 @@ KEYS = [{"type": "qcode", "data": key} for key in ("ctrl", "alt", "delete")]
 
 def run(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def tsc_khz():
-    """The guest cannot measure its clock reliably when the host is busy, and without one it hangs."""
-    with open("/proc/cpuinfo", encoding="ascii") as cpus:
-        return round(float(re.search(r"cpu MHz\s*: ([0-9.]+)", cpus.read())[1]) * 1000)
 
 
 class Guest:
