@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { EVENTS_MAX = CGROUP_CONTROL_MAX };
-
 /* Without the controller there is no such file, and nothing to fail for; in some containers it is there and can't be written. */
 static int set(int dir, const char *name, const char *text, struct error *err)
 {
@@ -78,7 +76,7 @@ int cgroup_limits_read(const char *mark, const char *id, struct cgroup_limits *r
 
 bool cgroup_was_out_of_memory(const char *mark, const char *id)
 {
-    char events[EVENTS_MAX];
+    char events[CGROUP_CONTROL_MAX];
     uint64_t kills = 0;
     AUTO_CLOSE int dir = -1;
     if (open_vm(mark, id, &dir, NULL) != 0 || dir < 0 || cgroup_control_read(dir, "memory.events", events, sizeof events) != 0) {

@@ -128,8 +128,9 @@ static bool note_cut(struct cuts *cuts, const struct entry *entry, uint8_t famil
     return true;
 }
 
-static void look_at_flow(const struct nlmsghdr *h, struct cuts *cuts)
+static void look_at_flow(const struct nlmsghdr *h, void *ctx)
 {
+    struct cuts *cuts = ctx;
     const struct nfgenmsg *head = mnl_nlmsg_get_payload(h);
     struct entry entry = {.status = 0};
     if (h->nlmsg_type != (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW)) {
@@ -151,27 +152,6 @@ static void look_at_flow(const struct nlmsghdr *h, struct cuts *cuts)
     }
 }
 
-/* Looks at the flows that come (`cuts` may be NULL: none should) until the end of a dump or an acknowledgement. 0 or a positive errno. */
-static int read_answer(struct mnl_socket *nl, char *buf, struct cuts *cuts)
-{
-    for (;;) {
-        ssize_t got = mnl_socket_recvfrom(nl, buf, BUFFER_BYTES);
-        if (got < 0 && errno != EINTR) {
-            return errno;
-        }
-        int left = got < 0 ? 0 : (int)got;
-        const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        for (; mnl_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-            if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
-                return mnl_message_errno(h);
-            }
-            if (cuts != NULL) {
-                look_at_flow(h, cuts);
-            }
-        }
-    }
-}
-
 static int dump_flows(struct mnl_socket *nl, char *buf, struct cuts *cuts)
 {
     char request[64];
@@ -180,14 +160,14 @@ static int dump_flows(struct mnl_socket *nl, char *buf, struct cuts *cuts)
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     struct nfgenmsg *head = mnl_nlmsg_put_extra_header(h, sizeof *head);
     *head = (struct nfgenmsg){.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0};
-    return mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? errno : read_answer(nl, buf, cuts);
+    return mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? errno : mnl_read_answer(nl, buf, BUFFER_BYTES, look_at_flow, cuts, NULL);
 }
 
 static int send_cuts(struct mnl_socket *nl, char *buf, const struct cuts *cuts, size_t *ret_cut)
 {
     for (size_t at = 0; at < cuts->len;) {
         const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)(cuts->bytes + at);
-        int result = mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? errno : read_answer(nl, buf, NULL);
+        int result = mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? errno : mnl_read_answer(nl, buf, BUFFER_BYTES, NULL, NULL, NULL);
         if (result != 0 && result != ENOENT) {
             return result;
         }

@@ -17,34 +17,16 @@ struct search {
     void *ctx;
 };
 
-static void read_socket(const struct nlmsghdr *h, const struct search *search)
+static void read_socket(const struct nlmsghdr *h, void *ctx)
 {
+    const struct search *search = ctx;
     const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(h);
     if (mnl_nlmsg_get_payload_len(h) >= sizeof *socket && socket->id.idiag_sport != 0) {
         search->found(ntohs(socket->id.idiag_sport), search->ctx);
     }
 }
 
-/* Until the end of the dump. 0 or a positive errno. */
-static int read_answer(struct mnl_socket *nl, char *buf, const struct search *search)
-{
-    for (;;) {
-        ssize_t got = mnl_socket_recvfrom(nl, buf, ANSWER_BYTES);
-        if (got < 0 && errno != EINTR) {
-            return errno;
-        }
-        int left = got < 0 ? 0 : (int)got;
-        const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        for (; mnl_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-            if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
-                return mnl_message_errno(h);
-            }
-            read_socket(h, search);
-        }
-    }
-}
-
-static int query(struct mnl_socket *nl, uint8_t family, uint8_t protocol, const struct search *search)
+static int query(struct mnl_socket *nl, uint8_t family, uint8_t protocol, struct search *search)
 {
     /* A UDP socket that is not connected is in the state that TCP calls closed. */
     const struct inet_diag_req_v2 request = {.sdiag_family = family,
@@ -61,7 +43,7 @@ static int query(struct mnl_socket *nl, uint8_t family, uint8_t protocol, const 
     if (mnl_socket_sendto(nl, h, h->nlmsg_len) < 0) {
         return errno;
     }
-    int result = read_answer(nl, buf, search);
+    int result = mnl_read_answer(nl, buf, ANSWER_BYTES, read_socket, search, NULL);
     /* The kernel has no such module, or none of this protocol. */
     return result == ENOENT || result == EOPNOTSUPP ? 0 : result;
 }
@@ -69,7 +51,7 @@ static int query(struct mnl_socket *nl, uint8_t family, uint8_t protocol, const 
 int listener_each(uint8_t protocol, void (*found)(uint16_t port, void *ctx), void *ctx, struct error *err)
 {
     static const uint8_t families[] = {AF_INET, AF_INET6};
-    const struct search search = {found, ctx};
+    struct search search = {found, ctx};
     struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
     int result = nl == NULL || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) != 0 ? errno : 0;
     for (size_t i = 0; i < ARRAY_LEN(families) && result == 0; i++) {

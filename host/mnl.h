@@ -1,4 +1,4 @@
-/* The messages of one datagram by libmnl. */
+/* Answers of the kernel by libmnl. Any thread, one at a time for each socket. */
 #ifndef SMARTVM_HOST_MNL_H
 #define SMARTVM_HOST_MNL_H
 
@@ -27,5 +27,11 @@ static inline int mnl_message_errno(const struct nlmsghdr *h)
     /* A dump may end with the number of its messages. */
     return *error >= 0 && h->nlmsg_type == NLMSG_DONE ? 0 : *error <= 0 && *error >= -MNL_ERRNO_MAX ? -*error : EPROTO;
 }
+
+/*
+ * Calls `each` (may be NULL: nothing is wanted of them) for the messages that come, until the end of a dump or an acknowledgement: 0 or a positive errno.
+ * *ret_interrupted (may be NULL) is set at that end: the kernel's list changed while it was dumped. `buf` has `size` bytes for one datagram.
+ */
+int mnl_read_answer(struct mnl_socket *nl, char *buf, size_t size, void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx, bool *ret_interrupted);
 
 #endif

@@ -269,7 +269,6 @@ int nft_batch_commit(struct nft_batch *b, const char *mark, struct error *err)
 int nft_query(struct mnl_socket *nl, struct nlmsghdr *request,
               void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx, bool *ret_interrupted)
 {
-    bool interrupted = false;
     if ((request->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP) {
         request->nlmsg_flags |= NLM_F_ACK;
     }
@@ -280,22 +279,5 @@ int nft_query(struct mnl_socket *nl, struct nlmsghdr *request,
     if (buf == NULL) {
         return ENOMEM;
     }
-    for (;;) {
-        ssize_t got = mnl_socket_recvfrom(nl, buf, ANSWER_BYTES);
-        if (got < 0 && errno != EINTR) {
-            return errno;
-        }
-        int left = got < 0 ? 0 : (int)got;
-        const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)buf;
-        for (; mnl_message_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-            interrupted = interrupted || (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
-            if (h->nlmsg_type == NLMSG_ERROR || h->nlmsg_type == NLMSG_DONE) {
-                if (ret_interrupted != NULL) {
-                    *ret_interrupted = interrupted;
-                }
-                return mnl_message_errno(h);
-            }
-            each(h, ctx);
-        }
-    }
+    return mnl_read_answer(nl, buf, ANSWER_BYTES, each, ctx, ret_interrupted);
 }
