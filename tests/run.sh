@@ -222,11 +222,13 @@ mkdir -p "$build"
 install_packages
 build_program
 for part in "${wanted[@]}"; do
+    began=$SECONDS
     say "== $part"
     case $part in
         host | api | schema | fault | box | deploy) get_firecracker ;;&
         host | api | box | deploy) build_image ;;&
         *) "part_$part" ;;
     esac
+    say "-- $part took $((SECONDS - began)) s"
 done
 finish

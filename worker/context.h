@@ -20,7 +20,7 @@ struct worker_setup;
 struct console_hub;
 struct slow_questions;
 
-/* Before the network was looked at, no VM starts; after a failure, none that has an interface. */
+/* Before the network was looked at, no VM starts; while it fails, none that has an interface. */
 enum network_state { NETWORK_UNKNOWN, NETWORK_READY, NETWORK_FAILED };
 
 struct worker {

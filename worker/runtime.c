@@ -148,7 +148,7 @@ int runtime_set_process(struct worker *worker, struct runtime *runtime, const st
 void runtime_clear_process(struct runtime *runtime)
 {
     if (runtime->pidfd >= 0) {
-        (void)close(runtime->pidfd); /* leaves the epoll by itself: it is the only descriptor of that file */
+        (void)close(runtime->pidfd); /* leaves the epoll by itself, at the latest when no child holds a copy any more; it tells once */
         runtime->pidfd = -1;
     }
     if (runtime->guest_fd >= 0) {

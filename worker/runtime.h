@@ -51,6 +51,7 @@ struct runtime {
     int64_t shutdown_sent_ms; /* first; -1: not sent */
     int64_t shutdown_last_ms;
     int64_t start_us;         /* when the last start began */
+    int64_t network_wait_ms;  /* since when the start that is under way waits for the network; 0: it does not */
     struct runtime_timing *timings; /* of the last start; NULL before */
     size_t timing_count;
     struct runtime *next;

@@ -12,6 +12,7 @@
 /* A look leads to a plan, its application to another look; a VM that needs more rounds than this is queued again. */
 enum {
     ROUNDS_MAX = 6,
+    NETWORK_PATIENCE_MS = 3000, /* of a start: the network is tried again 50, 150, 350, 750 and 1550 ms after it failed */
     UNWATCHED_LOOK_MS = 60000, /* at a guest whose end the kernel can't tell (before Linux 6.9): its VMM may hang then */
 };
 
@@ -46,6 +47,33 @@ static int network_is_behind(struct vm_work *work, bool *ret, struct error *err)
     return 0;
 }
 
+/*
+ * Somebody may have flushed the ruleset just now, or deleted the bridge: a start that meets a network which fails, or fails in it, does not
+ * give up before it had the time to be repaired.
+ */
+static bool network_may_come_back(struct vm_work *work)
+{
+    struct runtime *runtime = work->runtime;
+    int64_t now_ms = clock_monotonic_ms();
+    if (runtime->network_wait_ms == 0) {
+        runtime->network_wait_ms = now_ms;
+        (void)queue_add(work->worker->queue, "network");
+    }
+    return now_ms - runtime->network_wait_ms < NETWORK_PATIENCE_MS;
+}
+
+static int await_network(struct vm_work *work, bool *ret_later, struct error *err)
+{
+    char key[QUEUE_KEY_MAX];
+    *ret_later = network_may_come_back(work);
+    if (!*ret_later) {
+        return error_set(err, ERR_BRIDGE_SETUP_FAILED, "the network is not set up; GET /network says why");
+    }
+    (void)snprintf(key, sizeof key, "vm/%s", work->row.id);
+    (void)queue_add_after(work->worker->queue, key, work->runtime->network_wait_ms + NETWORK_PATIENCE_MS - clock_monotonic_ms());
+    return 0;
+}
+
 /* A start needs a VMM; *ret_later when it isn't known yet which, or the network isn't there yet. */
 static int prepare_start(struct vm_work *work, bool *ret_later, struct error *err)
 {
@@ -56,7 +84,7 @@ static int prepare_start(struct vm_work *work, bool *ret_later, struct error *er
         return 0;
     }
     if (network == NETWORK_FAILED && work->row.interface_count > 0) {
-        return error_set(err, ERR_BRIDGE_SETUP_FAILED, "the network is not set up; GET /network says why");
+        return await_network(work, ret_later, err);
     }
     if (network_is_behind(work, ret_later, err) != 0 || *ret_later) {
         return *ret_later ? 0 : -1;
@@ -149,6 +177,12 @@ static int run_plan(struct vm_work *work, bool *ret_done, struct error *err)
         }
         result = apply_plan(work, err);
     }
+    if (result != 0 && spawns && work->network_failed && network_may_come_back(work)) {
+        return -1;
+    }
+    if (work->runtime != NULL) {
+        work->runtime->network_wait_ms = 0;
+    }
     if (result != 0 && (spawns || plan_awaits_first_answer(work))) {
         fail_start(work);
         return 0;
@@ -182,7 +216,7 @@ static int reconcile(struct vm_work *work, struct error *err)
         }
         if (run_plan(work, &done, err) != 0) {
             work->unfinished = true;
-            (void)vm_report(work, work->row.state, NULL);
+            (void)vm_report(work, work->start_failed ? VM_FAILED : work->row.state, NULL);
             return -1;
         }
     }

@@ -21,6 +21,7 @@ struct vm_work {
     struct vmm_choice choice;
     json_t *old;       /* row.observed, parsed */
     bool failed;       /* an operation failed */
+    bool network_failed; /* and it was one that needs the network */
     bool unfinished;   /* and the plan is carried out later */
     bool start_failed; /* and with it the wanted boot, in this look */
     struct error error;

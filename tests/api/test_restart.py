@@ -7,9 +7,10 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from pathlib import Path
 
 from harness import Case, Daemon, OwnDaemonCase, eventually, is_alive, kill, limit
-from host import cgroup2_mount
+from host import cgroup2_mount, children
 
 
 class RestartTest(OwnDaemonCase):
@@ -70,6 +71,24 @@ class RestartTest(OwnDaemonCase):
         self.assertTrue(self.daemon.is_running())
         self.same(vms)
         self.assertEqual("running", self.create()["state"])
+
+    def test_kill_9_of_the_api_process_while_a_vmm_is_being_started(self):
+        """The child holds copies of all descriptors until it closes them: an end must not be seen again and again by those."""
+        vm = self.body()
+        self.addCleanup(self.forget, vm["id"])
+        tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=close_range", "-e", "inject=close_range:delay_enter=400000",
+                                   "-p", str(self.daemon.pid)], stdin=subprocess.DEVNULL)
+        self.addCleanup(tracer.wait)
+        self.addCleanup(tracer.terminate)
+        eventually(lambda: all("TracerPid:\t0\n" not in status.read_text() for status in Path(f"/proc/{self.daemon.pid}/task").glob("*/status")), "the tracer")
+        self.ok(self.c.post("/vms", vm), 201)
+        eventually(lambda: len(children(self.daemon.pid)) > 1, "a child that is held")
+        api = self.daemon.api_pid()
+        os.kill(api, signal.SIGKILL)
+        eventually(lambda: self.daemon.api_pid() not in (None, api), "another API process")
+        self.daemon.await_ready()
+        self.await_vm(vm["id"], lambda v: v["state"] == "running")
+        self.assertEqual(1, self.daemon.log_path.read_text().count("event=api.ended"))
 
     def test_kill_9_of_the_api_process_during_a_wait(self):
         vm = self.create()["id"]

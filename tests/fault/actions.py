@@ -21,6 +21,9 @@ class Action:
         """(method, path, body) of the one request."""
         raise NotImplementedError
 
+    def settled(self, world):
+        """What must hold before that."""
+
     def again(self, world):
         """Asks once more for the same; whatever the first request has done, this must succeed."""
         raise NotImplementedError
@@ -38,6 +41,10 @@ class VmCreate(Action):
 
     def request(self, world):
         return "POST", "/vms", world.body("subject")
+
+    def settled(self, world):
+        vm = world.vm("subject")
+        assert vm is None or vm["state"] != "stopped" or "last_exit" in vm, f"a start that failed does not say so: {vm}"
 
     def again(self, world):
         if world.vm("subject") is None:
