@@ -93,12 +93,17 @@ check_summary_of() {
         awk '{ checks += $1; bad += $2 + $3 } END { if (NR) print checks, bad }'
 }
 
-# A program of libcheck: each of its checks is a test. A crash, a sanitizer's report or an endless loop is one failure more.
+# A program of libcheck: $1 is its path below tests/; leaves its output, its status and its seconds in the directory $2.
 run_check_program() {
-    local name=$1 program=$2 output status checks bad
-    output=$(mktemp "$build/out.XXXXXX")
-    (cd "$build" && CK_VERBOSITY=normal UBSAN_OPTIONS=print_stacktrace=1 timeout --kill-after=5 "$program_limit_s" "$program") > "$output" 2>&1
-    status=$?
+    local output=$2/${1//\//-} began=$SECONDS
+    (cd "$SMARTVM_TEST_BUILD" && CK_VERBOSITY=normal UBSAN_OPTIONS=print_stacktrace=1 timeout --kill-after=5 "$program_limit_s" "tests/$1") > "$output" 2>&1
+    echo "$? $((SECONDS - began))" > "$output.status"
+}
+
+# Each check of the program is a test. A crash, a sanitizer's report or an endless loop is one failure more.
+count_check_program() {
+    local name=$1 output=$2/${1//\//-} status seconds checks bad
+    read -r status seconds < "$output.status"
     read -r checks bad <<< "$(check_summary_of "$output")"
     if [ "${bad:-0}" -gt 0 ]; then
         passed=$((passed + checks - bad))
@@ -112,9 +117,8 @@ run_check_program() {
         failure "$name: a sanitizer's report" "$output"
     else
         passed=$((passed + checks))
-        say "ok $name: $checks checks"
+        say "ok $name: $checks checks, $seconds s"
     fi
-    rm -f "$output"
 }
 
 # A script: one that ends with a summary line counts as that says; else it is one test, and status 77 is a skip.
@@ -149,13 +153,20 @@ run_script() {
 }
 
 # Every source file has a program, and every program a source file: one left over from another commit is not run.
+# They mostly wait, for the kernel and for time to pass, so several run at once.
 run_check_programs() {
-    local source name
-    for source in "$root/tests/$1"/*.c; do
-        [ -e "$source" ] || continue
-        name=$(basename "$source" .c)
-        run_check_program "$1/$name" "$build/tests/$1/$name"
+    local dir name names=()
+    dir=$(mktemp -d "$build/out.XXXXXX")
+    for name in "$root/tests/$1"/*.c; do
+        [ -e "$name" ] && names+=("$1/$(basename "$name" .c)")
     done
+    export -f run_check_program
+    export program_limit_s
+    printf '%s\n' "${names[@]}" | xargs -P $((2 * jobs)) -I {} bash -c 'run_check_program "$1" "$0"' "$dir" {}
+    for name in "${names[@]}"; do
+        count_check_program "$name" "$dir"
+    done
+    rm -rf "$dir"
 }
 
 run_scripts() {

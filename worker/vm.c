@@ -22,6 +22,11 @@ static void log_failure(const struct vm_work *work)
               work->error.message, NULL);
 }
 
+static bool plan_spawns(const struct vm_plan *plan)
+{
+    return plan->count > 0 && plan->ops[0].type == VM_OP_MAKE_RUN_DIR;
+}
+
 static int look(struct vm_work *work, struct error *err)
 {
     if (vm_observe(work, err) != 0) {
@@ -29,6 +34,9 @@ static int look(struct vm_work *work, struct error *err)
     }
     vm_work_want(work);
     vm_plan_make(&work->wanted, &work->observed, &work->plan);
+    if (!plan_spawns(&work->plan)) {
+        work->runtime->network_wait_ms = 0;
+    }
     vm_drift_hold(work);
     return 0;
 }
@@ -98,11 +106,6 @@ static int prepare_start(struct vm_work *work, bool *ret_later, struct error *er
     work->runtime->timing_count = 0;
     work->runtime->start_us = clock_monotonic_us();
     return 0;
-}
-
-static bool plan_spawns(const struct vm_plan *plan)
-{
-    return plan->count > 0 && plan->ops[0].type == VM_OP_MAKE_RUN_DIR;
 }
 
 /* A process that was started, perhaps by a daemon that died meanwhile, and never answered yet. */
@@ -179,9 +182,6 @@ static int run_plan(struct vm_work *work, bool *ret_done, struct error *err)
     }
     if (result != 0 && spawns && work->network_failed && network_may_come_back(work)) {
         return -1;
-    }
-    if (work->runtime != NULL) {
-        work->runtime->network_wait_ms = 0;
     }
     if (result != 0 && (spawns || plan_awaits_first_answer(work))) {
         fail_start(work);

@@ -186,6 +186,8 @@ class Box:
         """What shows that the emulation broke, and not the daemon; None of a box that is whole."""
         if (crash := self.crash()) is not None:
             return crash
+        if self.qemu is not None and not self.is_running():
+            return f"QEMU ended by itself with {self.qemu.returncode}"
         try:
             hung = self.is_running() and self.sh("true", timeout=60) == "" and self.hung_guests()
         except OSError as e:

@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "scenarios"), str(HERE.parent / "api")]
 
 from box import Box  # noqa: E402
-from case import Shared  # noqa: E402
+from case import GuestLost, Shared  # noqa: E402
 from run import Result  # noqa: E402
 
 # Those that leave the box as they found it come first, those that reset it and those with a box of their own last.
@@ -34,6 +34,8 @@ class BoxResult(Result):
 
     def addFailure(self, test, err):
         self.look(test)
+        if self.broken is None and isinstance(err[1], GuestLost):
+            self.broken = str(err[1])
         super().addFailure(test, err)
 
     def addError(self, test, err):

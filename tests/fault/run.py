@@ -111,6 +111,7 @@ def run_case(world, case):
     world.settle()
     struck = case.mode == "fail-for-ever" or world.fault_fired()
     world.clear_fault()
+    world.pause(0.02)  # one that was read before that strikes now
     world.come_up()
     action.settled(world)
     world.was_there = world.vm("subject") is not None

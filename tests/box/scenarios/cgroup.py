@@ -33,10 +33,11 @@ class Cgroup(BoxCase):
     @limit(300)
     def test_a_vm_without_memory_takes_nobody_along(self):
         daemon = self.box.daemon_pid
-        victim, other = self.linux("victim"), self.tiny("other")
-        self.guest_up(victim)
+        self.tiny("victim")
+        other = self.tiny("other")
+        self.await_console("victim", b"tiny: up")
         api = self.box.sh(f"cat /proc/{daemon}/task/{daemon}/children").split()
-        self.box.sh("echo 24M > /sys/fs/cgroup/smartvm/victim/memory.max")
+        self.box.sh("echo 1M > /sys/fs/cgroup/smartvm/victim/memory.max")
         ended = self.await_vm("victim", lambda v: v["state"] == "failed", timeout=60)
         self.assertEqual("out_of_memory", ended["last_exit"]["tier"], ended["last_exit"])
         self.assertIn("limit of memory", ended["last_exit"]["message"])
@@ -46,8 +47,8 @@ class Cgroup(BoxCase):
         self.assertEqual(("running", other["vmm"]["pid"]), (alive["state"], alive["vmm"]["pid"]))
         # Started again it has its limit, and lives.
         again = self.act("victim", "start", wait=60)
-        self.assertEqual((128 + 2 + 64) * MIB, again["vmm"]["limits"]["memory_max_bytes"])
-        eventually(lambda: self.c.get("/vms/victim/console").body.count(b"smartvm-guest: up") == 2, "the second boot", 90, 0.3)
+        self.assertEqual((32 + 0 + 64) * MIB, again["vmm"]["limits"]["memory_max_bytes"])
+        eventually(lambda: self.c.get("/vms/victim/console").body.count(b"tiny: up") == 2, "the second boot", 60, 0.3)
         for name in ("victim", "other"):
             self.ok(self.c.delete(f"/vms/{name}", wait=60), 204)
         self.nothing_left()
