@@ -746,10 +746,12 @@ START_TEST(monitor_tells_what_was_changed)
     while (poll(&readable, 1, 1500) > 0) {
         (void)drain(fd);
     }
-    netns_run(news[_i].command);
-    struct heard heard = drain(fd);
-    ck_assert_msg((heard.tap0 == 1) == news[_i].tap && heard.routes == news[_i].rest, "%s: tap0 %zu, rest %d",
-                  news[_i].command, (size_t)heard.tap0, heard.routes);
+    for (size_t i = 0; i < ARRAY_LEN(news); i++) {
+        netns_run(news[i].command);
+        struct heard heard = drain(fd);
+        ck_assert_msg((heard.tap0 == 1) == news[i].tap && heard.routes == news[i].rest, "%s: tap0 %zu, rest %d",
+                      news[i].command, (size_t)heard.tap0, heard.routes);
+    }
     (void)close(fd);
 }
 END_TEST
@@ -817,7 +819,7 @@ static TCase *other_tests(void)
     tcase_add_test(tests, default_route_of_the_lowest_metric);
     tcase_add_test(tests, overlapping_routes_are_named);
     tcase_add_test(tests, monitor_tells_each_change_once);
-    tcase_add_loop_test(tests, monitor_tells_what_was_changed, 0, (int)ARRAY_LEN(news));
+    tcase_add_test(tests, monitor_tells_what_was_changed);
     tcase_add_test(tests, monitor_that_lost_news_says_anything);
     return tests;
 }
