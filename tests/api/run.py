@@ -21,7 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 THEME_LIMIT_S = 420
 # The longest first, so that no processor idles at the end.
-ORDER = ["faults", "drift", "standin", "hostile", "restart", "linux", "vms", "network", "console", "load"]
+ORDER = ["standin", "drift", "ipv6", "wireguard", "restart", "linux", "vmms", "network", "hostile", "faults", "statuses", "policies", "console"]
 
 
 class TimeLimit(Exception):
