@@ -15,6 +15,7 @@ void network_work_init(struct network_work *work, struct worker *worker)
     work->bridge = worker->config->network.bridge;
     (void)pthread_mutex_lock(&worker->network.lock);
     work->memory = worker->network.memory;
+    work->settings = worker->network.settings;
     (void)pthread_mutex_unlock(&worker->network.lock);
 }
 

@@ -14,7 +14,7 @@
 struct network_work {
     struct worker *worker;
     const char *bridge;
-    struct network_settings settings; /* that are wanted now */
+    struct network_settings settings; /* that are wanted now; before network_observe(), as worker_network() */
     struct network_egress egress;     /* that is wanted now */
     struct network_memory memory;     /* a copy */
     struct network_observed observed;

@@ -317,9 +317,6 @@ static void on_api_process(struct main_loop *loop)
 {
     char text[PROCESS_STATUS_TEXT_MAX];
     int status = -1;
-    if (loop->api_process < 0) {
-        return;
-    }
     (void)process_wait(loop->api_process, 0, &status, NULL);
     log_event(LOG_ERROR, "api.ended", "how", process_status_text(status, text), NULL);
     /* close() alone leaves it in the epoll as long as a child that has not executed its program yet holds a copy: epoll(7), question 6. */

@@ -42,6 +42,12 @@ def udp(sport, dport, payload):
     return struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
 
 
+def udp6(src, dst, sport, dport, payload):
+    """With its checksum, as IPv6 demands."""
+    datagram = udp(sport, dport, payload)
+    return datagram[:6] + struct.pack("!H", checksum(src + dst + struct.pack("!II", len(datagram), UDP) + datagram) or 0xFFFF) + payload
+
+
 def tcp(src, dst, sport, dport, flags, payload=b"", number=1000):
     head = struct.pack("!HHIIBBHHH", sport, dport, number, 0, 5 << 4, flags, 65535, 0, 0)
     pseudo = src + dst + struct.pack("!BBH", 0, TCP, len(head) + len(payload))

@@ -682,3 +682,18 @@ def answer_arp(wire, mac, address):
                 pass  # its VM has ended
 
     return take
+
+
+def answer_neighbours(wire, mac, address):
+    """The same for IPv6: solicitations (type 135) are answered by advertisements (136)."""
+
+    def take(frame):
+        if frame[12:14] == b"\x86\xdd" and frame[20] == f.ICMP6 and frame[54] == 135 and frame[62:78] == address:
+            asker = frame[22:38]
+            body = b"\x60\0\0\0" + address + b"\2\1" + mac  # solicited, override
+            try:
+                wire.send(f.ether(frame[6:12], mac, f.ETH_IP6, f.ipv6(address, asker, f.ICMP6, f.icmp6(address, asker, 136, 0, body), 255)))
+            except OSError:
+                pass  # its VM has ended
+
+    return take

@@ -11,7 +11,8 @@ import time
 import frames as f
 import hostile
 import standin
-from harness import OwnDaemonCase, eventually, limit
+from harness import Daemon, OwnDaemonCase, eventually, limit, parse_events
+from test_ipv6 import OUTSIDE as OUTSIDE6, SUBNET, give_host_ipv6
 
 OUTSIDE = "192.0.2.1"
 PORTS = range(5000, 5004)
@@ -25,16 +26,16 @@ def deny(port, **extra):
 class Server(threading.Thread):
     """Answers each datagram at each of the ports, and notes it."""
 
-    def __init__(self, netns):
+    def __init__(self, netns, family=socket.AF_INET, address=OUTSIDE):
         super().__init__(daemon=True)
         self.seen, self.on = set(), True
-        self.sockets = [hostile.in_netns(netns, lambda port=port: self.listen(port)) for port in PORTS]
+        self.sockets = [hostile.in_netns(netns, lambda port=port: self.listen(family, address, port)) for port in PORTS]
         self.start()
 
     @staticmethod
-    def listen(port):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        sock.bind((OUTSIDE, port))
+    def listen(family, address, port):
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        sock.bind((address, port))
         return sock
 
     def run(self):
@@ -94,6 +95,33 @@ class Guest:
         texts = [self.send(port, **kw) for _ in range(5)]
         time.sleep(0.15)
         self.case.assertFalse(self.case.server.seen & set(texts), f"{self.id} reached port {port}")
+
+
+class Guest6(Guest):
+    """The same over IPv6."""
+
+    def __init__(self, case, vm, bridge_mac):
+        self.ip6_text = vm["network_interfaces"][0]["ip6"]
+        self.ip6 = socket.inet_pton(socket.AF_INET6, self.ip6_text)
+        super().__init__(case, vm, bridge_mac)
+
+    def join(self):
+        self.wire = standin.Wire(self.case.daemon.run_dir / "vm" / self.id)
+        answer = hostile.answer_neighbours(self.wire, self.mac, self.ip6)
+
+        def take(frame):
+            answer(frame)
+            self.answers.add(frame[62:])
+
+        receiver = standin.Receiver(self.wire, take)
+        self.case.addCleanup(lambda: (receiver.stop(), self.wire.close()))
+
+    def send(self, port, source_port=40000, to=OUTSIDE6):
+        self.number += 1
+        text = f"{self.id} {self.number} to {port}".encode()
+        there = socket.inet_pton(socket.AF_INET6, to)
+        self.wire.send(f.ether(self.gateway_mac, self.mac, f.ETH_IP6, f.ipv6(self.ip6, there, f.UDP, f.udp6(self.ip6, there, source_port, port, text))))
+        return text
 
 
 class PolicyCase(OwnDaemonCase):
@@ -253,6 +281,64 @@ class PolicyTest(PolicyCase):
             if held and held["name"].startswith(("addr", "egress", "ingress")):
                 found.append((held["name"], json.dumps(held.get("elem", []), sort_keys=True)))
         return sorted(found)
+
+
+class Ipv6Test(PolicyCase):
+    """What a policy says of IPv6 holds likewise, at every moment."""
+
+    settings = {**standin.SETTINGS, "network": {"ipv6_subnet": SUBNET}}
+
+    def setUp(self):
+        self.daemon = Daemon(self.settings)
+        self.addCleanup(self.daemon.close)
+        give_host_ipv6(self.daemon.netns)
+        self.daemon.start()
+        self.daemon.add_tiny()
+        self.c, self.ns = self.daemon.client, self.daemon.netns
+        self.server = Server(self.ns.world, socket.AF_INET6, OUTSIDE6)
+        self.addCleanup(self.server.stop)
+
+    def guest(self, **extra):
+        return Guest6(self, self.create(**extra), self.ns.links()[self.daemon.bridge]["mac"])
+
+    def test_only_what_is_forbidden_is_cut(self):
+        first, second = self.guest(), self.guest()
+        for guest in (first, second):
+            guest.reaches(5000)
+            guest.reaches(5001)
+        self.put(f"/vms/{first.id}/firewall", {"egress": {"rules": [deny(5000)]}})
+        first.is_stopped(5000)
+        first.reaches(5001)
+        second.reaches(5000)
+        self.put("/firewall", {"egress": {"rules": [deny(5001)]}})
+        for guest in (first, second):
+            guest.is_stopped(5001)
+            guest.reaches(5002)
+        second.reaches(5000)
+
+    def test_the_policy_of_one_holds_while_others_change(self):
+        guest = self.guest(firewall={"egress": {"rules": [deny(5000)]}})
+        guest.reaches(5001)
+        texts, on = [], True
+
+        def send():
+            while on:
+                texts.append(guest.send(5000, source_port=30000 + len(texts) % 20000))
+                time.sleep(0.001)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            for number in range(30):
+                self.put("/firewall", {"egress": {"rules": [deny(6000 + number)]}})
+                self.assertIn(guest.ip6_text, self.nft("list", "map", "inet", self.daemon.mark, "egress6"))
+        finally:
+            on = False
+            sender.join()
+        guest.reaches(5001)
+        self.assertGreater(len(texts), 100)
+        self.assertFalse(self.server.seen & set(texts))
+        self.assertEqual([], [e["data"] for e in parse_events(self.c.get("/events", follow="false").body.decode()) if e["event"] == "network.repaired"])
 
 
 class ConfirmTest(PolicyCase):
