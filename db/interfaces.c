@@ -88,3 +88,36 @@ int interfaces_list(struct db *db, struct interface_row **ret, size_t *ret_count
     *ret_count = count;
     return 0;
 }
+
+int interfaces_changing(struct db *db, uint32_t **ret, size_t *ret_count, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_FREE uint32_t *addresses = NULL;
+    size_t count = 0;
+    size_t size = 0;
+    enum statement_result result = STATEMENT_DONE;
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT i.address FROM interfaces i JOIN vms v ON v.uid = i.vm_uid"
+                                         " WHERE i.position = 0 AND v.generation <> v.observed_generation",
+                                         err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
+        if (count == size) {
+            size = size == 0 ? 64 : size * 2;
+            uint32_t *grown = reallocarray(addresses, size, sizeof *grown);
+            if (grown == NULL) {
+                return error_oom(err);
+            }
+            addresses = grown;
+        }
+        addresses[count++] = (uint32_t)sqlite3_column_int64(stmt, 0);
+    }
+    if (result != STATEMENT_DONE) {
+        return -1;
+    }
+    *ret = TAKE_PTR(addresses);
+    *ret_count = count;
+    return 0;
+}

@@ -25,4 +25,7 @@ struct interface_row {
 /* The interfaces of all VMs, by TAP. *ret is owned by the caller (free). */
 int interfaces_list(struct db *db, struct interface_row **ret, size_t *ret_count, struct error *err);
 
+/* The first addresses of VMs whose wanted state the worker has not followed yet: what is there of those is neither old nor new for certain. */
+int interfaces_changing(struct db *db, uint32_t **ret, size_t *ret_count, struct error *err);
+
 #endif

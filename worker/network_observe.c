@@ -167,6 +167,14 @@ static bool has_vm(const struct network_work *work, const struct link_info *link
     return false;
 }
 
+/* The VM may have been deleted since the links were listed: its TAP went first. */
+static bool is_there_still(const struct link_info *link)
+{
+    struct link_info now;
+    bool found = false;
+    return link_get(link->name, &now, &found, NULL) != 0 || (found && now.index == link->index);
+}
+
 /* A TAP is an orphan when it is marked as ours and no VM has it. */
 static int observe_orphan_taps(struct network_work *work, struct error *err)
 {
@@ -177,7 +185,8 @@ static int observe_orphan_taps(struct network_work *work, struct error *err)
     }
     for (size_t i = 0; i < work->link_count; i++) {
         const struct link_info *link = &work->links[i];
-        if (link->is_tap && link_alias_has_mark(link->alias, work->worker->mark) && !has_vm(work, link)) {
+        if (link->is_tap && link_alias_has_mark(link->alias, work->worker->mark) && !has_vm(work, link) &&
+            is_there_still(link)) {
             work->orphan_taps[work->orphan_tap_count++] = link->name;
         }
     }

@@ -5,6 +5,7 @@ import json
 import os
 import statistics
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -353,6 +354,49 @@ class SweepTest(DriftWords, OwnDaemonCase):
         after = last_id(self.c)
         time.sleep(2.5)
         self.assertEqual([], stored(self.c, after))
+
+
+class OwnDoingsTest(DriftWords, OwnDaemonCase):
+    """What the daemon itself changes is never taken for somebody's damage, however much of it is under way while the network is looked at."""
+
+    settings = {"network": {"ipv6_subnet": "fd00:5a:2::/64"}}
+    THREADS, ROUNDS = 4, 8
+
+    def live(self, number):
+        for round_ in range(self.ROUNDS):
+            vm = f"v{number}-{round_}"
+            firewall = {"egress": {"rules": [{"action": "deny", "to": "198.18.0.0/15"}]}}
+            ports = [{"host_port": 9000 + number, "guest_port": 80, "protocol": "tcp"}]
+            self.ok(self.c.post("/vms", self.body(vm, firewall=firewall, ports=ports), wait=15), 201)
+            self.ok(self.c.patch(f"/vms/{vm}", {"ports": []}, wait=15))
+            self.ok(self.c.put(f"/vms/{vm}/firewall", {}, wait=15))
+            self.ok(self.c.post(f"/vms/{vm}/kill", wait=15), 200)
+            self.ok(self.c.delete(f"/vms/{vm}", wait=15), 204)
+
+    @limit(120)
+    def test_they_are_no_drift(self):
+        errors = []
+
+        def run(number):
+            try:
+                self.live(number)
+            except Exception as e:  # noqa: BLE001: told below
+                errors.append(e)
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(self.THREADS)]
+        for thread in threads:
+            thread.start()
+        changes = 0
+        while any(thread.is_alive() for thread in threads):
+            # Each of these makes the network be looked at: by what somebody else does, and by what a client asks for.
+            self.daemon.netns.run("nft", f"add table inet other{changes % 2}; delete table inet other{changes % 2}")
+            self.ok(self.c.put("/firewall", {"egress": {"rules": [{"action": "deny", "to": f"203.0.113.{changes % 250}"}]}}, wait=15))
+            changes += 1
+        self.assertEqual([], errors)
+        self.assertGreater(changes, 5)
+        found = [event["data"] for event in stored(self.c) if event["event"] in ("network.repaired", "vm.repaired", "wireguard.repaired", "network.contested")]
+        self.assertEqual([], found)
+        self.assertEqual([], self.drift()["items"])
 
 
 class RestartTest(DriftWords, OwnDaemonCase):
