@@ -100,6 +100,7 @@ def fault_lines(case):
 def run_case(world, case):
     """Did the fault strike? What an action passes differs a little from run to run, so some find no place."""
     action = by_name(case.action)
+    world.forget_repairs()
     action.prepare(world)
     world.set_fault(fault_lines(case))
     acknowledged = world.ask(action.request(world), action.wait)

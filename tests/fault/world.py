@@ -118,6 +118,10 @@ class World:
     def await_that(self, probe, what, timeout=15):
         eventually(probe, what, timeout)
 
+    def forget_repairs(self):
+        """So many were needed by the cases before that somebody would seem to undo them, and they would wait."""
+        self.ok(self.client.post("/drift/repair", wait=10), 201)
+
     def skip_events(self):
         """The next events get numbers at which the store is trimmed, and beyond what it holds: see db/events.c."""
         with closing(sqlite3.connect(self.daemon.base / "state" / "db" / "smartvm.db", timeout=10)) as database, database:
