@@ -65,6 +65,7 @@ class StateTest(ThemeCase):
             self.refused(self.c.post(f"/vms/{vm}/{action}", headers=stale), 412, "PRECONDITION_FAILED")
         self.assertEqual({"a": "1"}, self.vm(vm)["labels"])
         self.ok(self.c.patch(f"/vms/{vm}", {"labels": {"a": "3"}}, headers={"If-Match": "*"}, wait=5))
+        self.await_vm(vm, lambda v: v["observed_generation"] == v["generation"])  # which is a change of the resource, too
         listed = self.c.get(f"/vms/{vm}").etag
         self.assertNotEqual(new, listed)
         self.ok(self.c.patch(f"/vms/{vm}", {"labels": {"a": "4"}}, headers={"If-Match": f'"x", {listed}'}, wait=5))
