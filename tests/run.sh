@@ -16,7 +16,7 @@ build_packages=(cmake ninja-build gcc libc6-dev pkg-config libmicrohttpd-dev lib
     libzstd-dev liblz4-dev check)
 test_packages=(systemd nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
     busybox-static iptables curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev procps
-    util-linux kmod wireguard-go wireguard-tools socat nbdkit)
+    util-linux kmod wireguard-go wireguard-tools socat nbdkit strace)
 
 passed=0
 failed=0
