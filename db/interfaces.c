@@ -5,6 +5,14 @@
 
 #include <string.h>
 
+/* Does the statement, with its slots bound, give a row? */
+static int gives_row(struct db *db, sqlite3_stmt *stmt, bool *ret, struct error *err)
+{
+    enum statement_result result = statement_step(db, stmt, err);
+    *ret = result == STATEMENT_ROW;
+    return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
+}
+
 int interfaces_mac_taken(struct db *db, struct mac mac, bool *ret, struct error *err)
 {
     DB_LOCKED(db);
@@ -14,9 +22,21 @@ int interfaces_mac_taken(struct db *db, struct mac mac, bool *ret, struct error 
         return -1;
     }
     statement_bind_text(stmt, 1, mac_format(mac, text));
-    enum statement_result result = statement_step(db, stmt, err);
-    *ret = result == STATEMENT_ROW;
-    return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
+    return gives_row(db, stmt, ret, err);
+}
+
+int interfaces_vm_changes(struct db *db, uint32_t address, bool *ret, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT 1 FROM interfaces i JOIN vms v ON v.uid = i.vm_uid"
+                                         " WHERE i.address = ? AND i.position = 0 AND v.generation <> v.observed_generation",
+                                         err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, address);
+    return gives_row(db, stmt, ret, err);
 }
 
 int interfaces_vm_of_tap(struct db *db, const char *tap, char **ret, struct error *err)
@@ -85,39 +105,6 @@ int interfaces_list(struct db *db, struct interface_row **ret, size_t *ret_count
         return -1;
     }
     *ret = TAKE_PTR(rows);
-    *ret_count = count;
-    return 0;
-}
-
-int interfaces_changing(struct db *db, uint32_t **ret, size_t *ret_count, struct error *err)
-{
-    DB_LOCKED(db);
-    AUTO_FREE uint32_t *addresses = NULL;
-    size_t count = 0;
-    size_t size = 0;
-    enum statement_result result = STATEMENT_DONE;
-    AUTO_STATEMENT *stmt = statement_get(db,
-                                         "SELECT i.address FROM interfaces i JOIN vms v ON v.uid = i.vm_uid"
-                                         " WHERE i.position = 0 AND v.generation <> v.observed_generation",
-                                         err);
-    if (stmt == NULL) {
-        return -1;
-    }
-    while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
-        if (count == size) {
-            size = size == 0 ? 64 : size * 2;
-            uint32_t *grown = reallocarray(addresses, size, sizeof *grown);
-            if (grown == NULL) {
-                return error_oom(err);
-            }
-            addresses = grown;
-        }
-        addresses[count++] = (uint32_t)sqlite3_column_int64(stmt, 0);
-    }
-    if (result != STATEMENT_DONE) {
-        return -1;
-    }
-    *ret = TAKE_PTR(addresses);
     *ret_count = count;
     return 0;
 }

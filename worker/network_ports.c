@@ -114,37 +114,23 @@ int network_ports_wanted(struct network_work *work, struct nft_port **ret, size_
     return 0;
 }
 
-static void keep_of_others(struct nft_port *ports, size_t *count, const uint32_t *addresses, size_t address_count)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < *count; i++) {
-        bool others = true;
-        for (size_t a = 0; a < address_count && others; a++) {
-            others = ports[i].address != addresses[a];
-        }
-        if (others) {
-            ports[kept++] = ports[i];
-        }
-    }
-    *count = kept;
-}
-
 /*
  * Ports that a client changed just now are the VM's own reconciler's: it cuts the flows, too. This is asked for after the wanted ports were
  * read, and that reconciler waits for the lock, so nothing of the kind is missed.
  */
-static int leave_what_changes(struct network_work *work, struct ports_diff *diff, struct error *err)
+static int leave_what_changes(struct db *db, struct nft_port *ports, size_t *count, struct error *err)
 {
-    AUTO_FREE uint32_t *addresses = NULL;
-    size_t count = 0;
-    if (diff->add_count == 0 && diff->remove_count == 0) {
-        return 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < *count; i++) {
+        bool changes = false;
+        if (interfaces_vm_changes(db, ports[i].address, &changes, err) != 0) {
+            return -1;
+        }
+        if (!changes) {
+            ports[kept++] = ports[i];
+        }
     }
-    if (interfaces_changing(work->worker->db, &addresses, &count, err) != 0) {
-        return -1;
-    }
-    keep_of_others(diff->add, &diff->add_count, addresses, count);
-    keep_of_others(diff->remove, &diff->remove_count, addresses, count);
+    *count = kept;
     return 0;
 }
 
@@ -157,7 +143,11 @@ static int look(struct network_work *work, struct ports_diff *ret, size_t *ret_w
         network_ports_wanted(work, &wanted, ret_wanted, err) != 0) {
         return -1;
     }
-    return ports_diff_make(there, there_count, wanted, *ret_wanted, NULL, ret, err) == 0 ? leave_what_changes(work, ret, err) : -1;
+    if (ports_diff_make(there, there_count, wanted, *ret_wanted, NULL, ret, err) != 0 ||
+        leave_what_changes(work->worker->db, ret->add, &ret->add_count, err) != 0) {
+        return -1;
+    }
+    return leave_what_changes(work->worker->db, ret->remove, &ret->remove_count, err);
 }
 
 int network_ports_observe(struct network_work *work, struct error *err)

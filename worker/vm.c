@@ -72,13 +72,11 @@ static bool network_may_come_back(struct vm_work *work)
 
 static int await_network(struct vm_work *work, bool *ret_later, struct error *err)
 {
-    char key[QUEUE_KEY_MAX];
     *ret_later = network_may_come_back(work);
     if (!*ret_later) {
         return error_set(err, ERR_BRIDGE_SETUP_FAILED, "the network is not set up; GET /network says why");
     }
-    (void)snprintf(key, sizeof key, "vm/%s", work->row.id);
-    (void)queue_add_after(work->worker->queue, key, work->runtime->network_wait_ms + NETWORK_PATIENCE_MS - clock_monotonic_ms());
+    work->plan.look_again_ms = work->runtime->network_wait_ms + NETWORK_PATIENCE_MS;
     return 0;
 }
 

@@ -302,7 +302,9 @@ int vm_apply(struct vm_work *work, const struct vm_op *op, struct error *err)
         (void)error_prefix(err, "%s", vm_op_name(op->type));
         work->failed = true;
         work->network_failed = op->type == VM_OP_ADD_GUEST || op->type == VM_OP_CREATE_TAP;
-        work->error = work->start_failed ? work->error : *err; /* of a start that failed, its own error is told */
+        if (!work->start_failed) { /* of which its own error is told */
+            work->error = *err;
+        }
     }
     return result;
 }
