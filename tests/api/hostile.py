@@ -671,29 +671,39 @@ class Attacker:
             time.sleep(0.001)
 
 
+def answering(wire, reply):
+    """What takes a guest's frames, and sends what `reply` makes of each, if it makes something."""
+
+    def take(frame):
+        answer = reply(frame)
+        try:
+            if answer is not None:
+                wire.send(answer)
+        except OSError:
+            pass  # its VM has ended
+
+    return take
+
+
 def answer_arp(wire, mac, address):
     """A guest's own answers, without which nothing would ever be delivered to it."""
 
-    def take(frame):
+    def reply(frame):
         if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\1" and frame[38:42] == address:
-            try:
-                wire.send(f.ether(frame[6:12], mac, f.ETH_ARP, f.arp(2, mac, address, frame[22:28], frame[28:32], bytes(18))))
-            except OSError:
-                pass  # its VM has ended
+            return f.ether(frame[6:12], mac, f.ETH_ARP, f.arp(2, mac, address, frame[22:28], frame[28:32], bytes(18)))
+        return None
 
-    return take
+    return answering(wire, reply)
 
 
 def answer_neighbours(wire, mac, address):
     """The same for IPv6: solicitations (type 135) are answered by advertisements (136)."""
 
-    def take(frame):
+    def reply(frame):
         if frame[12:14] == b"\x86\xdd" and frame[20] == f.ICMP6 and frame[54] == 135 and frame[62:78] == address:
             asker = frame[22:38]
             body = b"\x60\0\0\0" + address + b"\2\1" + mac  # solicited, override
-            try:
-                wire.send(f.ether(frame[6:12], mac, f.ETH_IP6, f.ipv6(address, asker, f.ICMP6, f.icmp6(address, asker, 136, 0, body), 255)))
-            except OSError:
-                pass  # its VM has ended
+            return f.ether(frame[6:12], mac, f.ETH_IP6, f.ipv6(address, asker, f.ICMP6, f.icmp6(address, asker, 136, 0, body), 255))
+        return None
 
-    return take
+    return answering(wire, reply)

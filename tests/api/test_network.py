@@ -242,63 +242,6 @@ class ForeignTest(Case):
         _, text = self.not_ready(lambda daemon: daemon.netns.add_link("lan0", "10.77.0.1/16"), settings)
         self.assertIn("10.77.0.0/16", text)
 
-    @limit(90)
-    def test_starts_wait_for_a_network_that_is_being_repaired(self):
-        """Nothing is given up because of what somebody does just now."""
-        daemon = self.start_daemon()
-        netns = daemon.netns
-        damages = {"the bridge": ("ip", "link", "delete", daemon.bridge), "the ruleset": ("nft", "flush", "ruleset"),
-                   "the table": ("nft", "delete", "table", "bridge", daemon.mark)}
-        for number in range(12):
-            for name, damage in damages.items():
-                with self.subTest(damage=name, number=number):
-                    body = {"id": f"v{number}", "image": "tiny", "vmm": "firecracker", "network_interfaces": [{"iface_id": "eth0"}]}
-                    self.ok(daemon.client.post("/vms", body), 201)
-                    time.sleep(number * 0.002)
-                    netns.run(*damage)
-                    vm = self.await_rest(daemon, f"v{number}")
-                    self.assertEqual("running", vm["state"], vm.get("error"))
-                    self.ok(daemon.client.delete(f"/vms/v{number}", wait=10), 204)
-                    self.ok(daemon.client.post("/drift/repair", wait=10), 201)  # so that it is not taken for a contest
-
-    @staticmethod
-    def fails(daemon):
-        try:
-            return daemon.client.json("/network")["conditions"][0]["status"] == "false"
-        except OSError:
-            return False
-
-    @staticmethod
-    def await_rest(daemon, vm):
-        found = None
-
-        def rests():
-            nonlocal found
-            found = daemon.client.json(f"/vms/{vm}")
-            return found["state"] in ("running", "failed")
-
-        try:
-            eventually(rests)
-        except AssertionError:
-            pass
-        return found
-
-    @limit(90)
-    def test_starts_wait_for_a_bridge_that_somebody_took(self):
-        """For three seconds, in which the network is tried again."""
-        daemon = self.start_daemon()
-        daemon.stop()
-        daemon.netns.ip("link", "del", daemon.bridge)
-        daemon.netns.ip("link", "add", daemon.bridge, "type", "bridge")
-        daemon.spawn()
-        eventually(lambda: self.fails(daemon), "a network that fails")
-        body = {"id": "a", "image": "tiny", "vmm": "firecracker", "network_interfaces": [{"iface_id": "eth0"}]}
-        self.ok(daemon.client.post("/vms", body), 201)
-        time.sleep(0.5)
-        self.assertEqual("starting", daemon.client.json("/vms/a")["state"])
-        daemon.netns.ip("link", "del", daemon.bridge)
-        self.assertEqual("running", self.await_rest(daemon, "a")["state"])
-
     def test_foreign_links_and_tables_stay(self):
         daemon = Daemon()
         self.addCleanup(daemon.close)
@@ -309,3 +252,44 @@ class ForeignTest(Case):
         daemon.restart()
         self.assertIn("tap0", daemon.netns.links())
         self.assertIn("table inet other", daemon.netns.run("nft", "list", "tables"))
+
+
+class StartTest(OwnDaemonCase):
+    """Starts wait for a network that fails, for three seconds, in which it is tried again: nothing is given up because of what somebody does just now."""
+
+    def await_rest(self, vm):
+        return self.await_vm(vm, lambda v: v["state"] in ("running", "failed"), "the start")
+
+    @limit(90)
+    def test_a_network_that_is_being_repaired(self):
+        damages = {"the bridge": ("ip", "link", "delete", self.daemon.bridge), "the ruleset": ("nft", "flush", "ruleset"),
+                   "the table": ("nft", "delete", "table", "bridge", self.daemon.mark)}
+        for number in range(12):
+            for name, damage in damages.items():
+                with self.subTest(damage=name, number=number):
+                    self.ok(self.c.post("/vms", self.body(f"v{number}")), 201)
+                    time.sleep(number * 0.002)
+                    self.daemon.netns.run(*damage)
+                    vm = self.await_rest(f"v{number}")
+                    self.assertEqual("running", vm["state"], vm.get("error"))
+                    self.ok(self.c.delete(f"/vms/v{number}", wait=10), 204)
+                    self.ok(self.c.post("/drift/repair", wait=10), 201)  # so that it is not taken for a contest
+
+    def network_fails(self):
+        try:
+            return self.c.json("/network")["conditions"][0]["status"] == "false"
+        except OSError:
+            return False
+
+    @limit(90)
+    def test_a_bridge_that_somebody_took(self):
+        self.daemon.stop()
+        self.daemon.netns.ip("link", "del", self.daemon.bridge)
+        self.daemon.netns.ip("link", "add", self.daemon.bridge, "type", "bridge")
+        self.daemon.spawn()
+        eventually(self.network_fails, "a network that fails")
+        self.ok(self.c.post("/vms", self.body("a")), 201)
+        time.sleep(0.5)
+        self.assertEqual("starting", self.vm("a")["state"])
+        self.daemon.netns.ip("link", "del", self.daemon.bridge)
+        self.assertEqual("running", self.await_rest("a")["state"])

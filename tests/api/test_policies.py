@@ -11,7 +11,8 @@ import time
 import frames as f
 import hostile
 import standin
-from harness import Daemon, OwnDaemonCase, eventually, limit, parse_events
+from harness import Daemon, OwnDaemonCase, eventually, limit
+from test_drift import stored
 from test_ipv6 import OUTSIDE as OUTSIDE6, SUBNET, give_host_ipv6
 
 OUTSIDE = "192.0.2.1"
@@ -55,6 +56,9 @@ class Server(threading.Thread):
 class Guest:
     """One that runs: it sends datagrams, and notes which answers come."""
 
+    outside = OUTSIDE
+    text_at = 42  # in a frame
+
     def __init__(self, case, vm, bridge_mac):
         interface = vm["network_interfaces"][0]
         self.case, self.id, self.ip = case, vm["id"], interface["ip"]
@@ -64,20 +68,26 @@ class Guest:
 
     def join(self):
         self.wire = standin.Wire(self.case.daemon.run_dir / "vm" / self.id)
-        answer = hostile.answer_arp(self.wire, self.mac, socket.inet_aton(self.ip))
+        answer = self.neighbour()
 
         def take(frame):
             answer(frame)
-            self.answers.add(frame[42:])
+            self.answers.add(frame[self.text_at :])
 
         receiver = standin.Receiver(self.wire, take)
         self.case.addCleanup(lambda: (receiver.stop(), self.wire.close()))
 
-    def send(self, port, source_port=40000, to=OUTSIDE):
+    def neighbour(self):
+        return hostile.answer_arp(self.wire, self.mac, socket.inet_aton(self.ip))
+
+    def frame(self, to, source_port, port, text):
+        packet = f.ipv4(socket.inet_aton(self.ip), socket.inet_aton(to), f.UDP, f.udp(source_port, port, text), number=self.number)
+        return f.ether(self.gateway_mac, self.mac, f.ETH_IP, packet)
+
+    def send(self, port, source_port=40000, to=None):
         self.number += 1
         text = f"{self.id} {self.number} to {port}".encode()
-        packet = f.ipv4(socket.inet_aton(self.ip), socket.inet_aton(to), f.UDP, f.udp(source_port, port, text), number=self.number)
-        self.wire.send(f.ether(self.gateway_mac, self.mac, f.ETH_IP, packet))
+        self.wire.send(self.frame(to or self.outside, source_port, port, text))
         return text
 
     def reaches(self, port, **kw):
@@ -100,32 +110,25 @@ class Guest:
 class Guest6(Guest):
     """The same over IPv6."""
 
+    outside = OUTSIDE6
+    text_at = 62
+
     def __init__(self, case, vm, bridge_mac):
         self.ip6_text = vm["network_interfaces"][0]["ip6"]
         self.ip6 = socket.inet_pton(socket.AF_INET6, self.ip6_text)
         super().__init__(case, vm, bridge_mac)
 
-    def join(self):
-        self.wire = standin.Wire(self.case.daemon.run_dir / "vm" / self.id)
-        answer = hostile.answer_neighbours(self.wire, self.mac, self.ip6)
+    def neighbour(self):
+        return hostile.answer_neighbours(self.wire, self.mac, self.ip6)
 
-        def take(frame):
-            answer(frame)
-            self.answers.add(frame[62:])
-
-        receiver = standin.Receiver(self.wire, take)
-        self.case.addCleanup(lambda: (receiver.stop(), self.wire.close()))
-
-    def send(self, port, source_port=40000, to=OUTSIDE6):
-        self.number += 1
-        text = f"{self.id} {self.number} to {port}".encode()
+    def frame(self, to, source_port, port, text):
         there = socket.inet_pton(socket.AF_INET6, to)
-        self.wire.send(f.ether(self.gateway_mac, self.mac, f.ETH_IP6, f.ipv6(self.ip6, there, f.UDP, f.udp6(self.ip6, there, source_port, port, text))))
-        return text
+        return f.ether(self.gateway_mac, self.mac, f.ETH_IP6, f.ipv6(self.ip6, there, f.UDP, f.udp6(self.ip6, there, source_port, port, text)))
 
 
 class PolicyCase(OwnDaemonCase):
     settings = standin.SETTINGS
+    kind = Guest
 
     def setUp(self):
         super().setUp()
@@ -134,7 +137,7 @@ class PolicyCase(OwnDaemonCase):
         self.addCleanup(self.server.stop)
 
     def guest(self, **extra):
-        return Guest(self, self.create(**extra), self.ns.links()[self.daemon.bridge]["mac"])
+        return self.kind(self, self.create(**extra), self.ns.links()[self.daemon.bridge]["mac"])
 
     def put(self, path, body, **query):
         reply = self.ok(self.c.put(path, body, wait=10, **query))
@@ -287,6 +290,7 @@ class Ipv6Test(PolicyCase):
     """What a policy says of IPv6 holds likewise, at every moment."""
 
     settings = {**standin.SETTINGS, "network": {"ipv6_subnet": SUBNET}}
+    kind = Guest6
 
     def setUp(self):
         self.daemon = Daemon(self.settings)
@@ -297,9 +301,6 @@ class Ipv6Test(PolicyCase):
         self.c, self.ns = self.daemon.client, self.daemon.netns
         self.server = Server(self.ns.world, socket.AF_INET6, OUTSIDE6)
         self.addCleanup(self.server.stop)
-
-    def guest(self, **extra):
-        return Guest6(self, self.create(**extra), self.ns.links()[self.daemon.bridge]["mac"])
 
     def test_only_what_is_forbidden_is_cut(self):
         first, second = self.guest(), self.guest()
@@ -338,7 +339,7 @@ class Ipv6Test(PolicyCase):
         guest.reaches(5001)
         self.assertGreater(len(texts), 100)
         self.assertFalse(self.server.seen & set(texts))
-        self.assertEqual([], [e["data"] for e in parse_events(self.c.get("/events", follow="false").body.decode()) if e["event"] == "network.repaired"])
+        self.assertEqual([], [e["data"] for e in stored(self.c) if e["event"] == "network.repaired"])
 
 
 class ConfirmTest(PolicyCase):
