@@ -180,14 +180,11 @@ static int write_policy(struct call *call, int (*change_it)(struct call *call, i
     }
     AUTO_TRANSACTION *transaction = api->db;
     if (firewall_find_scope(call, &vm_uid, err) != 0 || change_it(call, vm_uid, err) != 0 ||
-        db_commit(TAKE_PTR(transaction), err) != 0) {
+        firewall_look_at(api, vm_uid, NULL, &look, err) != 0 || db_commit(TAKE_PTR(transaction), err) != 0) {
         return -1;
     }
     call_wake(api, "firewall", "");
-    if (firewall_look_at(api, vm_uid, NULL, &look, err) != 0) {
-        return -1;
-    }
-    struct written written = {.subject = &firewall_policy_subject, .kind = WRITE_CHANGE, .id = "", .identity = vm_uid, .look = &look};
+    struct written written = {.subject = firewall_wait_subject(vm_uid), .kind = WRITE_CHANGE, .id = "", .identity = vm_uid, .look = &look};
     return written_reply(&call->origin, &written, reply, err);
 }
 
@@ -208,16 +205,24 @@ struct get_state {
     int64_t vm_uid;
 };
 
+static int reply_policy(struct api *api, const struct get_state *state, const char *counters, struct api_reply *reply, struct error *err)
+{
+    AUTO_LOOK look = {0};
+    if (firewall_look_at(api, state->vm_uid, counters, &look, err) != 0) {
+        return -1;
+    }
+    return look.gone ? error_set(err, ERR_NOT_FOUND, "the VM was deleted in the meantime") : look_reply(&look, 200, reply, err);
+}
+
 /* Without an answer the policy is shown all the same. */
 static void answer_get(struct api *api, struct api_reply *reply, const json_t *message, int handed_over)
 {
     AUTO_CLOSE int fd = handed_over; /* none is expected */
     AUTO_FREE struct get_state *state = ask_take_state(reply);
-    AUTO_LOOK look = {0};
     struct error err;
     const json_t *answer = ask_answer(message, &err);
     AUTO_FREE char *counters = answer != NULL ? json_text(answer) : NULL;
-    if (firewall_look_at(api, state->vm_uid, counters, &look, &err) != 0 || look_reply(&look, 200, reply, &err) != 0) {
+    if (reply_policy(api, state, counters, reply, &err) != 0) {
         problem_reply(reply, state->origin.request_id, &err, NULL);
     }
 }

@@ -6,8 +6,6 @@
 #include "core/policy.h"
 #include "db/firewall.h"
 
-/* Waits for policies: `identity` is the uid of the VM, or FIREWALL_HOST. */
-extern const struct wait_subject firewall_policy_subject;
 
 /* The stored policy, or the default one. *ret is freed by the caller. *ret_row (zeroed) may be NULL. */
 int firewall_read_policy(struct api *api, int64_t vm_uid, struct policy *ret, struct firewall_row *ret_row, bool *ret_found,
@@ -16,8 +14,11 @@ int firewall_read_policy(struct api *api, int64_t vm_uid, struct policy *ret, st
 /* All address sets; freed by the caller with address_sets_free(). */
 int firewall_read_sets(struct api *api, struct address_sets *ret, struct error *err);
 
-/* *ret (zeroed) from what is stored; `counters` is text of JSON, or NULL for none. */
+/* *ret (zeroed) from what is stored, all of one moment; gone when the VM is. `counters` is text of JSON, or NULL for none. */
 int firewall_look_at(struct api *api, int64_t vm_uid, const char *counters, struct look *ret, struct error *err);
+
+/* Waits for policies: `identity` is FIREWALL_HOST, or the uid of the VM. */
+const struct wait_subject *firewall_wait_subject(int64_t vm_uid);
 
 /* The call's VM, or the host-wide policy when its path names none. NOT_FOUND. */
 int firewall_find_scope(struct call *call, int64_t *ret_vm_uid, struct error *err);

@@ -4,6 +4,7 @@
 #include "api/json_out.h"
 #include "core/cleanup.h"
 #include "core/json.h"
+#include "db/vms.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -127,7 +128,19 @@ int firewall_look_at(struct api *api, int64_t vm_uid, const char *counters, stru
     AUTO_FIREWALL_ROW row = {.text = NULL};
     struct firewall_observed observed;
     bool found = false;
+    bool there = true;
     struct strbuf *b = &ret->body;
+    if (db_read_begin(api->db, err) != 0) {
+        return -1;
+    }
+    AUTO_DB_READ *read = api->db;
+    if (vm_uid != FIREWALL_HOST && vms_has(api->db, vm_uid, &there, err) != 0) {
+        return -1;
+    }
+    if (!there) { /* and with it its policy: what is stored would be taken for the default one */
+        ret->gone = true;
+        return 0;
+    }
     if (firewall_observed_get(api->db, &observed, err) != 0 ||
         firewall_read_policy(api, vm_uid, &policy, &row, &found, err) != 0) {
         return -1;
@@ -163,4 +176,9 @@ static int look_policy(struct api *api, const char *id, int64_t identity, bool w
     return firewall_look_at(api, identity, NULL, ret, err);
 }
 
-const struct wait_subject firewall_policy_subject = {.kind = "firewall", .path = "/firewall", .look = look_policy};
+const struct wait_subject *firewall_wait_subject(int64_t vm_uid)
+{
+    static const struct wait_subject host = {.kind = "firewall", .path = "/firewall", .look = look_policy};
+    static const struct wait_subject vm = {.kind = "firewall", .path = "the VM", .look = look_policy};
+    return vm_uid == FIREWALL_HOST ? &host : &vm;
+}

@@ -132,18 +132,10 @@ void firewall_check_set(struct call *call)
     }
 }
 
-/* Is there room for one more, if this is one? firewall_load() has a transaction of its own, so this comes before the one that writes. */
+/* Inside the transaction: is there room for one more? */
 static int check_room(struct call *call, struct error *err)
 {
-    AUTO_FIREWALL_ROW old = {.text = NULL};
     AUTO_FIREWALL_ROWS rows = {.generation = 0};
-    bool exists = false;
-    if (firewall_set_get(call->api->db, set_name(call), &old, &exists, err) != 0) {
-        return -1;
-    }
-    if (exists) {
-        return 0;
-    }
     if (firewall_load(call->api->db, &rows, err) != 0) {
         return -1;
     }
@@ -163,7 +155,7 @@ static int put(struct call *call, int64_t *ret_generation, struct error *err)
     if (exists && (look_at(call->api, &old, &before, err) != 0 || etag_require(call, before.etag, err) != 0)) {
         return -1;
     }
-    if (!exists && etag_require(call, "", err) != 0) {
+    if (!exists && (etag_require(call, "", err) != 0 || check_room(call, err) != 0)) {
         return -1;
     }
     if (address_set_parse(set_name(call), json_object_get(call->body, "addresses"), &set, err) != 0) {
@@ -187,18 +179,15 @@ int firewall_handle_put_set(struct call *call, struct api_reply *reply, struct e
     AUTO_FIREWALL_ROW new = {.text = NULL};
     AUTO_LOOK look = {0};
     int64_t generation = 0;
-    if (check_room(call, err) != 0 || db_begin(api->db, err) != 0) {
+    if (db_begin(api->db, err) != 0) {
         return -1;
     }
     AUTO_TRANSACTION *transaction = api->db;
-    if (put(call, &generation, err) != 0 || find(call, &new, err) != 0 ||
+    if (put(call, &generation, err) != 0 || find(call, &new, err) != 0 || look_at(api, &new, &look, err) != 0 ||
         db_commit(TAKE_PTR(transaction), err) != 0) {
         return -1;
     }
     call_wake(api, "firewall", "");
-    if (look_at(api, &new, &look, err) != 0) {
-        return -1;
-    }
     struct written written = {.subject = &set_subject, .kind = WRITE_CHANGE, .id = "", .identity = generation, .look = &look};
     return written_reply(&call->origin, &written, reply, err);
 }

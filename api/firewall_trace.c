@@ -267,6 +267,10 @@ int firewall_handle_trace(struct call *call, struct api_reply *reply, struct err
     AUTO_STRBUF b = STRBUF_INIT;
     char text[IP_TEXT_MAX];
     const struct interface_row *subject = NULL; /* the guest that is asked about */
+    if (db_read_begin(call->api->db, err) != 0) {
+        return -1;
+    }
+    AUTO_DB_READ *read = call->api->db;
     if (fill(call, &trace, &subject, err) != 0 || subject == NULL || run(&trace, subject, err) != 0) {
         return -1;
     }

@@ -25,7 +25,7 @@ void look_free(struct look *look);
 /* A kind of resource that can be waited for. */
 struct wait_subject {
     const char *kind; /* "vm" or "image"; "network", of which there is one, with the id "" */
-    const char *path; /* "/vms/" */
+    const char *path; /* "/vms/": what stands before the id in Location and in messages */
     /* `identity` tells apart those that had one id after another; the body may be left out when neither
      * settled nor `whole`. */
     int (*look)(struct api *api, const char *id, int64_t identity, bool whole, struct look *ret,

@@ -19,6 +19,8 @@ struct db {
         sqlite3_stmt *stmt;
     } cache[STATEMENTS_MAX];
     size_t cached;
+    unsigned read_depth; /* of db_read_begin() */
+    bool read_is_outer;  /* its transaction is its own */
 };
 
 void db_lock(struct db *db)
@@ -132,6 +134,28 @@ int db_commit(struct db *db, struct error *err)
 void db_rollback(struct db *db)
 {
     (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
+    db_unlock(db);
+}
+
+int db_read_begin(struct db *db, struct error *err)
+{
+    db_lock(db);
+    bool is_outer = sqlite3_get_autocommit(db->sqlite) != 0;
+    if (is_outer && run_simple(db, "BEGIN", err) != 0) {
+        db_unlock(db);
+        return -1;
+    }
+    if (db->read_depth++ == 0) {
+        db->read_is_outer = is_outer;
+    }
+    return 0;
+}
+
+void db_read_end(struct db *db)
+{
+    if (--db->read_depth == 0 && db->read_is_outer) {
+        (void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL); /* nothing was written */
+    }
     db_unlock(db);
 }
 

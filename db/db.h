@@ -25,6 +25,15 @@ int db_begin(struct db *db, struct error *err); /* BEGIN IMMEDIATE; does not nes
 int db_commit(struct db *db, struct error *err); /* on failure the transaction has been rolled back */
 void db_rollback(struct db *db);                 /* harmless when none is open in this thread's scope */
 
+/* Reads of one moment: what other processes commit meanwhile is not seen. Nests, also inside a transaction, which it is then a part of. */
+int db_read_begin(struct db *db, struct error *err);
+void db_read_end(struct db *db);
+static inline void cleanup_db_read(struct db **db)
+{
+    db_read_end(*db);
+}
+#define AUTO_DB_READ __attribute__((cleanup(cleanup_db_read), unused)) struct db
+
 /* Does the database answer? For readiness. */
 int db_check(struct db *db, struct error *err);
 

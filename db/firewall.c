@@ -215,15 +215,17 @@ static int load_sets(struct db *db, struct firewall_rows *ret, struct error *err
     return load(db, stmt, true, &ret->sets, &ret->set_count, err);
 }
 
-/* Policies before sets: a set is made before a policy names it, and goes after. */
 int firewall_load(struct db *db, struct firewall_rows *ret, struct error *err)
 {
     struct firewall_observed observed;
     memset(ret, 0, sizeof *ret);
+    if (db_read_begin(db, err) != 0) {
+        return -1;
+    }
+    AUTO_DB_READ *read = db;
     if (firewall_observed_get(db, &observed, err) != 0) {
         return -1;
     }
-    DB_LOCKED(db);
     ret->generation = observed.wanted;
     if (load_policies(db, ret, err) != 0 || load_sets(db, ret, err) != 0) {
         firewall_rows_free(ret);

@@ -41,7 +41,7 @@ int firewall_set_put(struct db *db, const char *name, const char *text, int64_t 
 int firewall_policy_remove(struct db *db, int64_t vm_uid, int64_t *ret_generation, struct error *err);
 int firewall_set_remove(struct db *db, const char *name, int64_t *ret_generation, struct error *err);
 
-/* All of them, and a generation up to which they are complete: what is newer may be in it too. A set that a policy names is there. */
+/* All of them as they are with this generation. A set that a policy names is there. */
 struct firewall_rows {
     struct firewall_row *policies; /* by uid: the host-wide one first */
     size_t policy_count;

@@ -234,6 +234,19 @@ int vms_each_id(struct db *db, void (*found)(const char *id, void *ctx), void *c
     }
 }
 
+int vms_has(struct db *db, int64_t uid, bool *ret, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT 1 FROM vms WHERE uid = ?", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, uid);
+    enum statement_result result = statement_step(db, stmt, err);
+    *ret = result == STATEMENT_ROW;
+    return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
+}
+
 int vms_count(struct db *db, int64_t *ret, struct error *err)
 {
     DB_LOCKED(db);

@@ -78,6 +78,9 @@ void vms_list_free(struct vm_row *rows, size_t count);
 /* Calls `found` with each id, by id. */
 int vms_each_id(struct db *db, void (*found)(const char *id, void *ctx), void *ctx, struct error *err);
 
+/* Is this very VM there, and not another one that has its id by now? */
+int vms_has(struct db *db, int64_t uid, bool *ret, struct error *err);
+
 int vms_count(struct db *db, int64_t *ret, struct error *err);
 
 /*

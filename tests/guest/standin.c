@@ -188,6 +188,7 @@ int main(int argc, char **argv)
     if (standin.config_file != NULL) {
         standin_start_machine(&standin);
     }
+    standin_guest_listen(&standin);
     if (pthread_create(&thread, NULL, standin_serve, &api) != 0) {
         standin_exit(&standin, EXIT_BAD_CONFIGURATION);
     }

@@ -162,7 +162,8 @@ _Noreturn void standin_die(const struct standin *s, const struct standin_fault *
 void standin_sleep_ms(int64_t ms);
 _Noreturn void standin_hang(void);
 
-/* standin_guest.c: the guest's side; runs on the main thread until the process ends. */
+/* standin_guest.c: the guest's side; runs on the main thread until the process ends. It listens before the API answers. */
+void standin_guest_listen(struct standin *s);
 _Noreturn void standin_guest_run(struct standin *s);
 void standin_console(const char *text); /* never waits; what does not fit is lost, as with the real one */
 

@@ -280,17 +280,21 @@ static void serve_once(struct standin *s, bool *input_open, int timeout_ms)
     }
 }
 
+void standin_guest_listen(struct standin *s)
+{
+    control = listen_at(s, "standin", ".ctl");
+    for (size_t i = 0; i < s->nic_count; i++) {
+        wires[i].nic = &s->nics[i];
+        wires[i].channel = listen_at(s, wires[i].nic->iface_id, ".frames");
+    }
+}
+
 void standin_guest_run(struct standin *s)
 {
     bool booted = false;
     bool input_open = true;
     (void)fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
     (void)fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
-    control = listen_at(s, "standin", ".ctl");
-    for (size_t i = 0; i < s->nic_count; i++) {
-        wires[i].nic = &s->nics[i];
-        wires[i].channel = listen_at(s, wires[i].nic->iface_id, ".frames");
-    }
     for (;;) {
         const bool running = atomic_load(&s->state) == STANDIN_RUNNING;
         if (running && !booted) {

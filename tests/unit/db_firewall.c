@@ -194,6 +194,51 @@ START_TEST(what_is_in_force)
 }
 END_TEST
 
+static bool set_is_there(struct db *by)
+{
+    AUTO_FIREWALL_ROW row = {.text = NULL};
+    bool found = false;
+    must(firewall_set_get(by, "a", &row, &found, &err));
+    return found;
+}
+
+START_TEST(reads_are_of_one_moment)
+{
+    struct db *other = NULL;
+    char path[80];
+    (void)snprintf(path, sizeof path, "%s/db", dir);
+    must(db_open(path, DB_API, &other, &err));
+    must(db_read_begin(other, &err));
+    ck_assert(!set_is_there(other));
+    must(db_read_begin(other, &err)); /* a part of the first */
+    put_set("a", "[]", 0);
+    ck_assert(!set_is_there(other));
+    db_read_end(other);
+    ck_assert(!set_is_there(other));
+    db_read_end(other);
+    ck_assert(set_is_there(other));
+    db_close(other);
+}
+END_TEST
+
+START_TEST(reads_inside_a_transaction_are_of_it)
+{
+    must(db_begin(db, &err));
+    must(firewall_set_put(db, "a", "[]", 0, &generation, &err));
+    must(db_read_begin(db, &err));
+    ck_assert(set_is_there(db));
+    db_read_end(db);
+    ck_assert(set_is_there(db)); /* it has not ended the transaction */
+    db_rollback(db);
+    ck_assert(!set_is_there(db));
+    must(db_read_begin(db, &err));
+    ck_assert_int_eq(db_begin(db, &err), -1);
+    db_read_end(db);
+    must(db_begin(db, &err));
+    must(db_commit(db, &err));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("db_firewall");
@@ -206,6 +251,8 @@ int main(void)
     tcase_add_test(tc, a_set_is_used_by_what_may_come_back_too);
     tcase_add_test(tc, a_policy_of_no_vm_is_refused);
     tcase_add_test(tc, what_is_in_force);
+    tcase_add_test(tc, reads_are_of_one_moment);
+    tcase_add_test(tc, reads_inside_a_transaction_are_of_it);
     Suite *suite = suite_create("db_firewall");
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
