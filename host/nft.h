@@ -28,7 +28,8 @@
  *   set guest4, guest6 { ifname . ether_addr . address }, guest_mac { ifname . ether_addr }   what belongs to which TAP
  *   set rate_arp, rate_nd { ifname }   dynamic, limit: neighbour discovery towards the host
  *   set drops { ifname . mark }        dynamic, counter: see host/nft_drops.h
- *   chain prerouting (filter, priority -300, policy accept)  iifname not "<tap_prefix>*": accept; then by the type of the frame: IPv4 without
+ *   chain prerouting (filter, priority -300, policy accept)  iifname not "<tap_prefix>*": accept; for another MAC than the bridge's
+ *       or a group: drop; then by the type of the frame: IPv4 without
  *       options whose (iifname, ether saddr, ip saddr) is in guest4, not from a DHCP server's port: accept; ARP whose (iifname, sender MAC,
  *       sender IP) is in guest4 and whose ether saddr is the sender MAC: accept, at a rate; IPv6 alike, where it is chosen; all else: drop,
  *       counted by its reason.
@@ -50,6 +51,7 @@
 struct nft_base {
     const char *mark;       /* name of both tables */
     const char *bridge;     /* interface name */
+    struct mac bridge_mac;
     const char *tap_prefix; /* every TAP of ours begins with it */
     struct ipv4_net subnet;
     uint32_t gateway;

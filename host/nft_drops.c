@@ -24,6 +24,7 @@ static const char *const names[NFT_DROP_COUNT_] = {
     [NFT_DROP_IPV6] = "ipv6",
     [NFT_DROP_IP_OPTIONS] = "ip_options",
     [NFT_DROP_MALFORMED] = "malformed",
+    [NFT_DROP_DESTINATION_MAC] = "destination_mac",
     [NFT_DROP_NO_UPLINK] = "no_uplink",
     [NFT_DROP_INVALID_FLOW] = "invalid_flow",
     [NFT_DROP_FLOW_LIMIT] = "flow_limit",

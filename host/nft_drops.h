@@ -25,6 +25,7 @@ enum nft_drop_reason {
     NFT_DROP_IPV6,                 /* while IPv6 is not chosen */
     NFT_DROP_IP_OPTIONS,           /* IPv4 with options */
     NFT_DROP_MALFORMED,            /* short, or lengths that don't agree; ICMPv6 in fragments */
+    NFT_DROP_DESTINATION_MAC,      /* neither the bridge's nor a group's: for another guest, or for what else is on the bridge */
     NFT_DROP_TAP_COUNT_,
     /* past the bridge: table inet, sets `drops4` and `drops6` */
     NFT_DROP_NO_UPLINK = 32, /* the way leads to an interface that guests may not leave by */

@@ -11,7 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 
 /* To be raised with every change of a rule's meaning: then what an older version made is made new. */
-enum { RULES_VERSION = 7 };
+enum { RULES_VERSION = 8 };
 
 const struct nft_family_row nft_families[NFT_FAMILY_COUNT] = {
     {NFPROTO_INET, "inet", nft_inet_rules},
@@ -90,6 +90,7 @@ static uint64_t digest_of(const struct nft_base *base)
     (void)snprintf(text, sizeof text, "%s %s %08x/%u %08x %d %d %u", base->bridge, base->tap_prefix, base->subnet.address,
                    base->subnet.prefix, base->gateway, (int)base->masquerade, (int)base->ipv6, base->max_flows);
     digest_add(&digest, text, strlen(text));
+    digest_add(&digest, base->bridge_mac.bytes, sizeof base->bridge_mac.bytes);
     (void)snprintf(text, sizeof text, "%s %d %u", base->tunnel != NULL ? base->tunnel : "", (int)base->tunnel_only, base->tunnel_mtu);
     digest_add(&digest, text, strlen(text));
     if (base->ipv6) {

@@ -17,6 +17,7 @@
 
 /* Where things stand in headers. */
 enum {
+    ETHER_DESTINATION = 0,
     ETHER_SOURCE = 6,
     ETHER_TYPE = 12,
     IPV4_FIRST = 0,   /* version and length of the header */
@@ -73,6 +74,21 @@ static void ether_type_is(struct nft_rule_builder *b, uint16_t type)
     const uint16_t wanted = htons(type);
     load(b, NFT_PAYLOAD_LL_HEADER, ETHER_TYPE, sizeof wanted);
     nft_expr_cmp(b, NFT_CMP_EQ, &wanted, sizeof wanted);
+}
+
+/* Guests reach each other by way of the host, where the policies are (it answers ARP for all of them): a frame for one host is for the bridge. */
+static void drop_destination_mac(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    static const union {
+        uint8_t bytes[4];
+        uint32_t word;
+    } group = {{1}}, none = {{0}};
+    load(b, NFT_PAYLOAD_LL_HEADER, ETHER_DESTINATION, ETH_ALEN);
+    nft_expr_cmp(b, NFT_CMP_NEQ, base->bridge_mac.bytes, sizeof base->bridge_mac.bytes);
+    load(b, NFT_PAYLOAD_LL_HEADER, ETHER_DESTINATION, 1);
+    nft_expr_mask(b, group.word);
+    nft_expr_cmp(b, NFT_CMP_EQ, none.bytes, sizeof none.bytes);
+    nft_expr_drop(b, NFT_DROP_DESTINATION_MAC);
 }
 
 /* A tagged frame shows its outer tag's type here, also when the kernel took the tag off the frame: so what is under a tag never gets into
@@ -477,6 +493,7 @@ const struct nft_rule_row nft_bridge_rules[] = {
     {"prerouting", "no-tap-accept", accept_others, NULL},
     {"prerouting", "judged", mark_judged, NULL},
     {"prerouting", "closed", mark_closed, NULL},
+    {"prerouting", "destination-mac-drop", drop_destination_mac, NULL},
     {"prerouting", "ipv4", to_ipv4, NULL},
     {"prerouting", "arp", to_arp, NULL},
     {"prerouting", "ipv6", to_ipv6, NULL},

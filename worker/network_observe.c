@@ -37,6 +37,7 @@ struct nft_base network_firewall_base(const struct network_work *work)
     const struct worker *worker = work->worker;
     return (struct nft_base){.mark = worker->mark,
                              .bridge = work->bridge,
+                             .bridge_mac = network_bridge_mac(&work->settings),
                              .tap_prefix = work->settings.tap_prefix,
                              .subnet = work->settings.subnet,
                              .gateway = work->settings.gateway,

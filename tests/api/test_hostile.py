@@ -151,6 +151,11 @@ class HostileTest(HostileCase):
         eventually(lambda: self.judge.count("uplink", "legit") - before[1] >= 0.95 * (self.gun.sent["legit"] - before[0]), "the allowed packets", 10)
         self.assertGreater(self.judge.count("host", "legit_ping"), 0)
         self.trusted()
+        self.drain()
+        dropped = self.c.json(f"/vms/{self.attacker['id']}/network")["network_interfaces"][0]["dropped"]
+        self.assertGreater(dropped["destination_mac"], 0.9 * self.gun.sent["other_guest_direct"])
+        for reason in ("vlan", "ether_type", "source_mac", "source_address", "arp_sender", "ipv6", "ip_options", "malformed", "host_network", "host_port"):
+            self.assertGreater(dropped[reason], 0, reason)
         self.verdict()
 
     @limit(120)

@@ -33,6 +33,7 @@ static const struct ip_range closed[] = {
 
 static const struct nft_base base = {.mark = "smartvmtest",
                                      .bridge = "br0",
+                                     .bridge_mac = {{0x02, 0x5a, 0, 0, 0, 1}},
                                      .tap_prefix = "svt",
                                      .subnet = {.address = 0xac1e0000, .prefix = 24},
                                      .gateway = 0xac1e0001,

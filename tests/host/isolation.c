@@ -124,6 +124,34 @@ START_TEST(source_macs)
 }
 END_TEST
 
+START_TEST(destination_macs)
+{
+    static const struct mac group = {{0x01, 0, 0x5e, 0, 0, 1}};
+    const struct mac macs[] = {guests[1].mac, guests[0].mac, wrong_mac, {{0}}, {{0x02, 0x5a, 0, 0, 0, 2}}};
+    netns_run("ip link add lan0 type veth peer name lan1");
+    netns_run("ip link set lan0 master br0 up");
+    netns_run("ip link set lan1 up");
+    int foreign = packet_socket("lan1");
+    for (size_t i = 0; i < ARRAY_LEN(macs); i++) {
+        struct frame f = frame_udp(macs[i], guests[0].mac, guests[0].address, far, 9);
+        is_dropped("IPv4 for another MAC", f, NFT_DROP_DESTINATION_MAC);
+        ck_assert(!frame_await(foreign, 0, frame_is, &f, 0));
+        f = good_arp(0);
+        memcpy(f.bytes, macs[i].bytes, sizeof macs[i].bytes);
+        is_dropped("ARP for another MAC", f, NFT_DROP_DESTINATION_MAC);
+        ck_assert(!frame_await(foreign, 0, frame_is, &f, 0));
+    }
+    is_let_through("for the bridge", frame_udp(bridge_mac, guests[0].mac, guests[0].address, far, 9));
+    is_let_through("for a group", frame_udp(group, guests[0].mac, guests[0].address, far, 9));
+    /* That nothing came was no fault of the test: without the rule it does. */
+    const struct frame to_foreign = frame_udp(wrong_mac, guests[0].mac, guests[0].address, far, 9);
+    MUST(nft_base_remove(base.mark, &err));
+    frame_send(net.tap[0], &to_foreign);
+    ck_assert(frame_await(foreign, 0, frame_is, &to_foreign, ANSWER_MS));
+    (void)close(foreign);
+}
+END_TEST
+
 START_TEST(source_addresses)
 {
     const uint32_t addresses[] = {
@@ -697,6 +725,7 @@ static TCase *tests(void)
     tcase_add_test(tc, ether_types);
     tcase_add_test(tc, source_macs);
     tcase_add_test(tc, source_addresses);
+    tcase_add_test(tc, destination_macs);
     tcase_add_test(tc, arp_senders);
     tcase_add_test(tc, malformed);
     tcase_add_test(tc, ipv4_options);

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { INET_RULES = 50, BRIDGE_RULES = 26 }; /* without IPv6; with the two of the default policy */
+enum { INET_RULES = 50, BRIDGE_RULES = 27 }; /* without IPv6; with the two of the default policy */
 
 static char words[NFT_FOUND_MAX]; /* of the last look */
 
@@ -129,7 +129,7 @@ END_TEST
 
 START_TEST(another_configuration_is_another_base)
 {
-    struct nft_base other[] = {base, base, base, base, base, base, base, base, base};
+    struct nft_base other[] = {base, base, base, base, base, base, base, base, base, base};
     other[0].bridge = "br1";
     other[1].tap_prefix = "sv";
     other[2].subnet.prefix = 25;
@@ -140,6 +140,7 @@ START_TEST(another_configuration_is_another_base)
     other[7].max_flows++;
     other[8].open_ports = &(const struct config_port){.protocol = IPPROTO_TCP, .port = 80};
     other[8].open_port_count = 1;
+    other[9].bridge_mac.bytes[5]++;
     for (size_t i = 0; i < ARRAY_LEN(other); i++) {
         apply();
         ck_assert(!is_right(&other[i]));
