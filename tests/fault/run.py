@@ -113,6 +113,7 @@ def run_case(world, case):
     struck = case.mode == "fail-for-ever" or world.fault_fired()
     world.clear_fault()
     world.pause(0.02)  # one that was read before that strikes now
+    world.await_worker()
     world.come_up()
     action.settled(world)
     world.was_there = world.vm("subject") is not None

@@ -1,5 +1,6 @@
 """One daemon, what a test may do to it, and the model that must hold when it has settled."""
 
+import http.client
 import json
 import os
 import sqlite3
@@ -181,6 +182,18 @@ class World:
                 if self.daemon.is_running():
                     raise
         raise AssertionError("the daemon does not come up\n" + self.daemon.log_tail())
+
+    def await_worker(self):
+        """It answers itself, so it is not one that was killed a moment ago and is only still seen."""
+
+        def answers():
+            try:
+                return self.client.get("/drift").status == 200
+            except (OSError, http.client.HTTPException):
+                self.come_up()
+                return False
+
+        self.await_that(answers, "an answer of the worker")
 
     # The model
 

@@ -9,7 +9,7 @@
  *
  * It prints "tiny: up", then does what `tiny=<word>` on the kernel command line says; three letters count:
  *   halt        (default) cli; hlt: costs no CPU
- *   ctrlaltdel  waits for Ctrl-Alt-Del on the i8042, says "tiny: ctrl-alt-del", resets
+ *   ctrlaltdel  waits for Ctrl-Alt-Del on the i8042, says "tiny: ctrl-alt-del", resets; costs no CPU
  *   reset       resets at once
  *   triple      triple fault
  *   spin        a loop without exits
@@ -23,6 +23,17 @@
         .set    I8042_DATA, 0x60
         .set    I8042_STATUS, 0x64              /* and the command register, when written */
         .set    I8042_COMMAND_RESET, 0xfe
+        .set    PIC_COMMAND, 0x20
+        .set    PIC_DATA, 0x21
+        .set    PIC2_DATA, 0xa1
+        .set    PIC_END_OF_INTERRUPT, 0x20
+        .set    IRQ_BASE, 0x20                  /* vector of the first interrupt of the PIC */
+        .set    KEYBOARD_VECTOR, IRQ_BASE + 1
+        .set    INTERRUPT_GATE, 0x8e00
+        .set    APIC_SPURIOUS, 0xfee000f0
+        .set    APIC_ON, 0x1ff
+        .set    APIC_LINT0, 0xfee00350
+        .set    APIC_EXTERNAL, 0x700
         .set    BOOT_PARAMS_CMD_LINE_PTR, 0x228 /* struct boot_params, hdr.cmd_line_ptr */
         .set    START_INFO_CMDLINE_PADDR, 24    /* struct hvm_start_info */
         .set    XEN_ELFNOTE_PHYS32_ENTRY, 18
@@ -82,14 +93,49 @@ halt\bits:
 
 /* Set 2 codes, as both VMMs send them, or set 1 where a firmware turned translation on. */
 ctrlaltdel\bits:
+        mov     $(idt + KEYBOARD_VECTOR * \bits / 4), %edi  /* a gate has 16 bytes in long mode, else 8 */
+        mov     $keys\bits, %eax
+        mov     %ax, (%edi)
+        mov     %cs, %edx
+        mov     %dx, 2(%edi)
+        movw    $INTERRUPT_GATE, 4(%edi)
+        shr     $16, %eax
+        mov     %ax, 6(%edi)
+        mov     $idt_pointer, %edi
+        lidt    (%edi)
+        .if     \bits == 32                     /* QEMU leaves to the guest what Firecracker has done: to let the PIC through the local APIC */
+        movl    $APIC_ON, APIC_SPURIOUS
+        movl    $APIC_EXTERNAL, APIC_LINT0
+        .endif
+        mov     $0x11, %al                      /* the usual four words for an 8259A; of its lines only the keyboard's is open */
+        out     %al, $PIC_COMMAND
+        mov     $IRQ_BASE, %al
+        out     %al, $PIC_DATA
+        mov     $4, %al
+        out     %al, $PIC_DATA
+        mov     $1, %al
+        out     %al, $PIC_DATA
+        mov     $0xff, %al
+        out     %al, $PIC2_DATA
+        mov     $0xfd, %al
+        out     %al, $PIC_DATA
         mov     $text_waiting, %esi
         call    print\bits
         xor     %ebp, %ebp                      /* modifiers seen: bit 0 is control, bit 1 is alt */
-1:      pause
-        in      $I8042_STATUS, %al
+wait\bits:
+        sti
+        hlt
+        jmp     wait\bits
+
+keys\bits:                                      /* never returns to where it came from */
+        mov     $stack_top, %esp
+1:      in      $I8042_STATUS, %al
         test    $1, %al
-        jz      1b
-        in      $I8042_DATA, %al
+        jnz     4f
+        mov     $PIC_END_OF_INTERRUPT, %al
+        out     %al, $PIC_COMMAND
+        jmp     wait\bits
+4:      in      $I8042_DATA, %al
         mov     $1, %ecx
         cmp     $0x14, %al
         je      2f
@@ -181,11 +227,17 @@ text_panic:
         .asciz  "Kernel panic - not syncing: tiny\n"
 text_flood:
         .asciz  "tiny: flood 0123456789abcdefghijklmnopqrstuvwxyz\n"
+idt_pointer:
+        .word   (KEYBOARD_VECTOR + 1) * 16 - 1
+        .long   idt, 0
 no_idt:
         .fill   10, 1, 0                        /* limit 0: any exception is a triple fault */
 
         .bss
-        .fill   64, 1, 0
+        .balign 16
+idt:
+        .fill   (KEYBOARD_VECTOR + 1) * 16, 1, 0
+        .fill   128, 1, 0
 stack_top:
 
         .section .note.GNU-stack, "", @progbits
