@@ -72,6 +72,7 @@ enum {
 struct api_reply {
     enum api_reply_kind kind;
     int status;
+    const char *media_type; /* of the body or the stream, a literal; NULL when there is none */
     struct {
         char name[32];
         char *value; /* owned */

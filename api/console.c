@@ -144,7 +144,7 @@ static void reply_stream(struct reader *reader, struct api_reply *reply)
     api_reply_free(reply);
     reply->kind = API_REPLY_STREAM;
     reply->status = 200;
-    reply_header(reply, "Content-Type", "text/plain; charset=utf-8");
+    reply->media_type = "text/plain; charset=utf-8";
     reply_header(reply, "Cache-Control", "no-store");
     add_position(reply, "X-Console-Begin", reader->position);
     (void)snprintf(reply->key, sizeof reply->key, "console/%s", reader->vm);

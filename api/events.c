@@ -138,7 +138,7 @@ int events_stream(struct call *call, struct api_reply *reply, struct error *err)
     stream->last_ms = clock_monotonic_ms();
     reply->kind = API_REPLY_STREAM;
     reply->status = 200;
-    reply_header(reply, "Content-Type", "text/event-stream");
+    reply->media_type = "text/event-stream";
     reply_header(reply, "Cache-Control", "no-store");
     (void)snprintf(reply->key, sizeof reply->key, "events");
     reply->state = stream;

@@ -6,7 +6,6 @@
 #include "core/policy.h"
 #include "db/firewall.h"
 
-
 /* The stored policy, or the default one. *ret is freed by the caller. *ret_row (zeroed) may be NULL. */
 int firewall_read_policy(struct api *api, int64_t vm_uid, struct policy *ret, struct firewall_row *ret_row, bool *ret_found,
                          struct error *err);

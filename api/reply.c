@@ -36,7 +36,7 @@ void reply_empty(struct api_reply *reply, int status)
 void reply_static(struct api_reply *reply, int status, const char *media_type, const char *text, size_t len)
 {
     reply_empty(reply, status);
-    reply_header(reply, "Content-Type", media_type);
+    reply->media_type = media_type;
     reply->static_body = text;
     reply->body_len = len;
 }
@@ -50,7 +50,7 @@ int reply_body(struct api_reply *reply, int status, const char *media_type, stru
         return error_oom(err);
     }
     reply_empty(reply, status);
-    reply_header(reply, "Content-Type", media_type);
+    reply->media_type = media_type;
     reply->body = text;
     reply->body_len = len;
     return 0;

@@ -198,7 +198,11 @@ static bool start_timer(clockid_t clock, int64_t ms, timer_t *ret)
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1};
     const struct itimerspec when = {.it_value = {ms / 1000, (long)(ms % 1000) * 1000000}};
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-    return timer_create(clock, &event, ret) == 0 && timer_settime(*ret, 0, &when, NULL) == 0;
+    if (timer_create(clock, &event, ret) != 0) {
+        return false;
+    }
+    (void)timer_settime(*ret, 0, &when, NULL); /* can't fail */
+    return true;
 }
 
 static int64_t used_us(void)

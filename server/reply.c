@@ -67,17 +67,12 @@ static struct MHD_Response *make_response(struct request *request)
 static bool add_headers(struct MHD_Response *response, const struct request *request)
 {
     const struct api_reply *reply = &request->reply;
-    bool has_type = reply->kind != API_REPLY_STREAM && reply->body_len == 0;
     bool has_caching = false;
-    bool ok = true;
+    bool ok = reply->media_type == NULL || MHD_add_response_header(response, "Content-Type", reply->media_type) == MHD_YES;
     for (size_t i = 0; i < reply->header_count && ok; i++) {
         const char *name = reply->headers[i].name;
-        has_type = has_type || strcasecmp(name, "Content-Type") == 0;
         has_caching = has_caching || strcasecmp(name, "Cache-Control") == 0;
         ok = MHD_add_response_header(response, name, reply->headers[i].value) == MHD_YES;
-    }
-    if (!has_type) {
-        ok = ok && MHD_add_response_header(response, "Content-Type", "application/json") == MHD_YES;
     }
     if (!has_caching) {
         ok = ok && MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES;

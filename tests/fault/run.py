@@ -32,7 +32,7 @@ HITS_MAX = 12    # of one operation in one action
 READ_ONLY = ("traceFirewall", "writeConsole")
 PROCESSES = 2
 # Cases that found something once and are rare in a sample: they come first.
-FOUND = ("vm_create/worker/vm.spawn_vmm/0/fail/worker:vm.remove_guest:fail",)
+FOUND = ("vm_create/worker/vm.spawn_vmm/0/fail/worker:vm.remove_guest:fail", "orphans/api/alloc.any/4/fail")
 SEED = 20261124
 
 Case = collections.namedtuple("Case", "action role point hit mode second")

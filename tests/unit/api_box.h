@@ -109,11 +109,8 @@ static inline void box_read_reply(void)
     json_decref(box.json);
     box.json = NULL;
     const char *text = box.reply.body != NULL ? box.reply.body : box.reply.static_body;
-    for (size_t i = 0; i < box.reply.header_count; i++) {
-        if (strcmp(box.reply.headers[i].name, "Content-Type") == 0 &&
-            strstr(box.reply.headers[i].value, "json")) {
-            must(json_parse(text, box.reply.body_len, &box.json, &box_error));
-        }
+    if (box.reply.media_type != NULL && strstr(box.reply.media_type, "json")) {
+        must(json_parse(text, box.reply.body_len, &box.json, &box_error));
     }
     /* Whatever happened, no transaction may be open. */
     must(db_begin(box.db, &box_error));
@@ -158,6 +155,9 @@ static inline size_t box_len(const char *body)
 
 static inline const char *box_header(const char *name)
 {
+    if (strcmp(name, "Content-Type") == 0) {
+        return box.reply.media_type;
+    }
     for (size_t i = 0; i < box.reply.header_count; i++) {
         if (strcmp(box.reply.headers[i].name, name) == 0) {
             return box.reply.headers[i].value;

@@ -61,10 +61,7 @@ static inline void set_body(struct api_reply *reply, int status, const char *bod
     reply->status = status;
     reply->body = strdup(body);
     reply->body_len = strlen(body);
-    (void)strcpy(reply->headers[0].name, "Content-Type");
-    reply->headers[0].value =
-        reply->headers[0].value != NULL ? reply->headers[0].value : strdup("text/plain");
-    reply->header_count = 1;
+    reply->media_type = "text/plain";
 }
 
 static inline bool wait_poll(struct api *api, struct api_reply *reply, bool expired)
@@ -174,6 +171,7 @@ void api_handle(struct api *api, const struct api_request *request, struct api_r
         reply->status = 204;
     } else if (strcmp(target, "/hello") == 0) {
         reply->status = 200;
+        reply->media_type = "application/json";
         reply->static_body = "hello";
         reply->body_len = 5;
     } else {
