@@ -115,7 +115,7 @@ class Box:
         if self.qemu.poll() is not None:
             raise AssertionError(f"the box ended with {self.qemu.returncode}:\n{self.console_tail()}")
         try:
-            return self.sh("test -e /run/box-is-up", timeout=5, check=False)[1] == 0
+            return self.sh("test -e /run/box-is-up", timeout=1, check=False)[1] == 0
         except OSError:
             return False
 

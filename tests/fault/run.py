@@ -24,7 +24,7 @@ from spec import SPEC  # noqa: E402
 
 MODES = ("fail", "fail-for-ever", "hang", "kill-before", "kill-after")
 SECOND_MODES = ("fail", "hang", "kill-before", "kill-after")
-SAMPLE_SECONDS = int(os.environ.get("SMARTVM_FAULT_SECONDS", "150"))
+SAMPLE_SECONDS = int(os.environ.get("SMARTVM_FAULT_SECONDS", "120"))
 NTH_POINTS = ("sqlite.write", "sqlite.sync", "alloc.any")
 NTH_SAMPLE = 12  # of these in the normal run, for each action and process
 HITS_MAX = 12    # of one operation in one action
