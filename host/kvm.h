@@ -12,17 +12,16 @@
 
 struct kvm_probe {
     bool present; /* /dev/kvm can be opened and makes a VM and a vCPU: Firecracker can be asked for by name */
-    bool usable;  /* and a counted loop of half a million iterations plus hlt finished in time */
+    bool usable;  /* and a counted loop of ten million iterations plus hlt finished in time */
     char reason[256]; /* one sentence for people, always set */
-    int64_t loop_us;  /* of a processor, that the loop took; -1 when it was cut off or never began */
+    int64_t loop_us;  /* how long the loop took, or -1 when it was cut off or never began */
 };
 
 /*
- * Runs the probe in the calling thread. The time is that of the thread on a processor, so that a busy host is not taken for a slow one;
- * should the guest do nothing at all, KVM_PROBE_PATIENCE times as long by the clock is the end. Timers send SIGRTMIN+1 to this thread
- * only, where it is blocked, so that no other thread and no handler notices. Never fails: what is wrong is in `reason`.
+ * Runs the probe in the calling thread; takes little more than timeout_ms. A timer sends SIGRTMIN+1 to this
+ * thread only, where it is blocked, so that no other thread and no handler notices. Never fails: what is
+ * wrong is in `reason`.
  */
-enum { KVM_PROBE_PATIENCE = 20 };
 void kvm_probe(int timeout_ms, struct kvm_probe *ret);
 
 #endif

@@ -10,7 +10,7 @@
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
-enum { KVM_PROBE_MS = 50 };
+enum { KVM_PROBE_MS = 1000 };
 
 static void probe_vmms(struct worker *worker)
 {
