@@ -24,7 +24,7 @@ struct console {
     int64_t uid;
     char id[64];
     struct stream guest, vmm;
-    char tail[TAIL_BYTES]; /* of what the guest wrote, so that words across two reads are seen */
+    char tail[TAIL_BYTES]; /* of what the guest wrote, so that words across reads are seen */
     size_t tail_len;
     const char *panic;
     int64_t read_ms;   /* when it was read last */
@@ -79,8 +79,11 @@ static void look_for_panic(struct console_hub *hub, struct console *console, con
             (void)queue_add(hub->worker->queue, key);
         }
     }
-    size_t keep = len < TAIL_BYTES ? len : TAIL_BYTES;
-    memcpy(console->tail, bytes + len - keep, keep);
+    /* A guest writes byte by byte, so the words may come in many reads. */
+    const char *last = len < TAIL_BYTES ? joined : bytes;
+    const size_t last_len = len < TAIL_BYTES ? console->tail_len + len : len;
+    const size_t keep = last_len < TAIL_BYTES ? last_len : TAIL_BYTES;
+    memcpy(console->tail, last + last_len - keep, keep);
     console->tail_len = keep;
 }
 

@@ -492,6 +492,14 @@ class MisbehaviourTest(OwnDaemonCase):
         self.assertEqual("too many faults", standin.order(self.run_dir(vm), "fault=slow"))
         self.order(vm, "clear")
 
+    def test_last_words_that_come_in_many_pieces(self):
+        vm = self.create()["id"]
+        for piece in ("Kernel ", "panic", " - n", "ot syn", "cing: no", " init\n"):
+            self.order(vm, "print=" + piece)
+            self.await_console(vm, piece.encode())
+        dead = self.await_vm(vm, lambda now: any(c["type"] == "guest" for c in now["conditions"]), "the condition")
+        self.assertEqual("kernel_panic", self.condition(dead, "guest")["reason"])
+
     def test_it_prints_and_ends_as_it_is_told(self):
         vm = self.create()["id"]
         self.order(vm, "print=a word of the guest\n")
