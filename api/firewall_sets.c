@@ -135,11 +135,11 @@ void firewall_check_set(struct call *call)
 /* Inside the transaction: is there room for one more? */
 static int check_room(struct call *call, struct error *err)
 {
-    AUTO_FIREWALL_ROWS rows = {.generation = 0};
-    if (firewall_load(call->api->db, &rows, err) != 0) {
+    int64_t count = 0;
+    if (firewall_sets_count(call->api->db, &count, err) != 0) {
         return -1;
     }
-    return rows.set_count < ADDRESS_SETS_MAX ? 0 : error_set(err, ERR_CONFLICT, "there are %d address sets, the most that there can be", ADDRESS_SETS_MAX);
+    return count < ADDRESS_SETS_MAX ? 0 : error_set(err, ERR_CONFLICT, "there are %d address sets, the most that there can be", ADDRESS_SETS_MAX);
 }
 
 /* Inside the transaction. */

@@ -209,6 +209,13 @@ int statement_run(struct db *db, sqlite3_stmt *stmt, struct error *err)
     return statement_step(db, stmt, err) == STATEMENT_DONE ? 0 : -1;
 }
 
+int statement_gives_row(struct db *db, sqlite3_stmt *stmt, bool *ret, struct error *err)
+{
+    enum statement_result result = statement_step(db, stmt, err);
+    *ret = result == STATEMENT_ROW;
+    return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
+}
+
 char *statement_text(sqlite3_stmt *stmt, int column, bool *failed)
 {
     const unsigned char *text = sqlite3_column_text(stmt, column);

@@ -234,6 +234,17 @@ int firewall_load(struct db *db, struct firewall_rows *ret, struct error *err)
     return 0;
 }
 
+int firewall_sets_count(struct db *db, int64_t *ret, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) FROM firewall_sets WHERE addresses IS NOT NULL", err);
+    if (stmt == NULL || statement_step(db, stmt, err) != STATEMENT_ROW) {
+        return -1;
+    }
+    *ret = sqlite3_column_int64(stmt, 0);
+    return 0;
+}
+
 int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct error *err)
 {
     DB_LOCKED(db);

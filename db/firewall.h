@@ -53,6 +53,9 @@ int firewall_load(struct db *db, struct firewall_rows *ret, struct error *err);
 void firewall_rows_free(struct firewall_rows *rows); /* harmless on zeroes */
 #define AUTO_FIREWALL_ROWS __attribute__((cleanup(firewall_rows_free))) struct firewall_rows
 
+/* How many sets there are, as firewall_load() has them. */
+int firewall_sets_count(struct db *db, int64_t *ret, struct error *err);
+
 /* Is the set named by a policy, or by one that may come back? Compares "@name" as a JSON string in the text. */
 int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct error *err);
 

@@ -264,7 +264,5 @@ int images_need_file(struct db *db, const char *sha256, const char *except_id, b
     }
     statement_bind_text(stmt, 1, sha256);
     statement_bind_text(stmt, 2, except_id);
-    enum statement_result result = statement_step(db, stmt, err);
-    *ret = result == STATEMENT_ROW;
-    return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
+    return statement_gives_row(db, stmt, ret, err);
 }

@@ -5,14 +5,6 @@
 
 #include <string.h>
 
-/* Does the statement, with its slots bound, give a row? */
-static int gives_row(struct db *db, sqlite3_stmt *stmt, bool *ret, struct error *err)
-{
-    enum statement_result result = statement_step(db, stmt, err);
-    *ret = result == STATEMENT_ROW;
-    return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
-}
-
 int interfaces_mac_taken(struct db *db, struct mac mac, bool *ret, struct error *err)
 {
     DB_LOCKED(db);
@@ -22,7 +14,7 @@ int interfaces_mac_taken(struct db *db, struct mac mac, bool *ret, struct error 
         return -1;
     }
     statement_bind_text(stmt, 1, mac_format(mac, text));
-    return gives_row(db, stmt, ret, err);
+    return statement_gives_row(db, stmt, ret, err);
 }
 
 int interfaces_vm_changes(struct db *db, uint32_t address, bool *ret, struct error *err)
@@ -36,7 +28,7 @@ int interfaces_vm_changes(struct db *db, uint32_t address, bool *ret, struct err
         return -1;
     }
     (void)sqlite3_bind_int64(stmt, 1, address);
-    return gives_row(db, stmt, ret, err);
+    return statement_gives_row(db, stmt, ret, err);
 }
 
 int interfaces_vm_of_tap(struct db *db, const char *tap, char **ret, struct error *err)

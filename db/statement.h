@@ -35,6 +35,9 @@ static inline void cleanup_statement(sqlite3_stmt **stmt)
 /* Runs a statement that gives no row. 0, or -1; a violated constraint is a failure as well. */
 int statement_run(struct db *db, sqlite3_stmt *stmt, struct error *err);
 
+/* Does the statement give a row? */
+int statement_gives_row(struct db *db, sqlite3_stmt *stmt, bool *ret, struct error *err);
+
 /* The text of a column, copied; NULL for SQL NULL. *failed is set when out of memory. */
 char *statement_text(sqlite3_stmt *stmt, int column, bool *failed);
 

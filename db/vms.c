@@ -242,9 +242,7 @@ int vms_has(struct db *db, int64_t uid, bool *ret, struct error *err)
         return -1;
     }
     (void)sqlite3_bind_int64(stmt, 1, uid);
-    enum statement_result result = statement_step(db, stmt, err);
-    *ret = result == STATEMENT_ROW;
-    return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
+    return statement_gives_row(db, stmt, ret, err);
 }
 
 int vms_count(struct db *db, int64_t *ret, struct error *err)
