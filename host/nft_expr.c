@@ -79,6 +79,18 @@ void nft_expr_mask(struct nft_rule_builder *b, uint32_t bits)
     mask_and_flip(b, bits, 0);
 }
 
+void nft_expr_byte_bits(struct nft_rule_builder *b, uint32_t op, uint32_t header, uint32_t offset, uint8_t bits)
+{
+    const union {
+        uint8_t bytes[4];
+        uint32_t word;
+    } mask = {{bits}};
+    const uint32_t none = 0;
+    nft_expr_payload(b, header, offset, sizeof bits, NFT_REG_1);
+    nft_expr_mask(b, mask.word);
+    nft_expr_cmp(b, op, &none, sizeof none);
+}
+
 static void store_mark(struct nft_rule_builder *b)
 {
     struct nftnl_expr *e = nft_expr_add(b, "meta");

@@ -32,6 +32,8 @@ void nft_expr_payload(struct nft_rule_builder *b, uint32_t header, uint32_t offs
 /* `op` is one of enum nft_cmp_ops; the rule ends where it does not hold. */
 void nft_expr_cmp(struct nft_rule_builder *b, uint32_t op, const void *data, size_t len);
 void nft_expr_mask(struct nft_rule_builder *b, uint32_t bits); /* bits as they lie in the register */
+/* NFT_CMP_NEQ: one of these bits of the byte is set; NFT_CMP_EQ: none is. */
+void nft_expr_byte_bits(struct nft_rule_builder *b, uint32_t op, uint32_t header, uint32_t offset, uint8_t bits);
 void nft_expr_mark(struct nft_rule_builder *b, uint32_t off, uint32_t on); /* bits of the packet mark */
 void nft_expr_in_set(struct nft_rule_builder *b, const char *set);
 void nft_expr_not_in_set(struct nft_rule_builder *b, const char *set);

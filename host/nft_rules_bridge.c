@@ -18,6 +18,7 @@
 /* Where things stand in headers. */
 enum {
     ETHER_DESTINATION = 0,
+    ETHER_GROUP_BIT = 1, /* of its first byte */
     ETHER_SOURCE = 6,
     ETHER_TYPE = 12,
     IPV4_FIRST = 0,   /* version and length of the header */
@@ -79,15 +80,9 @@ static void ether_type_is(struct nft_rule_builder *b, uint16_t type)
 /* Guests reach each other by way of the host, where the policies are (it answers ARP for all of them): a frame for one host is for the bridge. */
 static void drop_destination_mac(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    static const union {
-        uint8_t bytes[4];
-        uint32_t word;
-    } group = {{1}}, none = {{0}};
     load(b, NFT_PAYLOAD_LL_HEADER, ETHER_DESTINATION, ETH_ALEN);
     nft_expr_cmp(b, NFT_CMP_NEQ, base->bridge_mac.bytes, sizeof base->bridge_mac.bytes);
-    load(b, NFT_PAYLOAD_LL_HEADER, ETHER_DESTINATION, 1);
-    nft_expr_mask(b, group.word);
-    nft_expr_cmp(b, NFT_CMP_EQ, none.bytes, sizeof none.bytes);
+    nft_expr_byte_bits(b, NFT_CMP_EQ, NFT_PAYLOAD_LL_HEADER, ETHER_DESTINATION, ETHER_GROUP_BIT);
     nft_expr_drop(b, NFT_DROP_DESTINATION_MAC);
 }
 

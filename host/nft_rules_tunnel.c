@@ -22,14 +22,8 @@ enum {
 
 static void opens_connection(struct nft_rule_builder *b)
 {
-    const union {
-        uint8_t bytes[4];
-        uint32_t word;
-    } syn = {{TH_SYN}}, none = {{0}};
     nft_expr_l4proto_is(b, IPPROTO_TCP);
-    nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1, NFT_REG_1);
-    nft_expr_mask(b, syn.word);
-    nft_expr_cmp(b, NFT_CMP_NEQ, none.bytes, sizeof none.bytes);
+    nft_expr_byte_bits(b, NFT_CMP_NEQ, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, TH_SYN);
 }
 
 static void lower_to(struct nft_rule_builder *b, unsigned bytes)

@@ -133,9 +133,6 @@ void api_reply_free(struct api_reply *reply)
     if (reply->state != NULL) {
         reply->ops->free_state(reply->state);
     }
-    for (size_t i = 0; i < reply->header_count; i++) {
-        free(reply->headers[i].value);
-    }
     free(reply->body);
     free(reply->question);
 }
