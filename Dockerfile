@@ -20,7 +20,9 @@ COPY api /src/api
 COPY core /src/core
 COPY db /src/db
 COPY host /src/host
+COPY keeper /src/keeper
 COPY server /src/server
+COPY shim /src/shim
 COPY worker /src/worker
 COPY deploy /src/deploy
 RUN cmake -G Ninja -S /src -B /build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSMARTVM_TESTS=OFF -DCMAKE_INSTALL_PREFIX=/usr/local \

@@ -1,25 +1,29 @@
-/* smartvmd: the start of the daemon, and the only file that knows both halves, server/ and worker/. */
-#include "api/spec.h"
+/* smartvmd: the start of each process of the daemon, and the only file that knows them all: worker/, server/ and keeper/. */
+#include "api/spec/spec.h"
 #include "core/cleanup.h"
 #include "core/config.h"
 #include "core/fault.h"
+#include "core/frame.h"
 #include "core/ipc.h"
 #include "core/log.h"
 #include "db/db.h"
+#include "host/link/claim.h"
+#include "keeper/keeper.h"
 #include "server/api_process.h"
+#include "server/child.h"
 #include "server/config.h"
+#include "server/directories.h"
+#include "server/keeper_process.h"
 #include "server/listen.h"
 #include "server/lock.h"
 #include "server/notify.h"
 #include "server/openapi_data.h"
 #include "worker/fault_points.h"
+#include "worker/purge/purge.h"
 #include "worker/worker.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,19 +40,20 @@ struct options {
     size_t set_count;
     bool check_config;
     bool stop_vms;
+    bool purge;
 };
 
 struct daemon {
     struct config *config;
     struct listen_socket *sockets;
-    struct db *db;
-    int lock_fd;
-    int sockets_pair[2]; /* worker's end, API process's end */
+    int state_lock, run_lock;
+    int config_fd; /* the configuration, for the other processes */
+    struct claims *claims;
     struct api_process_setup api;
 };
 
 static const char usage_text[] =
-    "Usage: smartvmd [--config FILE] [--set KEY=VALUE]... [--stop-vms] | --check-config | --version | --help\n"
+    "Usage: smartvmd [--config FILE] [--set KEY=VALUE]... [--stop-vms | --check-config | --purge] | --version | --help\n"
     "\n"
     "Turns this host into a Firecracker microVM service. Runs in the foreground, as root.\n"
     "\n"
@@ -56,6 +61,8 @@ static const char usage_text[] =
     "  --set KEY=VALUE  overrides a key; the value is YAML: --set network.subnet=10.9.0.0/24\n"
     "  --check-config   checks the configuration and ends\n"
     "  --stop-vms       on SIGTERM stop every VM too; without it they keep running\n"
+    "  --purge          removes the instance of this configuration from the host, and ends: its VMs, network, directories, database and images.\n"
+    "                   Refused while its daemon runs; what is not marked as its own is left alone; safe to run again\n"
     "  --version        prints the version\n";
 
 /* Returns -1 to go on, or the exit status. */
@@ -65,11 +72,12 @@ static int parse_options(int argc, char **argv, struct options *options)
                                           {"set", required_argument, NULL, 's'},
                                           {"check-config", no_argument, NULL, 'k'},
                                           {"stop-vms", no_argument, NULL, 'x'},
+                                          {"purge", no_argument, NULL, 'p'},
                                           {"version", no_argument, NULL, 'v'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     for (;;) {
-        int option = getopt_long(argc, argv, "", longs, NULL);
+        int option = getopt_long(argc, argv, "h", longs, NULL);
         if (option == -1) {
             break;
         }
@@ -81,6 +89,8 @@ static int parse_options(int argc, char **argv, struct options *options)
             options->check_config = true;
         } else if (option == 'x') {
             options->stop_vms = true;
+        } else if (option == 'p') {
+            options->purge = true;
         } else if (option == 'v') {
             (void)puts("smartvmd " SMARTVM_VERSION);
             return EXIT_OK;
@@ -105,63 +115,46 @@ static int load_config(const struct options *options, struct config **ret, struc
     if (spec_load(openapi_yaml_begin, openapi_yaml_len, &spec, err) != 0) {
         return -1;
     }
-    int result = config_load(spec, options->config_path, options->sets, options->set_count, ret, err);
+    int (*load)(const struct spec *, const char *, const char *const *, size_t, struct config **, struct error *) =
+        options->purge && !options->check_config ? config_load_places : config_load;
+    int result = load(spec, options->config_path, options->sets, options->set_count, ret, err);
     spec_free(spec);
     (void)malloc_trim(0);
     return result;
 }
 
-/* Makes a directory and its parents; the last one gets this mode and group. */
-static int make_directory(const char *path, mode_t mode, gid_t group, struct error *err)
+static int start_api(void *ctx, int *ret_socket, struct error *err)
 {
-    char partial[300];
-    size_t len = strlen(path);
-    for (size_t i = 1; i <= len && i < sizeof partial; i++) {
-        if (path[i] != '/' && path[i] != '\0') {
-            continue;
-        }
-        memcpy(partial, path, i);
-        partial[i] = '\0';
-        if (mkdir(partial, 0755) != 0 && errno != EEXIST) {
-            return error_sys(err, ERR_SYSTEM, errno, "%s could not be made", partial);
-        }
-    }
-    AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fchown(fd, 0, group) != 0 || fchmod(fd, mode) != 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "%s could not be set up", path);
-    }
-    return 0;
-}
-
-/* Only the API process's group may pass through to the database, and nobody else to anything. */
-static int make_directories(const struct config *config, gid_t group, char *database, size_t size, struct error *err)
-{
-    char db_dir[260];
-    (void)snprintf(db_dir, sizeof db_dir, "%s/db", config->state_dir);
-    (void)snprintf(database, size, "%s/smartvm.db", db_dir);
-    if (make_directory(config->state_dir, 0710, group, err) != 0 || make_directory(db_dir, 02770, group, err) != 0) {
+    const struct daemon *daemon = ctx;
+    int pair[2];
+    if (ipc_pair(pair, err) != 0) {
         return -1;
     }
-    return make_directory(config->run_dir, 0711, 0, err);
-}
-
-/*
- * SQLite gives its -wal and -shm files the mode and owner of the database. The descriptor is closed before SQLite opens the file: closing any
- * descriptor of a file drops all of a process's locks on it (fcntl(2)).
- */
-static int prepare_database(const char *path, gid_t group, struct error *err)
-{
-    AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0660);
-    if (fd < 0 || fchown(fd, 0, group) != 0 || fchmod(fd, 0660) != 0) {
-        return error_sys(err, ERR_DATABASE, errno, "%s could not be set up", path);
+    AUTO_CLOSE int theirs = pair[1];
+    AUTO_CLOSE int ours = pair[0];
+    struct api_process_setup setup = daemon->api;
+    setup.worker_socket = theirs;
+    int pidfd = api_process_start(&setup, err);
+    if (pidfd >= 0) {
+        *ret_socket = TAKE_FD(ours);
     }
-    return 0;
+    return pidfd;
 }
 
-static int start_api(void *ctx, struct error *err)
+static int start_keeper(void *ctx, bool check, int *ret_socket, struct error *err)
 {
-    struct daemon *daemon = ctx;
-    return api_process_start(&daemon->api, err);
+    const struct daemon *daemon = ctx;
+    int pair[2];
+    if (frame_pair(pair, err) != 0) {
+        return -1;
+    }
+    AUTO_CLOSE int theirs = pair[1];
+    AUTO_CLOSE int ours = pair[0];
+    int pidfd = keeper_process_start(theirs, daemon->config_fd, check, err);
+    if (pidfd >= 0) {
+        *ret_socket = TAKE_FD(ours);
+    }
+    return pidfd;
 }
 
 static void tell_ready(void *ctx)
@@ -174,31 +167,26 @@ static void tell_ready(void *ctx)
 static int set_up(struct daemon *daemon, struct error *err)
 {
     const struct config *config = daemon->config;
-    const struct passwd *user = getpwnam(config->user);
-    char database[300];
     if (geteuid() != 0) {
         return error_set(err, ERR_SYSTEM, "smartvmd must be started as root");
     }
-    if (user == NULL) {
-        return error_set(err, ERR_INVALID_CONFIG, "the user '%s' of the API process does not exist: "
-                         "make it (useradd --system %s) or set `user`", config->user, config->user);
-    }
-    if (make_directories(config, user->pw_gid, database, sizeof database, err) != 0 ||
-        lock_acquire(config->state_dir, &daemon->lock_fd, err) != 0 ||
-        listen_open(config, &daemon->sockets, err) != 0 ||
-        prepare_database(database, user->pw_gid, err) != 0 ||
-        db_open(database, DB_WORKER, &daemon->db, err) != 0 || ipc_pair(daemon->sockets_pair, err) != 0) {
+    if (directories_make(config, err) != 0 || lock_acquire(LOCK_STATE_DIR, config->state_dir, &daemon->state_lock, err) != 0 ||
+        lock_acquire(LOCK_RUN_DIR, config->run_dir, &daemon->run_lock, err) != 0 ||
+        claims_new(config->network.bridge, &daemon->claims, err) != 0 ||
+        claim_take(daemon->claims, CLAIM_BRIDGE, config->network.bridge, CLAIM_PATIENCE_MS, err) != 0 ||
+        directories_hand_over(config, err) != 0 || listen_open(config, &daemon->sockets, err) != 0) {
         return -1;
     }
     AUTO_FREE char *json = config_to_json(config);
     if (json == NULL) {
         return error_oom(err);
     }
-    daemon->api = (struct api_process_setup){.worker_socket = daemon->sockets_pair[1],
-                                             .config_fd = api_process_config_fd(json, err),
+    daemon->config_fd = child_config_fd(json, err);
+    daemon->api = (struct api_process_setup){.worker_socket = -1, /* each has its own */
+                                             .config_fd = daemon->config_fd,
                                              .sockets = daemon->sockets,
                                              .socket_count = config->listen_count};
-    return daemon->api.config_fd < 0 ? -1 : 0;
+    return daemon->config_fd < 0 ? -1 : 0;
 }
 
 static void raise_descriptor_limit(void)
@@ -225,7 +213,26 @@ static void prepare_process(void)
     log_set_role("worker");
 }
 
-static int run(struct daemon *daemon, const struct options *options, struct error *err)
+static void log_start(const struct daemon *daemon)
+{
+    const struct config *config = daemon->config;
+    char pid[16];
+    (void)snprintf(pid, sizeof pid, "%d", (int)getpid());
+    log_event(LOG_INFO, "worker.started", "version", SMARTVM_VERSION, "pid", pid, "state_dir", config->state_dir, "run_dir", config->run_dir, NULL);
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *where = &config->listen[i];
+        char address[LIMIT_SOCKET_PATH_BYTES + 16];
+        char ip[IPV4_TEXT_MAX];
+        if (where->is_tcp) {
+            (void)snprintf(address, sizeof address, "http://%s:%u", ipv4_format(where->address, ip), where->port);
+        } else {
+            (void)snprintf(address, sizeof address, "unix://%s", where->path);
+        }
+        log_event(LOG_INFO, "listener.open", "address", address, NULL);
+    }
+}
+
+static int run_daemon(struct daemon *daemon, const struct options *options, struct error *err)
 {
     char fault_path[200];
     (void)snprintf(fault_path, sizeof fault_path, "%s/fault", daemon->config->run_dir);
@@ -236,21 +243,67 @@ static int run(struct daemon *daemon, const struct options *options, struct erro
         return -1;
     }
     const struct worker_setup setup = {.config = daemon->config,
-                                       .db = daemon->db,
-                                       .api_socket = daemon->sockets_pair[0],
+                                       .claims = daemon->claims,
                                        .stop_vms = options->stop_vms,
                                        .start_api = start_api,
+                                       .start_keeper = start_keeper,
                                        .ready = tell_ready,
                                        .ctx = daemon};
+    log_start(daemon);
     int result = worker_run(&setup, err);
     (void)notify_send("STOPPING=1", NULL);
     return result;
+}
+
+static bool has_file(const char *dir, const char *name)
+{
+    char path[300];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    return lstat(path, &st) == 0;
+}
+
+/* No daemon of the instance may run, nor start meanwhile. Directories that are not a daemon's are not even locked. */
+static int purge(struct daemon *daemon, struct error *err)
+{
+    const struct config *config = daemon->config;
+    struct purge setup = {.config = config,
+                          .has_state = has_file(config->state_dir, "lock") || has_file(config->state_dir, "db/smartvm.db"),
+                          .has_run = has_file(config->run_dir, "smartvmd.lock")};
+    if (geteuid() != 0) {
+        return error_set(err, ERR_SYSTEM, "smartvmd --purge must be started as root");
+    }
+    if ((setup.has_state && lock_acquire(LOCK_STATE_DIR, config->state_dir, &daemon->state_lock, err) != 0) ||
+        (setup.has_run && lock_acquire(LOCK_RUN_DIR, config->run_dir, &daemon->run_lock, err) != 0) ||
+        claims_new(config->network.bridge, &daemon->claims, err) != 0 ||
+        claim_take(daemon->claims, CLAIM_BRIDGE, config->network.bridge, CLAIM_PATIENCE_MS, err) != 0) {
+        return error_prefix(err, "nothing was removed");
+    }
+    return purge_run(&setup, err);
+}
+
+static int keeper_main(int argc, char **argv)
+{
+    struct db *db = NULL;
+    struct error err = {0};
+    int socket = -1;
+    enum keeper_end end = KEEPER_FAILED;
+    if (keeper_process_open(argc, argv, &db, &socket, &err) == 0) {
+        end = keeper_run(db, socket);
+    } else {
+        log_event(LOG_ERROR, "keeper.failed", "code", error_code_name(err.code), "message", err.message, NULL);
+    }
+    db_close(db);
+    return (int)end;
 }
 
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], API_PROCESS_FLAG) == 0) {
         return api_process_main(argc, argv);
+    }
+    if (argc > 1 && strcmp(argv[1], KEEPER_PROCESS_FLAG) == 0) {
+        return keeper_main(argc, argv);
     }
 #ifdef SMARTVM_FAULTS
     if (argc > 1 && strcmp(argv[1], "--fault-points") == 0) {
@@ -259,7 +312,7 @@ int main(int argc, char **argv)
     }
 #endif
     struct options options = {.config_path = NULL};
-    struct daemon daemon = {.lock_fd = -1, .sockets_pair = {-1, -1}, .api = {.config_fd = -1}};
+    struct daemon daemon = {.state_lock = -1, .run_lock = -1, .config_fd = -1};
     struct error err = {0};
     int status = parse_options(argc, argv, &options);
     if (status >= 0) {
@@ -268,8 +321,11 @@ int main(int argc, char **argv)
     int result = load_config(&options, &daemon.config, &err);
     if (result == 0 && options.check_config) {
         (void)puts("smartvmd: the configuration is valid");
+    } else if (result == 0 && options.purge) {
+        log_set_level(LOG_WARN);
+        result = purge(&daemon, &err);
     } else if (result == 0) {
-        result = run(&daemon, &options, &err);
+        result = run_daemon(&daemon, &options, &err);
     }
     if (result != 0) {
         (void)fprintf(stderr, "smartvmd: %s: %s\n", error_code_name(err.code), err.message);
@@ -277,8 +333,8 @@ int main(int argc, char **argv)
     if (daemon.config != NULL) {
         listen_close(daemon.sockets, daemon.config->listen_count);
     }
-    db_close(daemon.db);
-    const int fds[] = {daemon.lock_fd, daemon.sockets_pair[0], daemon.sockets_pair[1], daemon.api.config_fd};
+    claims_free(daemon.claims);
+    const int fds[] = {daemon.state_lock, daemon.run_lock, daemon.config_fd};
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         if (fds[i] >= 0) {
             (void)close(fds[i]);

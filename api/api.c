@@ -5,11 +5,13 @@
 #include "api/idempotency.h"
 #include "api/problem.h"
 #include "api/reply.h"
+#include "api/vm/shown.h"
 #include "core/cleanup.h"
 #include "core/fault.h"
 #include "core/json.h"
 #include "db/network.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct handler handlers[] = {
@@ -67,7 +69,7 @@ int api_new(const struct api_setup *setup, struct api **ret, struct error *err)
         api_free(api);
         return error_oom(err);
     }
-    if (bind_handlers(api, err) != 0 || network_overrides_get(api->db, &api->network_overrides, err) != 0) {
+    if (shown_vms_new(&api->shown_vms, err) != 0 || bind_handlers(api, err) != 0 || network_overrides_get(api->db, &api->network_overrides, err) != 0) {
         api_free(api);
         return -1;
     }
@@ -78,6 +80,7 @@ int api_new(const struct api_setup *setup, struct api **ret, struct error *err)
 void api_free(struct api *api)
 {
     if (api != NULL) {
+        shown_vms_free(api->shown_vms);
         free(api->openapi_json);
         free(api);
     }
@@ -90,9 +93,30 @@ struct network_settings api_network(const struct api *api)
     return settings;
 }
 
+/* OPTIONS of a path, or of the whole server ("*"): what it has (RFC 9110, 9.3.7). *ret_done is set when that was asked for. */
+static int answer_options(struct call *call, struct api_reply *reply, bool *ret_done, struct error *err)
+{
+    if (strcmp(call->request->method, "OPTIONS") != 0) {
+        return 0;
+    }
+    if (strcmp(call->request->target, "*") == 0) {
+        (void)snprintf(call->hint.value, sizeof call->hint.value, "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
+    } else if (call_find_allowed(call, err) != 0) {
+        return -1;
+    }
+    reply_empty(reply, 204);
+    reply_header(reply, "Allow", call->hint.value);
+    *ret_done = true;
+    return 0;
+}
+
 static int answer(struct call *call, struct api_reply *reply, struct error *err)
 {
     bool replayed = false;
+    bool done = false;
+    if (answer_options(call, reply, &done, err) != 0 || done) {
+        return done ? 0 : -1;
+    }
     if (call_read(call, err) != 0 ||
         idempotency_replay(call->api, &call->origin, reply, &replayed, err) != 0) {
         return -1;
@@ -111,15 +135,13 @@ void api_handle(struct api *api, const struct api_request *request, struct api_r
 {
     struct error error;
     struct call call = {.api = api, .request = request};
+    db_set_request(api->db, request->request_id);
     memset(reply, 0, sizeof *reply);
     if (answer(&call, reply, &error) != 0) {
         problem_reply(reply, request->request_id, &error, &call.faults);
         if (call.hint.name != NULL) {
             reply_header(reply, call.hint.name, call.hint.value);
         }
-    } else if (reply->kind == API_REPLY_STREAM && strcmp(request->method, "HEAD") == 0) {
-        int status = reply->status;
-        reply_empty(reply, status); /* a stream has no length to tell, and nobody would read it */
     }
     call_free(&call);
 }

@@ -84,6 +84,8 @@ struct api_reply {
     char key[API_KEY_MAX];   /* WAIT and STREAM: what to look out for ("vm/a", "console/a", "events") */
     int64_t deadline_ms;     /* WAIT: clock_monotonic_ms() */
     char *question;          /* ASK: JSON text, owned */
+    bool has_question_fd;    /* ASK: a descriptor goes with it */
+    int question_fd;         /* owned */
     void *state;             /* of the handler, freed by api_reply_free() */
     const struct api_reply_ops *ops;
 };
@@ -105,6 +107,12 @@ struct api_reply_ops {
 
 /* Always fills *reply (whatever was in it before); errors have become problem+json. */
 void api_handle(struct api *api, const struct api_request *request, struct api_reply *reply);
+
+/*
+ * The last step of a reply, when it has become complete and before it is sent: a GET with If-None-Match or If-Match may end in 304 or 412. Harmless on
+ * all others.
+ */
+void api_finish(struct api *api, const struct api_request *request, struct api_reply *reply);
 
 /* A problem+json reply made by the listener itself (431, 413 before the body was read, 503 too many waiters).
  */

@@ -5,8 +5,9 @@
 #define SMARTVM_API_CALL_H
 
 #include "api/api.h"
-#include "api/spec.h"
-#include "api/target.h"
+#include "api/preconditions.h"
+#include "api/spec/spec.h"
+#include "api/spec/target.h"
 #include "core/limits.h"
 #include "core/network_settings.h"
 #include "db/db.h"
@@ -28,6 +29,7 @@ struct api {
     struct db *db;               /* = setup.db */
     const struct config *config; /* = setup.config */
     struct network_overrides network_overrides; /* as stored: this process is the only one that changes them */
+    struct shown_vms *shown_vms; /* api/vm/shown.h */
     char *openapi_json;
     struct {
         const struct spec_operation *operation;
@@ -42,6 +44,9 @@ struct origin {
     char idempotency_key[LIMIT_IDEMPOTENCY_KEY_BYTES + 1]; /* "" when there is none */
     char fingerprint[65];                                  /* of the request that the key belongs to */
     int64_t wait_ms;                                       /* 0: do not wait */
+    bool wait_for_guest;                                   /* and not only for the VMM */
+    bool is_replay;                                        /* of a request that was carried out before: it is only waited for */
+    bool dry_run;                                          /* answered with the plan, and nothing is changed */
 };
 
 struct call {
@@ -56,16 +61,26 @@ struct call {
     struct spec_faults faults;
     bool has_fault_code; /* fault_code is the code of the faults, instead of what follows from the document */
     enum error_code fault_code;
+    struct preconditions preconditions;
     struct origin origin;
-    struct {
+    struct hint {
         const char *name; /* a header that the error reply needs, "Allow" or "Accept-Post"; NULL for none */
         char value[96];
     } hint;
 };
 
+/* The methods of the request's path, into call->hint.value. NOT_FOUND, or what is wrong with the target. */
+int call_find_allowed(struct call *call, struct error *err);
+
+/* What call_read() does about the body. */
+int call_read_body(struct call *call, struct error *err);
+
 /* Reads and checks the request into *call (zeroed but for api and request), up to its parameters and body. */
 int call_read(struct call *call, struct error *err);
 void call_free(struct call *call);
+
+/* The call goes on in *to, without its request, which ends before; *from keeps what the reply to an error needs. */
+void call_move(struct call *from, struct call *to);
 
 /* When there are faults: fills *err with their code and the first of them, and returns -1. */
 int call_check_faults(const struct call *call, struct error *err);

@@ -1,13 +1,15 @@
 /* What on the host is not as it is wanted, and asking for its repair. */
+#include "api/drift.h"
+
 #include "api/ask.h"
 #include "api/handlers.h"
 #include "api/json_out.h"
 #include "api/problem.h"
 #include "api/reply.h"
-#include "api/wait.h"
+#include "api/write.h"
 #include "core/cleanup.h"
 #include "core/json.h"
-#include "db/repairs.h"
+#include "db/tasks.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,38 +57,65 @@ static void add_items(struct strbuf *b, const char *name, const json_t *outcome)
     strbuf_add(b, text != NULL ? text : "[]");
 }
 
-static int look_at(const struct repair_row *row, struct look *ret, struct error *err)
+/* What can be repaired and was not, within the time that a repair has. What nobody but a person can repair ("none") is no failure of it. */
+static void fail_if_any_remains(const json_t *remaining, struct look *ret)
+{
+    size_t i = 0;
+    const json_t *item = NULL;
+    json_array_foreach(remaining, i, item)
+    {
+        const char *operation = json_get_string(item, "operation");
+        if (operation != NULL && strcmp(operation, "none") != 0) {
+            char message[256];
+            const char *resource = json_get_string(item, "resource");
+            (void)snprintf(message, sizeof message, "not all of it could be repaired: %.60s of %.120s is still needed", operation,
+                           resource != NULL ? resource : "the host");
+            look_fail(ret, NULL, ERR_CONFLICT, message);
+            return;
+        }
+    }
+}
+
+static int look_at(const struct task_row *row, struct look *ret, struct error *err)
 {
     AUTO_JSON *outcome = NULL;
     if (json_parse(row->outcome, strlen(row->outcome), &outcome, err) != 0) {
         return -1;
     }
-    ret->settled = row->done_ms != 0;
+    ret->settled = row->ended_ms != 0;
     (void)snprintf(ret->etag, sizeof ret->etag, "\"%" PRId64 "-%d\"", row->id, ret->settled ? 1 : 0);
     strbuf_addf(&ret->body, "{\"id\":\"%" PRId64 "\",\"state\":\"%s\",\"requested_at\":", row->id,
                 ret->settled ? "done" : "pending");
-    json_out_time(&ret->body, row->requested_ms);
+    json_out_time(&ret->body, row->created_ms);
     strbuf_add(&ret->body, ",\"done_at\":");
     if (ret->settled) {
-        json_out_time(&ret->body, row->done_ms);
+        json_out_time(&ret->body, row->ended_ms);
     } else {
         strbuf_add(&ret->body, "null");
     }
     add_items(&ret->body, "repaired", outcome);
     add_items(&ret->body, "remaining", outcome);
     strbuf_add_char(&ret->body, '}');
+    if (ret->settled) {
+        fail_if_any_remains(json_object_get(outcome, "remaining"), ret);
+    }
     return 0;
 }
 
-static int find(struct api *api, const char *id, struct repair_row *ret, bool *ret_found, struct error *err)
+static int find(struct api *api, const char *id, struct task_row *ret, bool *ret_found, struct error *err)
 {
-    return repairs_get(api->db, strtoll(id, NULL, 10), ret, ret_found, err);
+    if (tasks_get(api->db, strtoll(id, NULL, 10), ret, ret_found, err) != 0) {
+        return -1;
+    }
+    *ret_found = *ret_found && ret->kind == TASK_REPAIR;
+    return 0;
 }
 
-static int look_repair(struct api *api, const char *id, int64_t identity, bool whole, struct look *ret,
-                       struct error *err)
+static int look_repair(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole,
+                       struct look *ret, struct error *err)
 {
-    AUTO_REPAIR_ROW row = {0};
+    (void)goal;
+    AUTO_TASK_ROW row = {0};
     bool found = false;
     (void)identity;
     (void)whole;
@@ -97,12 +126,12 @@ static int look_repair(struct api *api, const char *id, int64_t identity, bool w
     return found ? look_at(&row, ret, err) : 0;
 }
 
-static const struct wait_subject repair_subject = {
-    .kind = "repair", .path = "/drift/repairs/", .look = look_repair};
+const struct wait_subject repair_subject = {
+    .kind = "task", .path = "/drift/repairs/", .look = look_repair};
 
 int drift_handle_get_repair(struct call *call, struct api_reply *reply, struct error *err)
 {
-    AUTO_REPAIR_ROW row = {0};
+    AUTO_TASK_ROW row = {0};
     AUTO_LOOK look = {0};
     bool found = false;
     if (find(call->api, call->id, &row, &found, err) != 0) {
@@ -114,28 +143,40 @@ int drift_handle_get_repair(struct call *call, struct api_reply *reply, struct e
     return look_at(&row, &look, err) != 0 ? -1 : look_reply(&look, 200, reply, err);
 }
 
+static int store(struct write *write, struct error *err)
+{
+    char id[24];
+    if (tasks_insert(write->call->api->db, TASK_REPAIR, "", &write->identity, err) != 0) {
+        return -1;
+    }
+    (void)snprintf(id, sizeof id, "%" PRId64, write->identity);
+    write_set_id(write, id);
+    return 0;
+}
+
+static int look_at_new(struct write *write, struct error *err)
+{
+    AUTO_TASK_ROW row = {0};
+    bool found = false;
+    return find(write->call->api, write->id, &row, &found, err) != 0 ? -1 : look_at(&row, &write->look, err);
+}
+
+static int wish(struct write *write, struct plan_wish *ret, struct error *err)
+{
+    (void)write;
+    (void)err;
+    ret->repair = true;
+    return 0;
+}
+
+static void committed(struct write *write)
+{
+    call_wake(write->call->api, "task", write->id);
+}
+
 int drift_handle_repair(struct call *call, struct api_reply *reply, struct error *err)
 {
-    struct api *api = call->api;
-    AUTO_REPAIR_ROW row = {0};
-    AUTO_LOOK look = {0};
-    char id[24];
-    int64_t number = 0;
-    bool found = false;
-    if (db_begin(api->db, err) != 0) {
-        return -1;
-    }
-    AUTO_TRANSACTION *transaction = api->db;
-    if (repairs_insert(api->db, &number, err) != 0) {
-        return -1;
-    }
-    (void)snprintf(id, sizeof id, "%" PRId64, number);
-    struct written written = {
-        .subject = &repair_subject, .kind = WRITE_CREATE, .id = id, .identity = number, .look = &look};
-    if (find(api, id, &row, &found, err) != 0 || look_at(&row, &look, err) != 0 ||
-        written_store(api, &call->origin, &written, err) != 0 || db_commit(TAKE_PTR(transaction), err) != 0) {
-        return -1;
-    }
-    call_wake(api, "repair", id);
-    return written_reply(&call->origin, &written, reply, err);
+    static const struct write_steps steps = {
+        .subject = &repair_subject, .kind = WRITE_CREATE, .store = store, .look = look_at_new, .wish = wish, .committed = committed};
+    return write_run(call, &steps, reply, err);
 }

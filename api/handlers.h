@@ -15,12 +15,12 @@
     X(getOpenapiYaml, service_openapi_yaml, NULL)                                                            \
     X(getOpenapiJson, service_openapi_json, NULL)                                                            \
     X(getHost, service_host, NULL)                                                                           \
-    X(streamEvents, events_stream, NULL)                                                                     \
+    X(streamEvents, events_stream, events_check)                                                             \
     X(listImages, images_handle_list, NULL)                                                                  \
     X(createImage, images_handle_create, images_check_create)                                                \
     X(getImage, images_handle_get, NULL)                                                                     \
     X(deleteImage, images_handle_delete, NULL)                                                               \
-    X(listVms, vms_handle_list, NULL)                                                                        \
+    X(listVms, vms_handle_list, vms_check_list)                                                                  \
     X(createVm, vm_handle_create, vm_check_create)                                                           \
     X(getVm, vms_handle_get, NULL)                                                                           \
     X(patchVm, vm_handle_patch, vm_check_patch)                                                              \
@@ -49,7 +49,7 @@
     X(putAddressSet, firewall_handle_put_set, firewall_check_set)                                            \
     X(deleteAddressSet, firewall_handle_delete_set, NULL)                                                    \
     X(confirmFirewall, firewall_handle_confirm, NULL)                                                        \
-    X(traceFirewall, firewall_handle_trace, NULL)                                                            \
+    X(traceFirewall, firewall_handle_trace, firewall_check_trace)                                            \
     X(getNetwork, network_handle_get, NULL)                                                                  \
     X(patchNetwork, network_handle_patch, network_check_patch)                                               \
     X(listLeases, network_handle_leases, network_check_leases)                                               \
@@ -62,10 +62,13 @@ API_HANDLERS(X)
 #undef X
 
 void images_check_create(struct call *call);
+void vms_check_list(struct call *call);
+void events_check(struct call *call);
 void vm_check_create(struct call *call);
 void vm_check_patch(struct call *call);
 void firewall_check_body(struct call *call);
 void firewall_check_set(struct call *call);
+void firewall_check_trace(struct call *call);
 void network_check_patch(struct call *call);
 void network_check_leases(struct call *call);
 void wireguard_check_put(struct call *call);

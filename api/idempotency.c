@@ -1,7 +1,9 @@
 #include "api/idempotency.h"
 
 #include "api/digest.h"
+#include "api/problem.h"
 #include "api/reply.h"
+#include "api/wait.h"
 #include "core/json.h"
 #include "db/idempotency.h"
 
@@ -10,8 +12,8 @@
 
 #define AUTO_IDEMPOTENCY_ROW __attribute__((cleanup(idempotency_row_free))) struct idempotency_row
 
-/* Method, path, query and body, each part ended by what it cannot contain. `wait` only says how the answer
- * comes. */
+/* Method, path, query and body, each part ended by what it cannot contain. `wait` and `wait_for` only say how
+ * the answer comes. */
 static int make_fingerprint(struct call *call, struct error *err)
 {
     AUTO_STRBUF text = STRBUF_INIT;
@@ -21,7 +23,7 @@ static int make_fingerprint(struct call *call, struct error *err)
         strbuf_add(&text, call->target.segments[i]);
     }
     for (size_t i = 0; i < call->target.query_count; i++) {
-        if (strcmp(call->target.query[i].name, "wait") != 0) {
+        if (strcmp(call->target.query[i].name, "wait") != 0 && strcmp(call->target.query[i].name, "wait_for") != 0) {
             strbuf_addf(&text, "\n%s\n%s", call->target.query[i].name, call->target.query[i].value);
         }
     }
@@ -42,48 +44,42 @@ int idempotency_read(struct call *call, struct error *err)
     return make_fingerprint(call, err);
 }
 
+static int replay(const struct idempotency_row *row, struct api_reply *reply, struct error *err)
+{
+    AUTO_STRBUF body = STRBUF_INIT;
+    strbuf_add(&body, row->body);
+    if (reply_body(reply, row->status, row->status >= 400 ? PROBLEM_MEDIA_TYPE : "application/json", &body, err) != 0) {
+        return -1;
+    }
+    if (row->location != NULL) {
+        reply_header(reply, "Location", row->location);
+    }
+    if (row->etag != NULL) {
+        reply_header(reply, "ETag", row->etag);
+    }
+    reply_replayed(reply);
+    return 0;
+}
+
 int idempotency_replay(struct api *api, const struct origin *origin, struct api_reply *reply,
                        bool *ret_replayed, struct error *err)
 {
     AUTO_IDEMPOTENCY_ROW row = {0};
-    bool found = false;
+    bool resumed = false;
+    *ret_replayed = false;
     if (origin->idempotency_key[0] != '\0' &&
-        idempotency_get(api->db, origin->idempotency_key, &row, &found, err) != 0) {
+        idempotency_get(api->db, origin->idempotency_key, &row, ret_replayed, err) != 0) {
         return -1;
     }
-    if (!found) {
-        *ret_replayed = false;
+    if (!*ret_replayed) {
         return 0;
     }
     if (strcmp(row.fingerprint, origin->fingerprint) != 0) {
         return error_set(err, ERR_IDEMPOTENCY_KEY_REUSED,
                          "this Idempotency-Key was used with another method, path, query or body");
     }
-    AUTO_STRBUF body = STRBUF_INIT;
-    strbuf_add(&body, row.body);
-    if (reply_json(reply, row.status, &body, err) != 0) {
+    if (origin->wait_ms > 0 && row.pending.path != NULL && wait_resume(api, origin, &row.pending, reply, &resumed, err) != 0) {
         return -1;
     }
-    if (row.location != NULL) {
-        reply_header(reply, "Location", row.location);
-    }
-    reply_header(reply, "Idempotency-Replayed", "true");
-    *ret_replayed = true;
-    return 0;
-}
-
-int idempotency_store(struct api *api, const struct origin *origin, int status, const char *location,
-                      const char *body, struct error *err)
-{
-    if (origin->idempotency_key[0] == '\0') {
-        return 0;
-    }
-    struct idempotency_row row = {.fingerprint = strdup(origin->fingerprint),
-                                  .status = status,
-                                  .location = location != NULL ? strdup(location) : NULL,
-                                  .body = strdup(body)};
-    bool is_whole = row.fingerprint != NULL && row.body != NULL && (location == NULL || row.location != NULL);
-    int result = is_whole ? idempotency_put(api->db, origin->idempotency_key, &row, err) : error_oom(err);
-    idempotency_row_free(&row);
-    return result;
+    return resumed ? 0 : replay(&row, reply, err);
 }

@@ -11,13 +11,11 @@
 /* Reads the key of the call, if it has one, and makes the fingerprint of its request. */
 int idempotency_read(struct call *call, struct error *err);
 
-/* Turns the reply into the stored answer, if there is one. IDEMPOTENCY_KEY_REUSED when it answered another
- * request. */
+/*
+ * Turns the reply into the stored answer, if there is one, or into a WAIT for the end of what that answer did not wait for, when this request does.
+ * IDEMPOTENCY_KEY_REUSED when it answered another request.
+ */
 int idempotency_replay(struct api *api, const struct origin *origin, struct api_reply *reply,
                        bool *ret_replayed, struct error *err);
-
-/* Stores the answer, or replaces that of the same key; does nothing without a key. `location` may be NULL. */
-int idempotency_store(struct api *api, const struct origin *origin, int status, const char *location,
-                      const char *body, struct error *err);
 
 #endif

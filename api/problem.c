@@ -5,12 +5,10 @@
 
 #include <string.h>
 
-static const char media_type[] = "application/problem+json";
-
 static void add_faults(struct strbuf *b, const struct spec_faults *faults)
 {
     strbuf_add(b, ",\"errors\":[");
-    for (size_t i = 0; i < faults->count; i++) {
+    for (size_t i = 0; faults != NULL && i < faults->count; i++) {
         strbuf_add(b, i > 0 ? ",{\"in\":" : "{\"in\":");
         json_out_string(b, faults->items[i].in);
         strbuf_add(b, ",\"pointer\":");
@@ -22,8 +20,8 @@ static void add_faults(struct strbuf *b, const struct spec_faults *faults)
     strbuf_add_char(b, ']');
 }
 
-static void add_problem(struct strbuf *b, const char *request_id, const struct error *error,
-                        const struct spec_faults *faults)
+void problem_text(struct strbuf *b, const char *request_id, int status, const struct error *error,
+                  const struct spec_faults *faults, const char *resource)
 {
     const char *code = error_code_name(error->code);
     strbuf_add(b, "{\"type\":\"/errors/");
@@ -31,16 +29,16 @@ static void add_problem(struct strbuf *b, const char *request_id, const struct e
     strbuf_add(b, "\",\"title\":");
     json_out_string(b, error_code_title(error->code));
     strbuf_add(b, ",\"status\":");
-    json_out_int(b, error_code_status(error->code));
+    json_out_int(b, status);
     strbuf_add(b, ",\"code\":");
     json_out_string(b, code);
     strbuf_add(b, ",\"detail\":");
     json_out_string(b, error->message);
     strbuf_add(b, ",\"request_id\":");
     json_out_string(b, request_id);
-    if (faults != NULL && faults->count > 0) {
-        add_faults(b, faults);
-    }
+    add_faults(b, faults);
+    strbuf_add(b, ",\"resource\":");
+    strbuf_add(b, resource != NULL ? resource : "null");
     strbuf_add_char(b, '}');
 }
 
@@ -49,11 +47,14 @@ void problem_reply(struct api_reply *reply, const char *request_id, const struct
 {
     static const char no_memory[] =
         "{\"type\":\"/errors/OUT_OF_MEMORY\",\"title\":\"The daemon is out of memory\",\"status\":503,"
-        "\"code\":\"OUT_OF_MEMORY\",\"detail\":\"out of memory\",\"request_id\":\"\"}";
+        "\"code\":\"OUT_OF_MEMORY\",\"detail\":\"out of memory\",\"request_id\":\"\",\"errors\":[],\"resource\":null}";
     AUTO_STRBUF b = STRBUF_INIT;
-    add_problem(&b, request_id, error, faults);
-    if (reply_body(reply, error_code_status(error->code), media_type, &b, NULL) != 0) {
-        reply_static(reply, 503, media_type, no_memory, sizeof no_memory - 1);
+    problem_text(&b, request_id, error_code_status(error->code), error, faults, NULL);
+    if (reply_body(reply, error_code_status(error->code), PROBLEM_MEDIA_TYPE, &b, NULL) != 0) {
+        reply_static(reply, 503, PROBLEM_MEDIA_TYPE, no_memory, sizeof no_memory - 1);
+    }
+    if (reply->status == 503) {
+        reply_header(reply, "Retry-After", "1"); /* memory, a look at the host, a database: seconds at most */
     }
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void api_reply_free(struct api_reply *reply)
 {
@@ -11,6 +12,9 @@ void api_reply_free(struct api_reply *reply)
     }
     free(reply->body);
     free(reply->question);
+    if (reply->has_question_fd) {
+        (void)close(reply->question_fd);
+    }
     if (reply->state != NULL && reply->ops != NULL && reply->ops->free_state != NULL) {
         reply->ops->free_state(reply->state);
     }
@@ -31,6 +35,16 @@ void reply_empty(struct api_reply *reply, int status)
     api_reply_free(reply);
     reply->kind = API_REPLY_BODY;
     reply->status = status;
+}
+
+void reply_replayed(struct api_reply *reply)
+{
+    reply_header(reply, "Idempotency-Replayed", "true");
+}
+
+void reply_not_modified(struct api_reply *reply)
+{
+    reply->status = 304;
 }
 
 void reply_static(struct api_reply *reply, int status, const char *media_type, const char *text, size_t len)

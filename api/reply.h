@@ -20,4 +20,10 @@ void reply_static(struct api_reply *reply, int status, const char *media_type, c
 /* A BODY without one: 204. */
 void reply_empty(struct api_reply *reply, int status);
 
+/* Marks an answer as one to a request that was carried out before. */
+void reply_replayed(struct api_reply *reply);
+
+/* 304: the headers stay. The body stays too, as with HEAD: the listener sends its length (RFC 9110, 8.6), and not the body. */
+void reply_not_modified(struct api_reply *reply);
+
 #endif

@@ -2,20 +2,23 @@
  * order. */
 #include "api/call.h"
 #include "api/idempotency.h"
+#include "core/cleanup.h"
 #include "core/json.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-static const char *find_header(const struct api_request *request, const char *name)
+/* What the document can describe, and others that are registered, which no resource has. Another method is not known at all (RFC 9110, 9.1). */
+static bool is_known_method(const char *method)
 {
-    for (size_t i = 0; i < request->header_count; i++) {
-        if (strcasecmp(request->headers[i].name, name) == 0) {
-            return request->headers[i].value;
+    static const char *const known[] = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (strcmp(known[i], method) == 0) {
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 static int find_route(struct call *call, struct error *err)
@@ -45,6 +48,19 @@ static int find_route(struct call *call, struct error *err)
     return 0;
 }
 
+int call_find_allowed(struct call *call, struct error *err)
+{
+    const struct target *target = &call->target;
+    if (target_parse(call->request->target, &call->target, err) != 0) {
+        return -1;
+    }
+    if (spec_find(call->api->setup.spec, "OPTIONS", target->segments, target->segment_count, &call->route) == SPEC_ROUTE_NO_PATH) {
+        return error_set(err, ERR_NOT_FOUND, "there is nothing at this path");
+    }
+    (void)snprintf(call->hint.value, sizeof call->hint.value, "%s", call->route.allow);
+    return 0;
+}
+
 static int read_parameters(struct call *call, struct error *err)
 {
     const struct api_request *request = call->request;
@@ -53,82 +69,21 @@ static int read_parameters(struct call *call, struct error *err)
         return error_set(err, ERR_HEADERS_TOO_LARGE, "the request has more than %d header fields",
                          LIMIT_HEADERS);
     }
+    size_t count = 0;
+    bool seen[2] = {false, false};
     for (size_t i = 0; i < request->header_count; i++) {
-        headers[i] = (struct spec_name_value){request->headers[i].name, request->headers[i].value};
+        const char *name = request->headers[i].name;
+        bool *is_list = strcasecmp(name, "If-Match") == 0 ? &seen[0] : strcasecmp(name, "If-None-Match") == 0 ? &seen[1] : NULL;
+        if (is_list == NULL || !*is_list) { /* several lines of these are one list, which is read elsewhere */
+            headers[count++] = (struct spec_name_value){name, request->headers[i].value};
+        }
+        if (is_list != NULL) {
+            *is_list = true;
+        }
     }
     (void)spec_check_parameters(call->api->setup.spec, &call->route, call->target.query,
-                                call->target.query_count, headers, request->header_count, &call->parameters,
+                                call->target.query_count, headers, count, &call->parameters,
                                 &call->faults);
-    return 0;
-}
-
-/* Whether a Content-Type is this media type, with no other charset than UTF-8. */
-static bool media_type_is(const char *content_type, const char *wanted)
-{
-    size_t len = strcspn(content_type, "; \t");
-    if (len != strlen(wanted) || strncasecmp(content_type, wanted, len) != 0) {
-        return false;
-    }
-    const char *charset = strcasestr(content_type + len, "charset=");
-    if (charset == NULL) {
-        return true;
-    }
-    charset += strlen("charset=");
-    bool quoted = *charset == '"';
-    charset += quoted ? 1 : 0;
-    size_t charset_len = strcspn(charset, quoted ? "\"" : "; \t");
-    return (charset_len == 5 && strncasecmp(charset, "utf-8", 5) == 0) ||
-           (charset_len == 8 && strncasecmp(charset, "us-ascii", 8) == 0);
-}
-
-static int check_media_type(struct call *call, struct error *err)
-{
-    const char *wanted = call->route.operation->body_media_type;
-    const char *content_type = find_header(call->request, "Content-Type");
-    if (content_type != NULL && media_type_is(content_type, wanted)) {
-        return 0;
-    }
-    call->hint.name = strcmp(call->route.operation->method, "PATCH") == 0 ? "Accept-Patch" : "Accept-Post";
-    (void)snprintf(call->hint.value, sizeof call->hint.value, "%s", wanted);
-    return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be %s", wanted);
-}
-
-static int check_body_size(const struct call *call, struct error *err)
-{
-    const struct spec_operation *operation = call->route.operation;
-    size_t most = operation->has_body ? operation->max_body_bytes : LIMIT_BODY_BYTES;
-    if (call->request->body_too_large || call->request->body_len > most) {
-        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "the body may have at most %zu bytes", most);
-    }
-    return 0;
-}
-
-static int read_body(struct call *call, struct error *err)
-{
-    const struct api_request *request = call->request;
-    const struct spec_operation *operation = call->route.operation;
-    bool has_body = request->body != NULL && request->body_len > 0;
-    if (check_body_size(call, err) != 0) {
-        return -1;
-    }
-    if (has_body && !operation->has_body) {
-        return error_set(err, ERR_INVALID_REQUEST, "%s %s takes no body", operation->method, operation->path);
-    }
-    if (!has_body) {
-        if (operation->has_body && operation->body_required) {
-            spec_faults_add(&call->faults, "body", "", "is required");
-        }
-        return 0;
-    }
-    if (check_media_type(call, err) != 0) {
-        return -1;
-    }
-    if (operation->body_is_json) {
-        if (json_parse(request->body, request->body_len, &call->body, err) != 0) {
-            return -1;
-        }
-        (void)spec_check_body(call->api->setup.spec, operation, call->body, &call->faults);
-    }
     return 0;
 }
 
@@ -159,18 +114,28 @@ int call_check_faults(const struct call *call, struct error *err)
 int call_read(struct call *call, struct error *err)
 {
     memcpy(call->origin.request_id, call->request->request_id, sizeof call->origin.request_id);
+    if (!is_known_method(call->request->method)) {
+        return error_set(err, ERR_NOT_IMPLEMENTED, "this method is not implemented here, for no path");
+    }
     if (target_parse(call->request->target, &call->target, err) != 0 || find_route(call, err) != 0 ||
-        read_parameters(call, err) != 0 || read_body(call, err) != 0) {
+        read_parameters(call, err) != 0 || call_read_body(call, err) != 0 ||
+        preconditions_read(call->request, &call->preconditions, err) != 0) {
         return -1;
     }
     if (call->handler->check != NULL) {
         call->handler->check(call);
     }
+    const char *wait_for = json_get_string(call->parameters, "wait_for");
+    call->origin.wait_ms = json_get_int(call->parameters, "wait", 0) * 1000;
+    call->origin.dry_run = json_get_bool(call->parameters, "dry_run", false);
+    call->origin.wait_for_guest = wait_for != NULL && strcmp(wait_for, "guest") == 0;
+    if (wait_for != NULL && call->origin.wait_ms == 0) {
+        spec_faults_add(&call->faults, "query", "wait_for", "says what to wait for, and needs `wait`, which says how long");
+    }
     if (call_check_faults(call, err) != 0) {
         return -1;
     }
-    call->origin.wait_ms = json_get_int(call->parameters, "wait", 0) * 1000;
-    return idempotency_read(call, err);
+    return call->origin.dry_run ? 0 : idempotency_read(call, err); /* a dry run is no use of a key, and no answer to it */
 }
 
 void call_free(struct call *call)
@@ -178,7 +143,15 @@ void call_free(struct call *call)
     target_free(&call->target);
     json_decref(call->parameters);
     json_decref(call->body);
+    preconditions_free(&call->preconditions);
     spec_faults_free(&call->faults);
+}
+
+void call_move(struct call *from, struct call *to)
+{
+    *to = *from;
+    to->request = NULL;
+    *from = (struct call){.api = to->api, .request = from->request, .handler = to->handler, .hint = to->hint};
 }
 
 void call_wake(const struct api *api, const char *kind, const char *id)

@@ -1,11 +1,14 @@
 /* The daemon itself and its host: what is answered from the program or from one fact. */
+#include "api/ask.h"
 #include "api/handlers.h"
 #include "api/json_out.h"
+#include "api/problem.h"
 #include "api/reply.h"
 #include "core/cleanup.h"
 #include "core/json.h"
 #include "db/facts.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void reply_ok(struct api_reply *reply)
@@ -64,11 +67,11 @@ int service_openapi_json(struct call *call, struct api_reply *reply, struct erro
     return 0;
 }
 
-int service_host(struct call *call, struct api_reply *reply, struct error *err)
+static int reply_host(struct api *api, struct api_reply *reply, struct error *err)
 {
     AUTO_FREE char *text = NULL;
     AUTO_STRBUF body = STRBUF_INIT;
-    if (facts_get(call->api->db, "host", &text, err) != 0) {
+    if (facts_get(api->db, "host", &text, err) != 0) {
         return -1;
     }
     if (text == NULL) {
@@ -76,4 +79,32 @@ int service_host(struct call *call, struct api_reply *reply, struct error *err)
     }
     strbuf_add(&body, text);
     return reply_json(reply, 200, &body, err);
+}
+
+/* Without an answer, what was found before is shown all the same. */
+static void answer_host(struct api *api, struct api_reply *reply, const json_t *message, int handed_over)
+{
+    AUTO_CLOSE int fd = handed_over; /* none is expected */
+    AUTO_FREE struct origin *origin = ask_take_state(reply);
+    struct error err;
+    (void)message;
+    if (reply_host(api, reply, &err) != 0) {
+        problem_reply(reply, origin->request_id, &err, NULL);
+    }
+}
+
+/* The worker looks again first: a VMM may have been installed a moment ago. */
+int service_host(struct call *call, struct api_reply *reply, struct error *err)
+{
+    static const struct api_reply_ops ops = {.answer = answer_host, .free_state = free};
+    AUTO_FREE struct origin *origin = malloc(sizeof *origin);
+    if (origin == NULL) {
+        return error_oom(err);
+    }
+    *origin = call->origin;
+    if (ask_begin(reply, "host", "scope", "all", origin, &ops, err) != 0) {
+        return -1;
+    }
+    (void)TAKE_PTR(origin);
+    return 0;
 }

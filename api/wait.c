@@ -1,10 +1,13 @@
 #include "api/wait.h"
 
-#include "api/idempotency.h"
+#include "api/answer_store.h"
 #include "api/problem.h"
 #include "api/reply.h"
+#include "api/wait_subjects.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/condition.h"
+#include "core/json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +19,7 @@ struct wait_state {
     const struct wait_subject *subject;
     enum write_kind kind;
     int64_t identity;
+    struct wait_goal goal;
     char id[]; /* with its terminator */
 };
 
@@ -44,6 +48,9 @@ static void format_location(const struct wait_subject *subject, const char *id, 
 
 int look_reply(struct look *look, int status, struct api_reply *reply, struct error *err)
 {
+    if (!look->body.failed && look->body.len > 0) {
+        etag_add_digest(look->etag, look->body.data, look->body.len);
+    }
     if (reply_json(reply, status, &look->body, err) != 0) {
         return -1;
     }
@@ -51,55 +58,134 @@ int look_reply(struct look *look, int status, struct api_reply *reply, struct er
     return 0;
 }
 
-static int reply_written(const struct wait_subject *subject, enum write_kind kind, const char *id, int status,
-                         struct look *look, struct api_reply *reply, struct error *err)
+void look_fail(struct look *look, const json_t *error, enum error_code fallback, const char *message)
+{
+    const char *code = json_get_string(error, "code");
+    const char *words = json_get_string(error, "message");
+    enum error_code known = fallback;
+    if (code != NULL) {
+        (void)error_code_from_name(code, &known);
+    }
+    look->failed = true;
+    (void)error_set(&look->error, known, "%s", words != NULL ? words : message);
+}
+
+void look_fail_unless_ready(struct look *look, const json_t *conditions, enum error_code fallback)
+{
+    const json_t *ready = condition_find(conditions, CONDITION_READY);
+    const char *reason = json_get_string(ready, "reason");
+    if (condition_has_status(ready, CONDITION_FALSE)) {
+        enum error_code code = fallback;
+        (void)error_code_from_name(reason != NULL ? reason : "", &code);
+        look_fail(look, NULL, code, json_get_string(ready, "message"));
+    }
+}
+
+/* The problem of a failed look in place of its body, once. */
+static int make_problem(const char *request_id, struct look *look, struct error *err)
+{
+    AUTO_STRBUF problem = STRBUF_INIT;
+    if (look->is_problem) {
+        return 0;
+    }
+    look->is_problem = true;
+    if (look->body.failed) {
+        return error_oom(err);
+    }
+    problem_text(&problem, request_id, error_code_status_of_end(look->error.code), &look->error, NULL, look->body.data);
+    if (problem.failed) {
+        return error_oom(err);
+    }
+    struct strbuf resource = look->body;
+    look->body = problem;
+    problem = resource;
+    return 0;
+}
+
+static int reply_written(const struct origin *origin, const struct written *written, int status, struct api_reply *reply, struct error *err)
 {
     char location[LOCATION_MAX];
-    if (look_reply(look, status, reply, err) != 0) {
+    if (look_reply(written->look, status, reply, err) != 0) {
         return -1;
     }
-    if (kind == WRITE_CREATE) {
-        format_location(subject, id, location);
+    if (written->look->is_problem) {
+        reply->media_type = PROBLEM_MEDIA_TYPE;
+    }
+    if (written->kind == WRITE_CREATE) {
+        format_location(written->subject, written->id, location);
         reply_header(reply, "Location", location);
+    }
+    if (origin->is_replay) {
+        reply_replayed(reply);
     }
     return 0;
 }
 
-static int store(struct api *api, const struct origin *origin, const struct wait_subject *subject,
-                 enum write_kind kind, const char *id, int status, const struct look *look, struct error *err)
+/* The status of the answer. Nobody who does not wait is told of a failure by it. */
+static int conclude(const struct origin *origin, enum write_kind kind, bool waited, struct look *look, int *ret_status, struct error *err)
 {
+    *ret_status = status_of(kind, look->settled, waited);
+    if (!look->failed || origin->wait_ms == 0) {
+        return 0;
+    }
+    *ret_status = error_code_status_of_end(look->error.code);
+    return make_problem(origin->request_id, look, err);
+}
+
+static int store(struct api *api, const struct origin *origin, const struct written *written, int status, struct error *err)
+{
+    const struct look *look = written->look;
     char location[LOCATION_MAX];
+    char etag[ETAG_MAX];
     if (look->body.failed) {
         return error_oom(err);
     }
-    format_location(subject, id, location);
-    return idempotency_store(api, origin, status, kind == WRITE_CREATE ? location : NULL, look->body.data,
-                             err);
+    format_location(written->subject, written->id, location);
+    memcpy(etag, look->etag, sizeof etag);
+    etag_add_digest(etag, look->body.data, look->body.len);
+    struct answer answer = {.status = status, .location = written->kind == WRITE_CREATE ? location : NULL, .etag = etag, .body = look->body.data};
+    if (!look->settled) {
+        answer.pending = (struct idempotency_pending){.path = (char *)(uintptr_t)written->subject->path,
+                                                      .id = (char *)(uintptr_t)written->id,
+                                                      .identity = written->identity,
+                                                      .kind = (int)written->kind,
+                                                      .up = written->goal.up};
+    }
+    return answer_store(api, origin, &answer, err);
+}
+
+int written_status(const struct written *written)
+{
+    return status_of(written->kind, written->look->settled, false);
 }
 
 int written_store(struct api *api, const struct origin *origin, const struct written *written,
                   struct error *err)
 {
-    int status = status_of(written->kind, written->look->settled, false);
-    return store(api, origin, written->subject, written->kind, written->id, status, written->look, err);
+    int status = 0;
+    if (conclude(origin, written->kind, false, written->look, &status, err) != 0) {
+        return -1;
+    }
+    return store(api, origin, written, status, err);
 }
 
 /* The answer when the wait is over. Fails when the resource was deleted while its change was waited for. */
-static int finish(struct api *api, struct wait_state *state, struct look *look, struct api_reply *reply,
-                  struct error *err)
+static int finish(struct api *api, const struct origin *origin, const struct written *written, struct api_reply *reply, struct error *err)
 {
-    if (look->gone && state->kind == WRITE_DELETE) {
+    if (written->look->gone && written->kind == WRITE_DELETE) {
         reply_empty(reply, 204);
         return 0;
     }
-    if (look->gone) {
-        return error_set(err, ERR_NOT_FOUND, "%s%s was deleted in the meantime", state->subject->path,
-                         state->id);
+    if (written->look->gone) {
+        return error_set(err, ERR_NOT_FOUND, "%s%s was deleted in the meantime", written->subject->path, written->id);
     }
-    int status = status_of(state->kind, look->settled, true);
+    int status = 0;
+    if (conclude(origin, written->kind, true, written->look, &status, err) != 0) {
+        return -1;
+    }
     /* A failure leaves the first answer stored, which is true as well. */
-    (void)store(api, &state->origin, state->subject, state->kind, state->id, status, look, NULL);
-    return reply_written(state->subject, state->kind, state->id, status, look, reply, err);
+    (void)store(api, origin, written, status, NULL);
+    return reply_written(origin, written, status, reply, err);
 }
 
 static bool poll_wait(struct api *api, struct api_reply *reply, bool expired)
@@ -107,14 +193,16 @@ static bool poll_wait(struct api *api, struct api_reply *reply, bool expired)
     struct wait_state *state = reply->state;
     struct error error;
     AUTO_LOOK look = {0};
-    int result = state->subject->look(api, state->id, state->identity, expired, &look, &error);
+    int result = state->subject->look(api, state->id, state->identity, &state->goal, expired, &look, &error);
     if (!expired && (result != 0 || (!look.gone && !look.settled))) {
         return false; /* the database may be back before the time is over */
     }
     /* Filling the reply frees what it was. */
     AUTO_FREE struct wait_state *taken = TAKE_PTR(state);
     reply->state = NULL;
-    if (result != 0 || finish(api, taken, &look, reply, &error) != 0) {
+    const struct written written = {
+        .subject = taken->subject, .kind = taken->kind, .id = taken->id, .identity = taken->identity, .goal = taken->goal, .look = &look};
+    if (result != 0 || finish(api, &taken->origin, &written, reply, &error) != 0) {
         problem_reply(reply, taken->origin.request_id, &error, NULL);
     }
     return true;
@@ -133,6 +221,7 @@ static int begin_wait(const struct origin *origin, const struct written *written
     state->subject = written->subject;
     state->kind = written->kind;
     state->identity = written->identity;
+    state->goal = written->goal;
     memcpy(state->id, written->id, len);
     api_reply_free(reply);
     reply->kind = API_REPLY_WAIT;
@@ -150,6 +239,35 @@ int written_reply(const struct origin *origin, const struct written *written, st
     if (origin->wait_ms > 0 && !written->look->settled) {
         return begin_wait(origin, written, reply, err);
     }
-    int status = status_of(written->kind, written->look->settled, false);
-    return reply_written(written->subject, written->kind, written->id, status, written->look, reply, err);
+    int status = 0;
+    if (conclude(origin, written->kind, false, written->look, &status, err) != 0) {
+        return -1;
+    }
+    return reply_written(origin, written, status, reply, err);
+}
+
+int wait_resume(struct api *api, const struct origin *origin, const struct idempotency_pending *pending, struct api_reply *reply, bool *ret_resumed,
+                struct error *err)
+{
+    AUTO_LOOK look = {0};
+    struct origin replay = *origin;
+    const struct written written = {.subject = wait_subject_find(pending->path),
+                                    .kind = pending->kind == WRITE_CREATE || pending->kind == WRITE_CHANGE ? (enum write_kind)pending->kind : WRITE_DELETE,
+                                    .id = pending->id,
+                                    .identity = pending->identity,
+                                    .goal = {.up = pending->up, .guest = pending->up && origin->wait_for_guest},
+                                    .look = &look};
+    replay.is_replay = true;
+    *ret_resumed = false;
+    if (written.subject == NULL || written.id == NULL) {
+        return 0;
+    }
+    if (written.subject->look(api, written.id, written.identity, &written.goal, true, &look, err) != 0) {
+        return -1;
+    }
+    *ret_resumed = !look.gone;
+    if (look.gone) {
+        return 0;
+    }
+    return look.settled ? finish(api, &replay, &written, reply, err) : begin_wait(&replay, &written, reply, err);
 }

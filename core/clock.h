@@ -7,6 +7,7 @@
 
 int64_t clock_monotonic_us(void); /* CLOCK_MONOTONIC, microseconds */
 int64_t clock_monotonic_ms(void);
+int64_t clock_boottime_ms(void); /* since the host booted, and while it slept, too: CLOCK_BOOTTIME */
 int64_t clock_wall_ms(void); /* milliseconds since 1970-01-01T00:00:00Z */
 
 enum { CLOCK_TEXT_MAX = 32 };

@@ -1,6 +1,6 @@
 /*
  * The daemon's configuration, read once at start by server/config.c and never changed afterwards.
- * Every key, its default and its limits stand in openapi.yaml under components/schemas/Config.
+ * Every key, its default and its limits stand in openapi.yaml under components/x-schemas/Config.
  */
 #ifndef SMARTVM_CORE_CONFIG_H
 #define SMARTVM_CORE_CONFIG_H
@@ -35,7 +35,7 @@ struct config {
         char *bridge;
         struct ipv4_net subnet;
         struct ip_net ipv6_subnet; /* IP_NONE: guests have no IPv6 */
-        char *uplink; /* NULL: the interface of the default route, followed when it changes */
+        char *uplink; /* NULL: all to which the host's routes lead guests, followed when they change */
         bool masquerade;
         unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */
         unsigned sweep_s;            /* seconds between two looks at everything, if the kernel tells of nothing */

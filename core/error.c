@@ -9,7 +9,7 @@ static const struct {
     int status;
     const char *title;
 } error_table[] = {
-#define X(name, status, title) {#name, status, title},
+#define X(name, status, title, sentence) {#name, status, title},
 #include "core/error.def"
 #undef X
 };
@@ -86,6 +86,12 @@ const char *error_code_title(enum error_code code)
 int error_code_status(enum error_code code)
 {
     return error_table[code].status;
+}
+
+int error_code_status_of_end(enum error_code code)
+{
+    int status = error_table[code].status;
+    return status >= 500 ? status : 409;
 }
 
 bool error_code_from_name(const char *name, enum error_code *ret)

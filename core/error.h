@@ -12,7 +12,7 @@
 #include <stddef.h>
 
 enum error_code {
-#define X(name, status, title) ERR_##name,
+#define X(name, status, title, sentence) ERR_##name,
 #include "core/error.def"
 #undef X
     ERR_COUNT_
@@ -42,6 +42,11 @@ int error_oom(struct error *err);
 const char *error_code_name(enum error_code code); /* "INVALID_STATE" */
 const char *error_code_title(enum error_code code);
 int error_code_status(enum error_code code); /* HTTP status */
+/*
+ * The HTTP status of the reply to a write that was accepted and waited for, and then ended with this code: its own where it is 409 or of the 500 family,
+ * else 409. The request was in order, so it is what it asked for that is in conflict with what was found on the host.
+ */
+int error_code_status_of_end(enum error_code code);
 bool error_code_from_name(const char *name, enum error_code *ret);
 
 #endif

@@ -3,12 +3,14 @@
 
 #include "core/cleanup.h"
 #include "core/coverage.h"
+#include "core/json.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -34,6 +36,7 @@ void fault_init(const char *role, const char *path)
 {
     (void)snprintf(state.role, sizeof state.role, "%s", role);
     (void)snprintf(state.path, sizeof state.path, "%s", path);
+    json_watch_memory(); /* in this build malloc() is the one of core/fault_alloc.c */
 }
 
 static enum mode mode_of(const char *word)

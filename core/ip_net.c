@@ -200,3 +200,20 @@ void ip_net_range(const struct ip_net *net, struct ip_addr *ret_first, struct ip
         ret_last->bytes[i] |= (uint8_t)~mask_byte(net->prefix, i);
     }
 }
+
+bool ip_net_is_public(const struct ip_net *net)
+{
+    static const struct ip_net others[] = {
+        {.address = {.version = IP_V4, .bytes = {0}}, .prefix = 8},         {.address = {.version = IP_V4, .bytes = {10}}, .prefix = 8},
+        {.address = {.version = IP_V4, .bytes = {100, 64}}, .prefix = 10},  {.address = {.version = IP_V4, .bytes = {127}}, .prefix = 8},
+        {.address = {.version = IP_V4, .bytes = {169, 254}}, .prefix = 16}, {.address = {.version = IP_V4, .bytes = {172, 16}}, .prefix = 12},
+        {.address = {.version = IP_V4, .bytes = {192, 168}}, .prefix = 16}, {.address = {.version = IP_V4, .bytes = {224}}, .prefix = 3},
+        {.address = {.version = IP_V6, .bytes = {0}}, .prefix = 8},         {.address = {.version = IP_V6, .bytes = {0xfc}}, .prefix = 6},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (ip_net_overlap(net, &others[i])) {
+            return false;
+        }
+    }
+    return true;
+}

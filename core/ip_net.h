@@ -40,6 +40,8 @@ int ip_net_parse(const char *text, enum error_code code, struct ip_net *ret, str
 char *ip_net_format(const struct ip_net *net, char *buf); /* buf[IP_NET_TEXT_MAX]; always with the prefix; returns buf */
 bool ip_net_contains(const struct ip_net *net, const struct ip_addr *address); /* false across versions */
 bool ip_net_overlap(const struct ip_net *a, const struct ip_net *b);
+/* No part of it is private, shared (100.64.0.0/10), link-local, loopback, multicast or reserved. */
+bool ip_net_is_public(const struct ip_net *net);
 /* First and last address of the network, for interval sets. */
 void ip_net_range(const struct ip_net *net, struct ip_addr *ret_first, struct ip_addr *ret_last);
 

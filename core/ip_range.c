@@ -126,15 +126,6 @@ int ip_ranges_make(const struct ip_net *in, size_t in_count, const struct ip_net
     return 0;
 }
 
-bool ip_ranges_equal(const struct ip_range *a, size_t a_count, const struct ip_range *b, size_t b_count)
-{
-    bool equal = a_count == b_count;
-    for (size_t i = 0; equal && i < a_count; i++) {
-        equal = compare_addresses(&a[i].first, &b[i].first) == 0 && compare_addresses(&a[i].last, &b[i].last) == 0;
-    }
-    return equal;
-}
-
 static uint64_t fnv1a(uint64_t digest, const struct ip_addr *address)
 {
     digest = (digest ^ address->version) * 0x100000001b3;

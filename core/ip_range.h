@@ -19,8 +19,6 @@ struct ip_range {
 int ip_ranges_make(const struct ip_net *in, size_t in_count, const struct ip_net *out, size_t out_count, struct ip_range **ret,
                    size_t *ret_count, struct error *err);
 
-bool ip_ranges_equal(const struct ip_range *a, size_t a_count, const struct ip_range *b, size_t b_count);
-
 /* Tells lists apart, and guards nothing. */
 uint64_t ip_ranges_digest(const struct ip_range *ranges, size_t count);
 

@@ -2,6 +2,8 @@
 
 #include "core/limits.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int fault_at(struct error *err, int line, int column, const char *what)
@@ -60,8 +62,26 @@ static void make_quotable(char *text)
     }
 }
 
+/* Jansson tells of a text that it got no memory for as of an invalid one, so it is noted here. */
+static _Thread_local bool no_memory;
+
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+    no_memory = no_memory || memory == NULL;
+    return memory;
+}
+
+void json_watch_memory(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
 int json_parse(const char *text, size_t len, json_t **ret, struct error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, json_watch_memory);
+    no_memory = false;
     if (check_depth(text, len, err) < 0) {
         return -1;
     }
@@ -70,6 +90,9 @@ int json_parse(const char *text, size_t len, json_t **ret, struct error *err)
     if (value != NULL) {
         *ret = value;
         return 0;
+    }
+    if (no_memory) {
+        return error_oom(err);
     }
     switch ((int)json_error_code(&fault)) {
     case json_error_out_of_memory:
@@ -81,6 +104,38 @@ int json_parse(const char *text, size_t len, json_t **ret, struct error *err)
         make_quotable(fault.text);
         return fault_at(err, fault.line, fault.column, fault.text);
     }
+}
+
+/* Into `target`, which nobody else has. The patch is not deeper than LIMIT_JSON_DEPTH, as it was parsed. */
+static int merge(json_t *target, const json_t *patch) // NOLINT(misc-no-recursion)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach((json_t *)(uintptr_t)patch, key, value)
+    {
+        if (json_is_null(value)) {
+            (void)json_object_del(target, key); /* also where there is none */
+            continue;
+        }
+        json_t *merged = json_merged(json_object_get(target, key), value);
+        if (json_object_set_new(target, key, merged) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+json_t *json_merged(const json_t *target, const json_t *patch) // NOLINT(misc-no-recursion)
+{
+    if (!json_is_object(patch)) {
+        return json_deep_copy(patch);
+    }
+    json_t *merged = json_is_object(target) ? json_deep_copy(target) : json_object();
+    if (merged == NULL || merge(merged, patch) != 0) {
+        json_decref(merged);
+        return NULL;
+    }
+    return merged;
 }
 
 char *json_text(const json_t *value)

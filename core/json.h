@@ -29,6 +29,9 @@ static inline void cleanup_json(json_t **value)
 int json_parse(const char *text, size_t len, json_t **ret, struct error *err);
 int yaml_parse(const char *text, size_t len, json_t **ret, struct error *err);
 
+/* A merge patch (RFC 7396): a new reference, NULL when memory is short. */
+json_t *json_merged(const json_t *target, const json_t *patch);
+
 /* Compact text, keys in the order of insertion; NULL when out of memory. Owned by the caller (free). */
 char *json_text(const json_t *value);
 
@@ -43,5 +46,8 @@ bool json_integral(const json_t *value, int64_t *ret);
 const char *json_get_string(const json_t *object, const char *key);
 int64_t json_get_int(const json_t *object, const char *key, int64_t fallback);
 bool json_get_bool(const json_t *object, const char *key, bool fallback);
+
+/* Jansson allocates by malloc() and free() of our own code from now on, and json_parse() sees when it gets nothing. json_parse() does it, too. */
+void json_watch_memory(void);
 
 #endif

@@ -21,22 +21,29 @@ enum {
     LIMIT_QUESTION_S = 5,              /* seconds until a question counts as unanswered */
     LIMIT_SLOW_QUESTIONS = 32,         /* that wait for the thread that answers them */
     LIMIT_DRIFT_ITEMS = 64,            /* in one report; it has to fit into one message */
-    LIMIT_REPAIRS = 1000,              /* stored; the oldest go first */
+    LIMIT_TASKS = 1000,                /* stored; the oldest go first */
+    LIMIT_TASK_SUBJECT_BYTES = 136,    /* "image/" and an id, or less */
     LIMIT_IDEMPOTENCY_KEY_BYTES = 255,
     LIMIT_IDEMPOTENCY_KEYS = 100000,   /* stored; the oldest go first */
     LIMIT_EVENTS = 100000,             /* stored; the oldest go first */
     LIMIT_VMS = 10000,
     LIMIT_IMAGES = 1000,
+    REQUEST_TEXT_MAX = 40,               /* bytes of a request's id, with the terminator */
+    LIMIT_VM_PAGE = 500,               /* rows in one answer of the keeper */
     LIMIT_VM_ID_BYTES = 63,
+    LIMIT_VM_UID = 2147483647,         /* VMs that there ever were; their numbers are parts of names on the host */
     LIMIT_INTERFACES = 8,              /* of a VM */
-    LIMIT_PORTS = 64,                  /* published, of a VM */
+    LIMIT_PORTS = 64,                  /* published, of a VM: entries */
+    LIMIT_PORT_NUMBERS = 1000,         /* and ports in all of them */
     LIMIT_DRIVES = 8,                  /* of a VM */
     LIMIT_LABELS = 64,                 /* of a VM */
     LIMIT_BOOT_ARGS_BYTES = 2048,      /* the x86 kernel's COMMAND_LINE_SIZE, Documentation/admin-guide/kernel-parameters */
     LIMIT_PATH_BYTES = 4096,           /* PATH_MAX */
     LIMIT_SOCKET_PATH_BYTES = 108,     /* unix(7) */
+    LIMIT_FIREWALL_TEXT_BYTES = 4 * 1024 * 1024, /* a stored policy, or the networks of a set */
     LIMIT_MANIFEST_BYTES = 64 * 1024,
     LIMIT_CONFIG_BYTES = 256 * 1024,
+    LIMIT_VM_CONFIG_BYTES = 128 * 1024, /* a VM's definition as it is stored: that of the longest request has less, escapes and all */
 };
 
 #endif

@@ -1,14 +1,30 @@
 #include "core/network_settings.h"
 
+#include "core/limits.h"
+
 #include <stdio.h>
 #include <string.h>
 
-void network_tap_prefix(const char *bridge, unsigned subnet_prefix, char *buf)
+void network_tap_prefix(const char *bridge, char *buf)
 {
-    enum { BRIDGE_BYTES = 9 };
-    int digits = snprintf(NULL, 0, "%u", ~ipv4_mask(subnet_prefix));
-    int room = INTERFACE_NAME_MAX - 2 - digits;
-    (void)snprintf(buf, INTERFACE_NAME_MAX, "%.*st", room < BRIDGE_BYTES ? room : BRIDGE_BYTES, bridge);
+    enum { BRIDGE_BYTES = 9, DIGITS = 5 };
+    _Static_assert(BRIDGE_BYTES + 1 + DIGITS < INTERFACE_NAME_MAX, "a name fits");
+    _Static_assert(TAP_NUMBER_MAX < 100000 && TAP_NUMBER_MAX >= LIMIT_VMS * LIMIT_INTERFACES, "there is a number for each interface");
+    (void)snprintf(buf, INTERFACE_NAME_MAX, "%.*st", BRIDGE_BYTES, bridge);
+}
+
+bool network_has_address(const struct network_settings *settings, uint32_t address)
+{
+    uint32_t first = 0;
+    uint32_t last = 0;
+    network_guest_range(settings->subnet, &first, &last);
+    return address >= first && address <= last;
+}
+
+bool network_has_tap(const struct network_settings *settings, const char *tap)
+{
+    size_t len = strlen(settings->tap_prefix);
+    return strncmp(tap, settings->tap_prefix, len) == 0 && tap[len] >= '0' && tap[len] <= '9';
 }
 
 void network_guest_range(struct ipv4_net subnet, uint32_t *ret_first, uint32_t *ret_last)
@@ -29,7 +45,7 @@ void network_settings_make(const struct config *config, const struct network_ove
     ret->subnet6 = config->network.ipv6_subnet;
     ret->gateway6 = network_address6(ret, ret->gateway);
     (void)snprintf(ret->uplink, sizeof ret->uplink, "%s", uplink != NULL ? uplink : "");
-    network_tap_prefix(ret->bridge, ret->subnet.prefix, ret->tap_prefix);
+    network_tap_prefix(ret->bridge, ret->tap_prefix);
     ret->masquerade = overrides->has_masquerade ? overrides->masquerade : config->network.masquerade;
     ret->lease_quarantine_s =
         overrides->has_quarantine ? overrides->lease_quarantine_s : config->network.lease_quarantine_s;
@@ -99,6 +115,15 @@ struct ip_addr network_address6(const struct network_settings *settings, uint32_
         result.bytes[i] = (uint8_t)(result.bytes[i] | (number & 0xff));
     }
     return result;
+}
+
+uint32_t network_address4(const struct network_settings *settings, const struct ip_addr *address)
+{
+    const uint8_t *bytes = address->version == IP_V6 ? address->bytes + 12 : address->bytes;
+    const uint8_t *base = settings->subnet6.address.bytes + 12;
+    const uint32_t number = (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+    const uint32_t first = (uint32_t)base[0] << 24 | (uint32_t)base[1] << 16 | (uint32_t)base[2] << 8 | base[3];
+    return address->version == IP_V6 ? settings->subnet.address + (number - first) : number;
 }
 
 int network_uplink_check(const char *uplink, const char *bridge, struct error *err)

@@ -15,6 +15,7 @@ struct network_overrides {
     bool masquerade;
     unsigned lease_quarantine_s;
     int64_t generation; /* goes up by one with each change */
+    bool damaged;       /* what is stored could not be what it says: that counts as not set */
 };
 
 struct network_settings {
@@ -30,7 +31,7 @@ struct network_settings {
     int64_t generation;
 };
 
-enum { SUBNET_PREFIX_MIN = 1, SUBNET_PREFIX_MAX = 30, SUBNET6_PREFIX_MIN = 64, SUBNET6_PREFIX_MAX = 112, UPLINK_WORD_MAX = INTERFACE_NAME_MAX };
+enum { SUBNET_PREFIX_MIN = 1, SUBNET_PREFIX_MAX = 30, SUBNET6_PREFIX_MIN = 64, SUBNET6_PREFIX_MAX = 112, UPLINK_WORD_MAX = INTERFACE_NAME_MAX, LEASE_QUARANTINE_MAX_S = 365 * 24 * 3600 };
 
 /* The word for the uplink of the default route. No interface can have that name (interface_name_check()). */
 #define UPLINK_DEFAULT "default"
@@ -52,15 +53,22 @@ bool network_subnet6_is_local(const struct ip_net *subnet6); /* unique local: no
 
 /* The IPv6 address that goes with an IPv4 one of the subnet: the same number in the IPv6 network. IP_NONE when guests have none. */
 struct ip_addr network_address6(const struct network_settings *settings, uint32_t address);
+/* The other way round; an IPv4 address is itself. */
+uint32_t network_address4(const struct network_settings *settings, const struct ip_addr *address);
 
 /* An interface's name other than the bridge's, or "default". INVALID_INTERFACE_NAME. */
 int network_uplink_check(const char *uplink, const char *bridge, struct error *err);
 
 /*
- * What the names of all TAPs begin with: the bridge's first bytes and "t"; the number of the address in the subnet follows. As many bytes of the
- * bridge (at most 9) as leave room for the largest number, so that no TAP's name ever begins otherwise: the firewall's bridge chain relies on it.
+ * What the names of all TAPs begin with: the bridge's first 9 bytes and "t"; a number of at most 5 digits follows, so that the kernel's 15 bytes are
+ * kept. It depends on nothing but the bridge: the firewall's bridge chain relies on it, and a TAP outlives a change of the subnet.
  */
-void network_tap_prefix(const char *bridge, unsigned subnet_prefix, char *buf); /* buf[INTERFACE_NAME_MAX] */
+enum { TAP_NUMBER_MAX = 99999 };
+void network_tap_prefix(const char *bridge, char *buf); /* buf[INTERFACE_NAME_MAX] */
+
+/* Is the address one that guests of this network have? Is the name one of its TAPs' names? */
+bool network_has_address(const struct network_settings *settings, uint32_t address);
+bool network_has_tap(const struct network_settings *settings, const char *tap);
 
 /* The addresses of guests: those between the gateway and the broadcast address. */
 void network_guest_range(struct ipv4_net subnet, uint32_t *ret_first, uint32_t *ret_last);

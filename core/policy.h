@@ -15,7 +15,7 @@
  *    "ingress": {"default_action": "deny",  "rules": [{"action": "allow", "from": "192.0.2.7", "protocol": "tcp", "ports": 443}]}}
  * `to` (egress) and `from` (ingress) name the other end: one text or a list, each an address, a network, or "@" and the name of an address
  * set; absent = everything, of both IP versions. `ports` are always destination ports; one or a list, each a number or "first-last".
- * "icmp" means ICMP and ICMPv6. Anything else is INVALID_FIREWALL_CONFIG with the direction, the number of the rule and the field.
+ * `host_port` (ingress, not with icmp) is a published port of the host: what came by it. "icmp" means ICMP and ICMPv6. Anything else is INVALID_FIREWALL_CONFIG with the direction, the number of the rule and the field.
  */
 #ifndef SMARTVM_CORE_POLICY_H
 #define SMARTVM_CORE_POLICY_H
@@ -51,6 +51,7 @@ struct policy_rule {
     size_t set_count;
     struct port_range *ports; /* none: every port */
     size_t port_count;
+    uint16_t host_port; /* of ingress: only what came by this published port of the host; 0: whatever way it came */
     char *comment; /* or NULL */
 };
 
@@ -88,7 +89,6 @@ int policy_parse_all(const json_t *json, struct policy *ret, policy_fault_fn *fa
 int policy_parse(const json_t *json, struct policy *ret, struct error *err);
 json_t *policy_json(const struct policy *policy); /* canonical: policy_parse() of it gives the same; NULL when out of memory */
 void policy_free(struct policy *policy);          /* harmless on zeroes */
-bool policy_equal(const struct policy *a, const struct policy *b);
 /* The first set that a rule names and that is not among `sets`, borrowed from the policy; NULL when there is none. */
 const char *policy_unknown_set(const struct policy *policy, const struct address_sets *sets);
 
@@ -105,6 +105,7 @@ struct policy_packet {
     struct ip_addr remote; /* the other end: destination of egress, source of ingress */
     uint8_t protocol;      /* IPPROTO_… */
     uint16_t port;         /* destination; 0 when the protocol has none */
+    uint16_t host_port;    /* of the host, by which it came; 0: by none */
 };
 
 enum { POLICY_BY_DEFAULT = -1 };

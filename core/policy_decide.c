@@ -71,7 +71,7 @@ bool policy_decide(const struct policy_direction *direction, const struct addres
 {
     for (size_t i = 0; i < direction->rule_count; i++) {
         const struct policy_rule *rule = &direction->rules[i];
-        if (protocol_matches(rule->protocol, packet->protocol) && port_matches(rule, packet->port) &&
+        if ((rule->host_port == 0 || rule->host_port == packet->host_port) && protocol_matches(rule->protocol, packet->protocol) && port_matches(rule, packet->port) &&
             address_matches(rule, sets, &packet->remote)) {
             *ret_rule = (int)i;
             return rule->allow;

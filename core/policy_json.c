@@ -42,22 +42,20 @@ static json_t *ports_json(const struct policy_rule *rule)
     return TAKE_PTR(list);
 }
 
-/* A member whose value could not be made is a failure, so the result of json_object_set_new() is all that is looked at. */
+/* Each member is always there, null when it has no value. One whose value could not be made is a failure, so the result of
+ * json_object_set_new() is all that is looked at. */
 static json_t *rule_json(const struct policy_rule *rule, enum policy_direction_name direction)
 {
     AUTO_JSON *json = json_object();
     const char *other_end = direction == POLICY_EGRESS ? "to" : "from";
     bool failed = json_object_set_new(json, "action", json_string(action_text(rule->allow))) != 0;
-    if (rule->net_count + rule->set_count > 0) {
-        failed |= json_object_set_new(json, other_end, addresses_json(rule)) != 0;
-    }
+    failed |= json_object_set_new(json, other_end, rule->net_count + rule->set_count > 0 ? addresses_json(rule) : json_null()) != 0;
     failed |= json_object_set_new(json, "protocol", json_string(policy_protocol_text(rule->protocol))) != 0;
-    if (rule->port_count > 0) {
-        failed |= json_object_set_new(json, "ports", ports_json(rule)) != 0;
+    failed |= json_object_set_new(json, "ports", rule->port_count > 0 ? ports_json(rule) : json_null()) != 0;
+    if (direction == POLICY_INGRESS) {
+        failed |= json_object_set_new(json, "host_port", rule->host_port != 0 ? json_integer(rule->host_port) : json_null()) != 0;
     }
-    if (rule->comment != NULL) {
-        failed |= json_object_set_new(json, "comment", json_string(rule->comment)) != 0;
-    }
+    failed |= json_object_set_new(json, "comment", rule->comment != NULL ? json_string(rule->comment) : json_null()) != 0;
     return failed ? NULL : TAKE_PTR(json);
 }
 

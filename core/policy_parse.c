@@ -249,13 +249,26 @@ static void read_comment(struct reader *reader, const struct place *place, const
     }
 }
 
+/* Of the host, before translation. */
+static void read_host_port(struct reader *reader, const struct place *place, const json_t *json, struct policy_rule *rule)
+{
+    int64_t port = 0;
+    if (!json_integral(json, &port) || port < 1 || port > PORT_MAX) {
+        fault_at(reader, place, "must be a port of the host, from 1 to %d", PORT_MAX);
+    } else if (rule->protocol == POLICY_PROTOCOL_ICMP) {
+        fault_at(reader, place, "icmp has no ports");
+    } else {
+        rule->host_port = (uint16_t)port;
+    }
+}
+
 static void read_rule(struct reader *reader, const struct place *place, const json_t *json, bool egress,
                       struct policy_rule *rule)
 {
     const char *other_end = egress ? "to" : "from";
-    const char *const known[] = {"action", other_end, "protocol", "ports", "comment", NULL};
+    const char *const known[] = {"action", other_end, "protocol", "ports", "comment", egress ? NULL : "host_port", NULL};
     static void (*const readers[])(struct reader *, const struct place *, const json_t *, struct policy_rule *) = {
-        NULL, read_addresses, read_protocol, read_ports, read_comment};
+        NULL, read_addresses, read_protocol, read_ports, read_comment, read_host_port};
     if (!check_members(reader, place, json, known)) {
         return;
     }
@@ -265,10 +278,10 @@ static void read_rule(struct reader *reader, const struct place *place, const js
         struct place action = {.parent = place, .member = "action", .index = -1};
         read_action(reader, &action, json_object_get(json, "action"), &rule->allow);
     }
-    for (size_t i = 1; i < ARRAY_LEN(readers) && !reader->stop; i++) { /* the protocol before the ports */
+    for (size_t i = 1; i < ARRAY_LEN(readers) && known[i] != NULL && !reader->stop; i++) { /* the protocol before the ports */
         struct place member = {.parent = place, .member = known[i], .index = -1};
         const json_t *value = json_object_get(json, known[i]);
-        if (value != NULL) {
+        if (value != NULL && !json_is_null(value)) { /* null is as good as absent */
             readers[i](reader, &member, value, rule);
         }
     }

@@ -3,7 +3,8 @@
 
 #include "core/cleanup.h"
 #include "core/json.h"
-#include "core/wireguard_keys.h"
+#include "core/json_build.h"
+#include "core/wireguard_fields.h"
 
 #include <string.h>
 
@@ -22,6 +23,7 @@ void wireguard_free(struct wireguard *config)
 static const char *const warning_texts[WIREGUARD_WARNING_COUNT_] = {
     [WIREGUARD_IGNORED_DNS] = "DNS is ignored: guests keep their own name servers",
     [WIREGUARD_IGNORED_TABLE] = "Table is ignored: the daemon routes by route_table",
+    [WIREGUARD_LEFT_OUT_IPV6] = "IPv6 is left out, as guests have none (network.ipv6_subnet), and what they send by it goes nowhere",
     [WIREGUARD_HOST_BITS] = "AllowedIPs: host bits are set in an entry; the network that it lies in is meant",
 };
 
@@ -36,81 +38,73 @@ unsigned wireguard_mtu(const struct wireguard *config)
 }
 
 /* A field's value, or one element of it, is handed to the same setter as the text's. */
-static int set_value(struct wireguard_build *build, const struct wireguard_key_row *row, const json_t *value, struct error *err)
+static int set_value(struct wireguard_build *build, const struct wireguard_key_row *row, const char *pointer, const json_t *value, struct error *err)
 {
     char number[24];
     int64_t integer = 0;
+    int result = 0;
     if (json_is_string(value)) {
-        return row->set(build, json_string_value(value), err);
+        result = row->set(build, json_string_value(value), err);
+    } else if (json_integral(value, &integer)) {
+        (void)snprintf(number, sizeof number, "%lld", (long long)integer);
+        result = row->set(build, number, err);
+    } else {
+        result = wireguard_refuse(err, "must be a text or a number");
     }
-    if (!json_integral(value, &integer)) {
-        return wireguard_fault(err, "must be a text or a number");
-    }
-    (void)snprintf(number, sizeof number, "%lld", (long long)integer);
-    return row->set(build, number, err);
+    return result == 0 ? 0 : wireguard_note_fault(build, pointer, 0, err);
 }
 
-static int set_field(struct wireguard_build *build, const struct wireguard_key_row *row, const json_t *value, struct error *err)
+static int set_field(struct wireguard_build *build, const struct wireguard_key_row *row, const char *pointer, const json_t *value, struct error *err)
 {
     size_t i = 0;
     const json_t *item = NULL;
     if (!row->is_list) {
-        return set_value(build, row, value, err);
+        return set_value(build, row, pointer, value, err);
     }
     if (!json_is_array(value)) {
-        return wireguard_fault(err, "must be a list");
+        (void)wireguard_refuse(err, "must be a list");
+        return wireguard_note_fault(build, pointer, 0, err);
     }
     json_array_foreach(value, i, item)
     {
-        if (set_value(build, row, item, err) != 0) {
+        if (set_value(build, row, pointer, item, err) != 0) {
             return -1;
         }
     }
     return 0;
 }
 
-static int set_fields(struct wireguard_build *build, const json_t *object, const char *where, bool in_peer, char *pointer, struct error *err)
+static int set_fields(struct wireguard_build *build, const json_t *object, const char *where, bool in_peer, struct error *err)
 {
     for (size_t i = 0; i < WIREGUARD_KEY_COUNT; i++) {
         const struct wireguard_key_row *row = &wireguard_key_rows[i];
         const json_t *value = json_object_get(object, row->field);
-        if (row->in_peer != in_peer || value == NULL || json_is_null(value)) {
-            continue;
-        }
-        if (set_field(build, row, value, err) != 0) {
-            (void)snprintf(pointer, WIREGUARD_POINTER_MAX, "%s/%s", where, row->field);
+        char pointer[WIREGUARD_POINTER_MAX];
+        (void)snprintf(pointer, sizeof pointer, "%s/%s", where, row->field);
+        if (row->in_peer == in_peer && value != NULL && !json_is_null(value) && set_field(build, row, pointer, value, err) != 0) {
             return -1;
         }
     }
     return 0;
 }
 
-static int parse_fields(const json_t *body, struct wireguard_build *build, char *pointer, struct error *err)
+static int parse_fields(const json_t *body, struct wireguard_build *build, struct error *err)
 {
     const json_t *peers = json_object_get(body, "peers");
-    if (set_fields(build, json_object_get(body, "interface"), "/interface", false, pointer, err) != 0) {
+    if (set_fields(build, json_object_get(body, "interface"), "/interface", false, err) != 0) {
         return -1;
     }
     for (size_t i = 0; i < json_array_size(peers); i++) {
         char where[32];
         (void)snprintf(where, sizeof where, "/peers/%zu", i);
-        (void)snprintf(pointer, WIREGUARD_POINTER_MAX, "%s", where);
-        build->peer = wireguard_add_peer(build, err);
-        if (build->peer == NULL || set_fields(build, json_array_get(peers, i), where, true, pointer, err) != 0) {
+        if (wireguard_add_peer(build, (unsigned)i, err) != 0) {
+            return wireguard_note_fault(build, "/peers", 0, err) != 0 ? -1 : wireguard_finish(build, err);
+        }
+        if (set_fields(build, json_array_get(peers, i), where, true, err) != 0) {
             return -1;
         }
     }
-    pointer[0] = '\0';
-    return wireguard_finish(build->config, err);
-}
-
-static int check_private_key(const struct wireguard *config, char *pointer, struct error *err)
-{
-    if (!config->managed || !wireguard_key_is_zero(&config->private_key)) {
-        return 0;
-    }
-    (void)snprintf(pointer, WIREGUARD_POINTER_MAX, "/interface/private_key");
-    return wireguard_fault(err, "a private key is required");
+    return wireguard_finish(build, err);
 }
 
 static int parse_route_table(const json_t *body, struct wireguard *ret, char *pointer, struct error *err)
@@ -118,7 +112,7 @@ static int parse_route_table(const json_t *body, struct wireguard *ret, char *po
     int64_t table = json_get_int(body, "route_table", WIREGUARD_TABLE_DEFAULT);
     if (table < 1 || table > UINT32_MAX || (table >= 253 && table <= 255)) {
         (void)snprintf(pointer, WIREGUARD_POINTER_MAX, "/route_table");
-        return wireguard_fault(err, "must be a table of its own: from 1 to 4294967295, but not 253 to 255, which are the kernel's");
+        return wireguard_refuse(err, "must be a table of its own: from 1 to 4294967295, but not 253 to 255, which are the kernel's");
     }
     ret->route_table = (uint32_t)table;
     return 0;
@@ -129,7 +123,7 @@ static int parse_name(const char *name, const char *field, struct wireguard *ret
     struct error why;
     if (interface_name_check(name, &why) != 0) {
         (void)snprintf(pointer, WIREGUARD_POINTER_MAX, "/%s", field);
-        return wireguard_fault(err, "%.200s", why.message);
+        return wireguard_refuse(err, "%.200s", why.message);
     }
     (void)snprintf(ret->interface_name, sizeof ret->interface_name, "%s", name);
     return 0;
@@ -144,10 +138,10 @@ static int parse_mode(const json_t *body, struct wireguard *ret, char *pointer, 
     bool fields = json_object_get(body, "interface") != NULL || json_object_get(body, "peers") != NULL;
     pointer[0] = '\0';
     if ((existing != NULL) + text + fields != 1) {
-        return wireguard_fault(err, "there must be either `config`, or `interface` with `peers`, or `existing_interface`");
+        return wireguard_refuse(err, "there must be either `config`, or `interface` with `peers`, or `existing_interface`");
     }
     if (existing != NULL && name != NULL) {
-        return wireguard_fault(err, "`interface_name` is for a tunnel that the daemon makes, not with `existing_interface`");
+        return wireguard_refuse(err, "`interface_name` is for a tunnel that the daemon makes, not with `existing_interface`");
     }
     ret->managed = existing == NULL;
     ret->route_all = json_get_bool(body, "route_all_vm_traffic", true);
@@ -159,20 +153,24 @@ static int parse_mode(const json_t *body, struct wireguard *ret, char *pointer, 
                             : parse_name(name != NULL ? name : WIREGUARD_INTERFACE_DEFAULT, "interface_name", ret, pointer, err);
 }
 
-int wireguard_parse(const json_t *body, bool ipv6, struct wireguard *ret, char ret_pointer[WIREGUARD_POINTER_MAX], struct error *err)
+int wireguard_parse(const json_t *body, bool ipv6, struct wireguard *ret, struct wireguard_faults *ret_faults, struct error *err)
 {
     AUTO_WIREGUARD config = {.managed = false};
-    struct wireguard_build build = {.config = &config, .ipv6 = ipv6};
+    struct error why = {.code = ERR_INTERNAL};
+    char pointer[WIREGUARD_POINTER_MAX];
+    struct wireguard_build build = {.config = &config, .ipv6 = ipv6, .faults = ret_faults};
     const char *text = json_get_string(body, "config");
-    int result = parse_mode(body, &config, ret_pointer, err);
-    if (result == 0 && text != NULL) {
-        (void)snprintf(ret_pointer, WIREGUARD_POINTER_MAX, "/config");
-        result = wireguard_parse_text(text, ipv6, &config, err);
-    } else if (result == 0 && config.managed) {
-        result = parse_fields(body, &build, ret_pointer, err);
+    *ret_faults = (struct wireguard_faults){.count = 0};
+    int result = parse_mode(body, &config, pointer, &why);
+    if (result != 0) {
+        (void)wireguard_note_fault(&build, pointer, 0, &why);
+    } else if (text != NULL) {
+        result = wireguard_parse_text(text, ipv6, &config, ret_faults, &why);
+    } else if (config.managed) {
+        result = parse_fields(body, &build, &why);
     }
-    if (result != 0 || check_private_key(&config, ret_pointer, err) != 0) {
-        return -1;
+    if (result != 0) {
+        return error_set(err, why.code, "%s", why.message);
     }
     *ret = config;
     config = (struct wireguard){.managed = false};
@@ -186,13 +184,13 @@ static int put(json_t *object, const char *name, json_t *value)
 
 static json_t *addresses_json(const struct wireguard *config)
 {
-    json_t *list = json_array();
+    AUTO_JSON_BUILD list = json_build_array();
     for (size_t i = 0; i < config->address_count; i++) {
         const struct wireguard_address *address = &config->addresses[i];
         char text[IP_TEXT_MAX];
-        (void)json_array_append_new(list, json_sprintf("%s/%u", ip_addr_format(&address->address, text), (unsigned)address->prefix));
+        json_build_add(&list, json_sprintf("%s/%u", ip_addr_format(&address->address, text), (unsigned)address->prefix));
     }
-    return list;
+    return json_build_take(&list);
 }
 
 static json_t *endpoint_json(const struct wireguard_peer *peer)
@@ -205,16 +203,28 @@ static json_t *peer_json(const struct wireguard_peer *peer)
 {
     char key[WIREGUARD_KEY_TEXT_MAX];
     char net[IP_NET_TEXT_MAX];
-    json_t *allowed = json_array();
+    AUTO_JSON_BUILD allowed = json_build_array();
+    AUTO_JSON_BUILD json = json_build_object();
     for (size_t i = 0; i < peer->allowed_count; i++) {
-        (void)json_array_append_new(allowed, json_string(ip_net_format(&peer->allowed[i], net)));
+        json_build_add(&allowed, json_string(ip_net_format(&peer->allowed[i], net)));
     }
-    json_t *json = json_pack("{s:s, s:b, s:o, s:i}", "public_key", wireguard_key_format(&peer->public_key, key), "has_preshared_key",
-                             (int)peer->has_preshared_key, "allowed_ips", allowed, "persistent_keepalive", (int)peer->keepalive);
+    json_build_put(&json, "public_key", json_string(wireguard_key_format(&peer->public_key, key)));
+    json_build_put(&json, "has_preshared_key", json_boolean(peer->has_preshared_key));
+    json_build_put(&json, "allowed_ips", json_build_take(&allowed));
+    json_build_put(&json, "persistent_keepalive", json_integer(peer->keepalive));
     if (peer->host[0] != '\0') {
-        (void)put(json, "endpoint", endpoint_json(peer));
+        json_build_put(&json, "endpoint", endpoint_json(peer));
     }
-    return json;
+    return json_build_take(&json);
+}
+
+static int put_left_out(const struct wireguard *config, json_t *json)
+{
+    if (config->left_out[0] == '\0') {
+        return 0;
+    }
+    return put(json, "left_out", config->left_out_more > 0 ? json_sprintf("%s, and %zu more", config->left_out, config->left_out_more)
+                                                           : json_string(config->left_out));
 }
 
 static int put_managed(const struct wireguard *config, json_t *json)
@@ -226,7 +236,7 @@ static int put_managed(const struct wireguard *config, json_t *json)
     for (size_t i = 0; i < config->peer_count; i++) {
         result |= json_array_append_new(peers, peer_json(&config->peers[i]));
     }
-    return result | put(json, "peers", peers);
+    return result | put(json, "peers", peers) | put_left_out(config, json);
 }
 
 json_t *wireguard_json(const struct wireguard *config)
@@ -268,7 +278,7 @@ static int load_keys(const json_t *secrets, struct wireguard *config, struct err
     const char *private_key = json_get_string(secrets, "private_key");
     const json_t *preshared = json_object_get(secrets, "preshared_keys");
     if (private_key == NULL || !wireguard_key_parse(private_key, &config->private_key)) {
-        return wireguard_fault(err, "the stored private key is damaged");
+        return wireguard_refuse(err, "the stored private key is damaged");
     }
     for (size_t i = 0; i < config->peer_count; i++) {
         char text[WIREGUARD_KEY_TEXT_MAX];
@@ -276,7 +286,7 @@ static int load_keys(const json_t *secrets, struct wireguard *config, struct err
         const char *key = json_get_string(preshared, wireguard_key_format(&peer->public_key, text));
         peer->has_preshared_key = key != NULL;
         if (key != NULL && !wireguard_key_parse(key, &peer->preshared_key)) {
-            return wireguard_fault(err, "a stored preshared key is damaged");
+            return wireguard_refuse(err, "a stored preshared key is damaged");
         }
     }
     return 0;
@@ -286,10 +296,14 @@ int wireguard_load(const json_t *json, const json_t *secrets, struct wireguard *
 {
     char pointer[WIREGUARD_POINTER_MAX];
     AUTO_WIREGUARD config = {.managed = false};
-    struct wireguard_build build = {.config = &config, .ipv6 = true};
-    if (parse_mode(json, &config, pointer, err) != 0 || (config.managed && parse_fields(json, &build, pointer, err) != 0)) {
-        return error_prefix(err, "the stored configuration is damaged");
+    struct error why = {.code = ERR_INTERNAL};
+    struct wireguard_faults faults = {.count = 0};
+    struct wireguard_build build = {.config = &config, .ipv6 = true, .has_no_keys = true, .faults = &faults};
+    const char *left_out = json_get_string(json, "left_out");
+    if (parse_mode(json, &config, pointer, &why) != 0 || (config.managed && parse_fields(json, &build, &why) != 0)) {
+        return error_set(err, why.code, "the stored configuration is damaged: %.900s", why.message);
     }
+    (void)snprintf(config.left_out, sizeof config.left_out, "%s", left_out != NULL ? left_out : "");
     for (size_t i = 0; i < config.peer_count; i++) {
         const json_t *peer = json_array_get(json_object_get(json, "peers"), i); /* both are sorted */
         config.peers[i].has_preshared_key = json_get_bool(peer, "has_preshared_key", false);

@@ -6,10 +6,12 @@
  *
  * Rules (requirements, section 5; wg(8); wg-quick(8)): sections and keys in any case, `#` and `;` begin comments, also behind a value.
  * [Interface] PrivateKey, ListenPort, FwMark, Address, MTU; [Peer] PublicKey, PresharedKey, AllowedIPs, Endpoint, PersistentKeepalive.
- * DNS and Table are ignored with a warning. PreUp, PostUp, PreDown, PostDown and SaveConfig are refused, as they run commands. A private key and
- * an address are required. IPv6 addresses inside of the tunnel are refused while IPv6 is off. A network of AllowedIPs whose host bits are set
- * means the network, as for wg(8), with a warning; it may belong to one peer only.
- * All faults: INVALID_WIREGUARD_CONFIG with the line, or the JSON pointer. What was not understood is never quoted: it may be a key.
+ * DNS and Table are ignored with a warning. PreUp, PostUp, PreDown, PostDown and SaveConfig are refused, as they run commands; empty ones run none. A private
+ * key and an address are required. A network of AllowedIPs whose host bits are set means the network, as for wg(8), with a warning; it may belong to one peer only.
+ * While guests have no IPv6, IPv6 addresses inside of the tunnel are left out, with a warning that names them; where nothing is left of the interface's
+ * addresses, or of what a peer is to carry, that is a fault. What stands there twice at one place counts once.
+ * All faults at once: INVALID_WIREGUARD_CONFIG with the line, or the JSON pointer. What was not understood is never quoted, as it may be a key; but for a name
+ * that can be none.
  */
 #ifndef SMARTVM_CORE_WIREGUARD_H
 #define SMARTVM_CORE_WIREGUARD_H
@@ -31,6 +33,9 @@ enum {
     WIREGUARD_MTU_DEFAULT = 1420, /* 1500 less the largest overhead, that over IPv6 */
     WIREGUARD_TABLE_DEFAULT = 51820,
     WIREGUARD_POINTER_MAX = 64,
+    WIREGUARD_FAULTS_MAX = 32,
+    WIREGUARD_FAULT_TEXT_MAX = 256,
+    WIREGUARD_LEFT_OUT_MAX = 1024, /* bytes of a list of what was left out; the rest is counted */
 };
 #define WIREGUARD_INTERFACE_DEFAULT "svwg0"
 
@@ -51,7 +56,16 @@ struct wireguard_peer {
 };
 
 /* What was ignored, or understood in another way than it is written. */
-enum wireguard_warning { WIREGUARD_IGNORED_DNS, WIREGUARD_IGNORED_TABLE, WIREGUARD_HOST_BITS, WIREGUARD_WARNING_COUNT_ };
+enum wireguard_warning { WIREGUARD_IGNORED_DNS, WIREGUARD_IGNORED_TABLE, WIREGUARD_HOST_BITS, WIREGUARD_LEFT_OUT_IPV6, WIREGUARD_WARNING_COUNT_ };
+
+struct wireguard_faults {
+    struct wireguard_fault {
+        char pointer[WIREGUARD_POINTER_MAX]; /* JSON pointer */
+        char message[WIREGUARD_FAULT_TEXT_MAX]; /* of a text with its line */
+    } items[WIREGUARD_FAULTS_MAX];
+    size_t count;
+    bool more; /* than there is room for */
+};
 
 struct wireguard {
     bool managed;
@@ -68,6 +82,8 @@ struct wireguard {
     struct wireguard_peer *peers; /* sorted by public key */
     size_t peer_count;
     unsigned warnings; /* a bit for each enum wireguard_warning */
+    char left_out[WIREGUARD_LEFT_OUT_MAX]; /* "Address 2001:db8::2/128, AllowedIPs ::/0"; "" for nothing */
+    size_t left_out_more;                  /* that found no room in it */
 };
 
 /* Also wipes the keys. Harmless on zeroes. */
@@ -75,16 +91,17 @@ void wireguard_free(struct wireguard *config);
 #define AUTO_WIREGUARD __attribute__((cleanup(wireguard_free))) struct wireguard
 
 /*
- * The body of PUT /network/wireguard, whose types are checked by its schema. `ret_pointer` gets the JSON pointer of what is wrong.
+ * The body of PUT /network/wireguard, whose types are checked by its schema. `ipv6`: guests have IPv6. On failure *ret_faults has all faults (none when memory
+ * was short), and *err the first one.
  */
-int wireguard_parse(const json_t *body, bool ipv6, struct wireguard *ret, char ret_pointer[WIREGUARD_POINTER_MAX], struct error *err);
+int wireguard_parse(const json_t *body, bool ipv6, struct wireguard *ret, struct wireguard_faults *ret_faults, struct error *err);
 
 /* The text of wg-quick(8) alone, into a zeroed struct. */
-int wireguard_parse_text(const char *text, bool ipv6, struct wireguard *ret, struct error *err);
+int wireguard_parse_text(const char *text, bool ipv6, struct wireguard *ret, struct wireguard_faults *ret_faults, struct error *err);
 
 /*
- * The body that wireguard_parse() would take, but for the keys: no private_key, and `has_preshared_key` instead of preshared_key. NULL when out
- * of memory.
+ * The body that wireguard_parse() would take, but for the keys: no private_key, and `has_preshared_key` instead of preshared_key; and `left_out`, if anything
+ * was. NULL when out of memory.
  */
 json_t *wireguard_json(const struct wireguard *config);
 

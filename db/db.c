@@ -2,11 +2,14 @@
 
 #include "core/cleanup.h"
 #include "core/fault.h"
+#include "core/log.h"
+#include "db/constraint.h"
 #include "db/fault_vfs.h"
 #include "db/migrate.h"
 #include "db/statement.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { STATEMENTS_MAX = 128, BUSY_TIMEOUT_MS = 10000 };
@@ -19,9 +22,21 @@ struct db {
         sqlite3_stmt *stmt;
     } cache[STATEMENTS_MAX];
     size_t cached;
+    char request[REQUEST_TEXT_MAX];
+    bool is_damaged;
     unsigned read_depth; /* of db_read_begin() */
     bool read_is_outer;  /* its transaction is its own */
 };
+
+void db_set_request(struct db *db, const char *request)
+{
+    (void)snprintf(db->request, sizeof db->request, "%s", request);
+}
+
+void statement_bind_request(struct db *db, sqlite3_stmt *stmt, int slot)
+{
+    statement_bind_text(stmt, slot, db->request);
+}
 
 void db_lock(struct db *db)
 {
@@ -65,8 +80,7 @@ int db_open(const char *path, enum db_role role, struct db **ret, struct error *
     (void)pthread_mutex_init(&db->lock, &attr);
     (void)pthread_mutexattr_destroy(&attr);
 
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-                (role == DB_WORKER ? SQLITE_OPEN_CREATE : 0);
+    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW;
     fault_vfs_install();
     int rc = sqlite3_open_v2(path, &db->sqlite, flags, NULL);
     int result = 0;
@@ -76,7 +90,7 @@ int db_open(const char *path, enum db_role role, struct db **ret, struct error *
         result = configure(db, role, err);
     }
     if (result == 0) {
-        result = role == DB_WORKER ? migrate_up(db->sqlite, err) : migrate_check(db->sqlite, err);
+        result = migrate_check(db->sqlite, err);
     }
     if (result != 0) {
         db_close(db);
@@ -181,13 +195,24 @@ sqlite3_stmt *statement_get(struct db *db, const char *sql, struct error *err)
         (void)error_set(err, ERR_INTERNAL, "more than %d statements", STATEMENTS_MAX);
         return NULL;
     }
-    if (sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL) != SQLITE_OK) {
+    int rc = sqlite3_prepare_v3(db->sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+    if ((rc & 0xff) == SQLITE_NOMEM) {
+        (void)error_oom(err);
+        return NULL;
+    }
+    if (rc != SQLITE_OK) {
         (void)db_fail(db, err, "a statement could not be prepared");
         return NULL;
     }
     db->cache[db->cached].sql = sql;
     db->cache[db->cached++].stmt = stmt;
     return stmt;
+}
+
+bool db_is_damaged(struct db *db)
+{
+    DB_LOCKED(db);
+    return db->is_damaged;
 }
 
 enum statement_result statement_step(struct db *db, sqlite3_stmt *stmt, struct error *err)
@@ -199,9 +224,19 @@ enum statement_result statement_step(struct db *db, sqlite3_stmt *stmt, struct e
     if (rc == SQLITE_DONE) {
         return STATEMENT_DONE;
     }
+    if ((rc & 0xff) == SQLITE_CONSTRAINT) {
+        log_event(LOG_DEBUG, "db.constraint", "message", sqlite3_errmsg(db->sqlite), "sql", sqlite3_sql(stmt), NULL);
+        (void)constraint_refuse(rc, sqlite3_errmsg(db->sqlite), err);
+        return STATEMENT_CONSTRAINT;
+    }
+    if ((rc & 0xff) == SQLITE_NOMEM) {
+        (void)error_oom(err);
+        return STATEMENT_FAILED;
+    }
+    db->is_damaged = db->is_damaged || (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
     (void)error_set(err, ERR_DATABASE, "the database refused an operation: %s (code %d, errno %d)",
                     sqlite3_errmsg(db->sqlite), rc, sqlite3_system_errno(db->sqlite));
-    return (rc & 0xff) == SQLITE_CONSTRAINT ? STATEMENT_CONSTRAINT : STATEMENT_FAILED;
+    return STATEMENT_FAILED;
 }
 
 int statement_run(struct db *db, sqlite3_stmt *stmt, struct error *err)
@@ -216,17 +251,38 @@ int statement_gives_row(struct db *db, sqlite3_stmt *stmt, bool *ret, struct err
     return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
 }
 
-char *statement_text(sqlite3_stmt *stmt, int column, bool *failed)
+const char *statement_peek(sqlite3_stmt *stmt, int column, bool *failed)
 {
-    const unsigned char *text = sqlite3_column_text(stmt, column);
-    if (text == NULL) {
+    if (sqlite3_column_type(stmt, column) == SQLITE_NULL) {
         return NULL;
     }
-    char *copy = strdup((const char *)text);
-    if (copy == NULL) {
-        *failed = true;
-    }
+    const unsigned char *text = sqlite3_column_text(stmt, column);
+    *failed = *failed || text == NULL;
+    return (const char *)text;
+}
+
+char *statement_text(sqlite3_stmt *stmt, int column, bool *failed)
+{
+    const char *text = statement_peek(stmt, column, failed);
+    char *copy = text != NULL ? strdup(text) : NULL;
+    *failed = *failed || (text != NULL && copy == NULL);
     return copy;
+}
+
+int statement_copy(sqlite3_stmt *stmt, int column, char *buf, size_t size, struct error *err)
+{
+    bool failed = false;
+    const char *text = statement_peek(stmt, column, &failed);
+    if (failed) {
+        return error_oom(err);
+    }
+    const size_t len = text != NULL ? strlen(text) : 0;
+    const bool fits = text != NULL && len < size;
+    if (fits) {
+        memcpy(buf, text, len);
+    }
+    buf[fits ? len : 0] = '\0';
+    return 0;
 }
 
 void statement_bind_text(sqlite3_stmt *stmt, int slot, const char *text)

@@ -1,9 +1,9 @@
 #include "db/events.h"
 
-#include "core/clock.h"
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "core/limits.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <stdio.h>
 
@@ -19,7 +19,7 @@ static int trim(struct db *db, int64_t last, struct error *err)
     return statement_run(db, stmt, err);
 }
 
-int events_add(struct db *db, const char *type, const char *kind, const char *id, const char *data,
+int events_add(struct db *db, enum event_type type, const char *kind, const char *id, const char *data,
                struct error *err)
 {
     DB_LOCKED(db);
@@ -35,7 +35,7 @@ int events_add(struct db *db, const char *type, const char *kind, const char *id
         (void)snprintf(resource, sizeof resource, "/%s", kind);
     }
     (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
-    statement_bind_text(stmt, 2, type);
+    statement_bind_text(stmt, 2, event_type_name(type));
     statement_bind_text(stmt, 3, resource);
     statement_bind_text(stmt, 4, data);
     if (statement_run(db, stmt, err) != 0) {
@@ -65,11 +65,11 @@ int events_list(struct db *db, int64_t after, size_t limit, struct event_row **r
     enum statement_result result = STATEMENT_ROW;
     while (!failed && (result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
         struct event_row *row = &rows[count++];
-        row->seq = sqlite3_column_int64(stmt, 0);
-        row->at_ms = sqlite3_column_int64(stmt, 1);
-        row->type = statement_text(stmt, 2, &failed);
-        row->resource = statement_text(stmt, 3, &failed);
-        row->data = statement_text(stmt, 4, &failed);
+        row->seq = column_int(stmt, "seq");
+        row->at_ms = column_int(stmt, "at_ms");
+        row->type = column_text(stmt, "type", &failed);
+        row->resource = column_text(stmt, "resource", &failed);
+        row->data = column_text(stmt, "data", &failed);
     }
     if (failed || result != STATEMENT_DONE) {
         events_list_free(rows, count);
@@ -95,13 +95,13 @@ int events_range(struct db *db, int64_t *ret_first, int64_t *ret_last, struct er
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(
         db,
-        "SELECT coalesce((SELECT min(seq) FROM events), 0),"
-        " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
+        "SELECT coalesce((SELECT min(seq) FROM events), 0) AS first,"
+        " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS last",
         err);
     if (stmt == NULL || statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    *ret_first = sqlite3_column_int64(stmt, 0);
-    *ret_last = sqlite3_column_int64(stmt, 1);
+    *ret_first = column_int(stmt, "first");
+    *ret_last = column_int(stmt, "last");
     return 0;
 }

@@ -2,10 +2,11 @@
 #ifndef SMARTVM_DB_EVENTS_H
 #define SMARTVM_DB_EVENTS_H
 
+#include "core/event_type.h"
 #include "db/db.h"
 
-/* `type` like "vm.state", `kind` "vm" or "image" (or "network" with the id ""), `data` a JSON object as text. */
-int events_add(struct db *db, const char *type, const char *kind, const char *id, const char *data,
+/* `kind` "vm" or "image" (or "network" with the id ""), `data` a JSON object as text. */
+int events_add(struct db *db, enum event_type type, const char *kind, const char *id, const char *data,
                struct error *err);
 
 struct event_row {

@@ -1,6 +1,6 @@
 #include "db/facts.h"
 
-#include "db/statement.h"
+#include "db/column.h"
 
 int facts_get(struct db *db, const char *name, char **ret, struct error *err)
 {
@@ -19,7 +19,7 @@ int facts_get(struct db *db, const char *name, char **ret, struct error *err)
         return -1;
     }
     bool failed = false;
-    char *value = statement_text(stmt, 0, &failed);
+    char *value = column_text(stmt, "value", &failed);
     if (failed) {
         return error_oom(err);
     }

@@ -1,49 +1,28 @@
 #include "db/firewall.h"
 
+#include "core/array.h"
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "db/firewall_internal.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <stdio.h>
 #include <string.h>
 
-void firewall_row_free(struct firewall_row *row)
-{
-    free(row->name);
-    free(row->text);
-    memset(row, 0, sizeof *row);
-}
-
-static void free_all(struct firewall_row *rows, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        firewall_row_free(&rows[i]);
-    }
-    free(rows);
-}
-
-void firewall_rows_free(struct firewall_rows *rows)
-{
-    free_all(rows->policies, rows->policy_count);
-    free_all(rows->sets, rows->set_count);
-    memset(rows, 0, sizeof *rows);
-}
-
-/* Columns: uid or name, text, generation, confirm_until_ms, updated_ms. */
 static int read_row(sqlite3_stmt *stmt, bool is_set, struct firewall_row *ret, struct error *err)
 {
     bool failed = false;
     memset(ret, 0, sizeof *ret);
     if (is_set) {
-        ret->name = statement_text(stmt, 0, &failed);
+        ret->name = column_text(stmt, "name", &failed);
     } else {
-        ret->vm_uid = sqlite3_column_int64(stmt, 0);
+        ret->vm_uid = column_int(stmt, "id");
     }
-    ret->text = statement_text(stmt, 1, &failed);
-    ret->generation = sqlite3_column_int64(stmt, 2);
-    ret->confirm_until_ms = sqlite3_column_int64(stmt, 3);
-    ret->updated_ms = sqlite3_column_int64(stmt, 4);
+    ret->text = column_text(stmt, is_set ? "addresses" : "policy", &failed);
+    ret->generation = column_int(stmt, "generation");
+    ret->confirm_until_ms = column_int(stmt, "confirm_until_ms");
+    ret->updated_ms = column_int(stmt, "updated_ms");
+    ret->applied_ms = column_int(stmt, "applied_ms");
     if (failed) {
         firewall_row_free(ret);
         return error_oom(err);
@@ -65,7 +44,7 @@ int firewall_policy_get(struct db *db, int64_t vm_uid, struct firewall_row *ret,
 {
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT id, policy, generation, confirm_until_ms, updated_ms FROM firewall_policies WHERE id = ?", err);
+        db, "SELECT id, policy, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_policies WHERE id = ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -77,7 +56,7 @@ int firewall_set_get(struct db *db, const char *name, struct firewall_row *ret, 
 {
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT name, addresses, generation, confirm_until_ms, updated_ms FROM firewall_sets WHERE name = ?", err);
+        db, "SELECT name, addresses, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_sets WHERE name = ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -87,15 +66,19 @@ int firewall_set_get(struct db *db, const char *name, struct firewall_row *ret, 
 
 int firewall_next_generation(struct db *db, int64_t *ret, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE firewall_state SET generation = generation + 1 RETURNING generation", err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "UPDATE firewall_state SET generation = generation + 1,"
+                                         " since_ms = iif(observed_generation >= generation, ?, since_ms) RETURNING generation",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }
+    (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
     enum statement_result result = statement_step(db, stmt, err);
     if (result != STATEMENT_ROW) {
         return result == STATEMENT_DONE ? error_set(err, ERR_DATABASE, "the firewall has no state") : -1;
     }
-    *ret = sqlite3_column_int64(stmt, 0);
+    *ret = column_int(stmt, "generation");
     return 0;
 }
 
@@ -124,7 +107,7 @@ int firewall_policy_put(struct db *db, int64_t vm_uid, const char *text, int64_t
         "INSERT INTO firewall_policies (id, vm_uid, policy, generation, confirm_until_ms, updated_ms)"
         " VALUES (?1, nullif(?1, 0), ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET"
         " previous = CASE WHEN ?4 = 0 THEN NULL WHEN confirm_until_ms > 0 THEN previous ELSE policy END,"
-        " policy = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5",
+        " policy = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5, applied_ms = 0",
         err);
     if (stmt != NULL) {
         (void)sqlite3_bind_int64(stmt, 1, vm_uid);
@@ -144,7 +127,7 @@ int firewall_set_put(struct db *db, const char *name, const char *text, int64_t 
         "INSERT INTO firewall_sets (name, addresses, generation, confirm_until_ms, updated_ms)"
         " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET"
         " previous = CASE WHEN ?4 = 0 THEN NULL WHEN confirm_until_ms > 0 THEN previous ELSE addresses END,"
-        " addresses = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5",
+        " addresses = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5, applied_ms = 0",
         err);
     if (stmt != NULL) {
         statement_bind_text(stmt, 1, name);
@@ -182,17 +165,13 @@ int firewall_set_remove(struct db *db, const char *name, int64_t *ret_generation
 
 static int load(struct db *db, sqlite3_stmt *stmt, bool is_set, struct firewall_row **ret, size_t *ret_count, struct error *err)
 {
-    size_t size = 0;
     enum statement_result result = STATEMENT_FAILED;
     while (stmt != NULL && (result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
-        if (*ret_count == size) {
-            size = size == 0 ? 16 : size * 2;
-            struct firewall_row *grown = reallocarray(*ret, size, sizeof *grown);
-            if (grown == NULL) {
-                return error_oom(err);
-            }
-            *ret = grown;
+        struct firewall_row *grown = array_grow(*ret, *ret_count, sizeof *grown);
+        if (grown == NULL) {
+            return error_oom(err);
         }
+        *ret = grown;
         if (read_row(stmt, is_set, &(*ret)[*ret_count], err) != 0) {
             return -1;
         }
@@ -204,14 +183,14 @@ static int load(struct db *db, sqlite3_stmt *stmt, bool is_set, struct firewall_
 static int load_policies(struct db *db, struct firewall_rows *ret, struct error *err)
 {
     AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT id, policy, generation, confirm_until_ms, updated_ms FROM firewall_policies WHERE policy IS NOT NULL ORDER BY id", err);
+        db, "SELECT id, policy, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_policies WHERE policy IS NOT NULL ORDER BY id", err);
     return load(db, stmt, false, &ret->policies, &ret->policy_count, err);
 }
 
 static int load_sets(struct db *db, struct firewall_rows *ret, struct error *err)
 {
     AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT name, addresses, generation, confirm_until_ms, updated_ms FROM firewall_sets WHERE addresses IS NOT NULL ORDER BY name", err);
+        db, "SELECT name, addresses, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_sets WHERE addresses IS NOT NULL ORDER BY name", err);
     return load(db, stmt, true, &ret->sets, &ret->set_count, err);
 }
 
@@ -237,11 +216,11 @@ int firewall_load(struct db *db, struct firewall_rows *ret, struct error *err)
 int firewall_sets_count(struct db *db, int64_t *ret, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) FROM firewall_sets WHERE addresses IS NOT NULL", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) AS count FROM firewall_sets WHERE addresses IS NOT NULL", err);
     if (stmt == NULL || statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    *ret = sqlite3_column_int64(stmt, 0);
+    *ret = column_int(stmt, "count");
     return 0;
 }
 
@@ -251,7 +230,7 @@ int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct erro
     char word[64];
     (void)snprintf(word, sizeof word, "\"@%.40s\"", name);
     AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT count(*) FROM firewall_policies WHERE instr(policy, ?1) > 0 OR instr(ifnull(previous, ''), ?1) > 0", err);
+        db, "SELECT count(*) AS uses FROM firewall_policies WHERE instr(policy, ?1) > 0 OR instr(ifnull(previous, ''), ?1) > 0", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -259,6 +238,6 @@ int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct erro
     if (statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    *ret = sqlite3_column_int64(stmt, 0) > 0;
+    *ret = column_int(stmt, "uses") > 0;
     return 0;
 }

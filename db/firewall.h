@@ -11,23 +11,8 @@
 #ifndef SMARTVM_DB_FIREWALL_H
 #define SMARTVM_DB_FIREWALL_H
 
+#include "core/firewall_rows.h"
 #include "db/db.h"
-
-enum {
-    FIREWALL_HOST = 0, /* instead of a VM's uid: the host-wide policy */
-    FIREWALL_CONFIRM_MAX_MS = 3600 * 1000,
-};
-
-struct firewall_row {
-    int64_t vm_uid;           /* of a policy */
-    char *name;               /* of a set, else NULL */
-    char *text;               /* the policy, or the set's list of networks; NULL: none any more, but its removal waits for confirmation */
-    int64_t generation;
-    int64_t confirm_until_ms; /* 0: nothing waits for a confirmation */
-    int64_t updated_ms;
-};
-void firewall_row_free(struct firewall_row *row); /* harmless on zeroes */
-#define AUTO_FIREWALL_ROW __attribute__((cleanup(firewall_row_free))) struct firewall_row
 
 /* *ret must be zeroed. *ret_found false when there is none. */
 int firewall_policy_get(struct db *db, int64_t vm_uid, struct firewall_row *ret, bool *ret_found, struct error *err);
@@ -41,18 +26,8 @@ int firewall_set_put(struct db *db, const char *name, const char *text, int64_t 
 int firewall_policy_remove(struct db *db, int64_t vm_uid, int64_t *ret_generation, struct error *err);
 int firewall_set_remove(struct db *db, const char *name, int64_t *ret_generation, struct error *err);
 
-/* All of them as they are with this generation. A set that a policy names is there. */
-struct firewall_rows {
-    struct firewall_row *policies; /* by uid: the host-wide one first */
-    size_t policy_count;
-    struct firewall_row *sets; /* by name */
-    size_t set_count;
-    int64_t generation;
-};
+/* A set that a policy names is there. */
 int firewall_load(struct db *db, struct firewall_rows *ret, struct error *err);
-void firewall_rows_free(struct firewall_rows *rows); /* harmless on zeroes */
-#define AUTO_FIREWALL_ROWS __attribute__((cleanup(firewall_rows_free))) struct firewall_rows
-
 /* How many sets there are, as firewall_load() has them. */
 int firewall_sets_count(struct db *db, int64_t *ret, struct error *err);
 
@@ -61,19 +36,15 @@ int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct erro
 
 /* Everything that still waits (wall clock) is for good. In the caller's transaction. */
 int firewall_confirm(struct db *db, size_t *ret_count, struct error *err);
+/* Calls `found` with each change that firewall_roll_back() would take back: of a VM's policy, of a set, or (both NULL) of the host-wide policy. */
+int firewall_each_overdue(struct db *db, int64_t now_ms, void (*found)(const char *vm, const char *set, void *ctx), void *ctx, struct error *err);
 /* Puts back what was not confirmed by now_ms, each with a generation of its own and an event. Its own transaction. */
 int firewall_roll_back(struct db *db, int64_t now_ms, size_t *ret_count, struct error *err);
 /* The earliest deadline; 0: nothing waits. */
 int firewall_next_deadline(struct db *db, int64_t *ret_ms, struct error *err);
 
-/* What the worker has applied last: everything up to `generation`. error: why what is newer could not be, "" for nothing. */
-struct firewall_observed {
-    int64_t wanted;     /* the newest generation that is stored */
-    int64_t generation; /* that is in force */
-    char error[400];
-    int64_t since_ms; /* of this outcome */
-};
 int firewall_observed_get(struct db *db, struct firewall_observed *ret, struct error *err);
-int firewall_observed_set(struct db *db, int64_t generation, const char *error, bool *ret_changed, struct error *err);
+/* `attempted`, what is in force (`generation`), and why it is not that: `code` and `error`, both "" when it is. */
+int firewall_observed_set(struct db *db, const struct firewall_observed *observed, bool *ret_changed, struct error *err);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include "core/clock.h"
 #include "core/limits.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,10 @@ void idempotency_row_free(struct idempotency_row *row)
 {
     free(row->fingerprint);
     free(row->location);
+    free(row->etag);
     free(row->body);
+    free(row->pending.path);
+    free(row->pending.id);
     memset(row, 0, sizeof *row);
 }
 
@@ -19,7 +22,10 @@ int idempotency_get(struct db *db, const char *key, struct idempotency_row *ret,
 {
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt =
-        statement_get(db, "SELECT fingerprint, status, location, body FROM idempotency WHERE key = ?", err);
+        statement_get(db,
+                      "SELECT fingerprint, status, location, body, etag, pending_path, pending_id, pending_identity, pending_kind, pending_up"
+                      " FROM idempotency WHERE key = ?",
+                      err);
     if (stmt == NULL) {
         return -1;
     }
@@ -30,10 +36,16 @@ int idempotency_get(struct db *db, const char *key, struct idempotency_row *ret,
         return result == STATEMENT_DONE ? 0 : -1;
     }
     bool failed = false;
-    ret->fingerprint = statement_text(stmt, 0, &failed);
-    ret->status = sqlite3_column_int(stmt, 1);
-    ret->location = statement_text(stmt, 2, &failed);
-    ret->body = statement_text(stmt, 3, &failed);
+    ret->fingerprint = column_text(stmt, "fingerprint", &failed);
+    ret->status = (int)column_int(stmt, "status");
+    ret->location = column_text(stmt, "location", &failed);
+    ret->body = column_text(stmt, "body", &failed);
+    ret->etag = column_text(stmt, "etag", &failed);
+    ret->pending = (struct idempotency_pending){.path = column_text(stmt, "pending_path", &failed),
+                                                .id = column_text(stmt, "pending_id", &failed),
+                                                .identity = column_int(stmt, "pending_identity"),
+                                                .kind = (int)column_int(stmt, "pending_kind"),
+                                                .up = column_bool(stmt, "pending_up")};
     if (failed) {
         idempotency_row_free(ret);
         return error_oom(err);
@@ -58,8 +70,10 @@ int idempotency_put(struct db *db, const char *key, const struct idempotency_row
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(
         db,
-        "INSERT INTO idempotency (key, fingerprint, status, location, body, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-        " ON CONFLICT (key) DO UPDATE SET status = ?3, body = ?5",
+        "INSERT INTO idempotency (key, fingerprint, status, location, body, created_ms, etag, pending_path, pending_id, pending_identity,"
+        " pending_kind, pending_up) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+        " ON CONFLICT (key) DO UPDATE SET status = ?3, body = ?5, etag = ?7, pending_path = ?8, pending_id = ?9, pending_identity = ?10,"
+        " pending_kind = ?11, pending_up = ?12",
         err);
     if (stmt == NULL) {
         return -1;
@@ -70,6 +84,12 @@ int idempotency_put(struct db *db, const char *key, const struct idempotency_row
     statement_bind_text(stmt, 4, row->location);
     statement_bind_text(stmt, 5, row->body);
     (void)sqlite3_bind_int64(stmt, 6, clock_wall_ms());
+    statement_bind_text(stmt, 7, row->etag);
+    statement_bind_text(stmt, 8, row->pending.path);
+    statement_bind_text(stmt, 9, row->pending.id);
+    (void)sqlite3_bind_int64(stmt, 10, row->pending.identity);
+    (void)sqlite3_bind_int(stmt, 11, row->pending.kind);
+    (void)sqlite3_bind_int(stmt, 12, row->pending.up);
     if (statement_run(db, stmt, err) != 0) {
         return -1;
     }

@@ -4,11 +4,22 @@
 
 #include "db/db.h"
 
+/* What an answer did not wait for, or not long enough. */
+struct idempotency_pending {
+    char *path; /* NULL: the answer is the last one. Else it tells, as `kind` does, what the API knows it by */
+    char *id;
+    int64_t identity;
+    int kind;
+    bool up;
+};
+
 struct idempotency_row {
     char *fingerprint; /* of method, path and body */
     int status;
     char *location; /* or NULL */
+    char *etag;     /* or NULL */
     char *body;
+    struct idempotency_pending pending;
 };
 void idempotency_row_free(struct idempotency_row *row);
 

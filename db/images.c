@@ -1,33 +1,12 @@
 #include "db/images.h"
 
-#include "core/clock.h"
 #include "core/cleanup.h"
+#include "core/clock.h"
 #include "db/events.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const state_names[IMAGE_STATE_COUNT_] = {[IMAGE_IMPORTING] = "importing",
-                                                            [IMAGE_READY] = "ready",
-                                                            [IMAGE_FAILED] = "failed",
-                                                            [IMAGE_DELETING] = "deleting"};
-
-const char *image_state_name(enum image_state state)
-{
-    return state_names[state];
-}
-
-void image_row_free(struct image_row *row)
-{
-    free(row->id);
-    free(row->manifest);
-    free(row->observed);
-    free(row->kernel_sha256);
-    free(row->rootfs_sha256);
-    free(row->initrd_sha256);
-    memset(row, 0, sizeof *row);
-}
 
 void images_list_free(struct image_row *rows, size_t count)
 {
@@ -39,26 +18,22 @@ void images_list_free(struct image_row *rows, size_t count)
 
 #define IMAGE_COLUMNS                                                                                        \
     "id, manifest, state, observed, kernel_sha256, rootfs_sha256, initrd_sha256, revision, created_ms,"      \
-    " updated_ms"
+    " updated_ms, request"
 
 static int read_row(sqlite3_stmt *stmt, struct image_row *row, struct error *err)
 {
     bool failed = false;
-    row->id = statement_text(stmt, 0, &failed);
-    row->manifest = statement_text(stmt, 1, &failed);
-    for (size_t i = 0; i < IMAGE_STATE_COUNT_; i++) {
-        if (strcmp(state_names[i], (const char *)sqlite3_column_text(stmt, 2)) == 0) {
-            row->state = (enum image_state)i;
-        }
-    }
-    row->observed = statement_text(stmt, 3, &failed);
-    row->kernel_sha256 = statement_text(stmt, 4, &failed);
-    row->rootfs_sha256 = statement_text(stmt, 5, &failed);
-    row->initrd_sha256 = statement_text(stmt, 6, &failed);
-    row->revision = sqlite3_column_int64(stmt, 7);
-    row->created_ms = sqlite3_column_int64(stmt, 8);
-    row->updated_ms = sqlite3_column_int64(stmt, 9);
-    return failed ? error_oom(err) : 0;
+    row->id = column_text(stmt, "id", &failed);
+    row->manifest = column_text(stmt, "manifest", &failed);
+    (void)image_state_parse(column_peek(stmt, "state", &failed), &row->state);
+    row->observed = column_text(stmt, "observed", &failed);
+    row->kernel_sha256 = column_text(stmt, "kernel_sha256", &failed);
+    row->rootfs_sha256 = column_text(stmt, "rootfs_sha256", &failed);
+    row->initrd_sha256 = column_text(stmt, "initrd_sha256", &failed);
+    row->revision = column_int(stmt, "revision");
+    row->created_ms = column_int(stmt, "created_ms");
+    row->updated_ms = column_int(stmt, "updated_ms");
+    return failed ? error_oom(err) : column_copy(stmt, "request", row->request, sizeof row->request, err);
 }
 
 int images_get(struct db *db, const char *id, struct image_row *ret, bool *ret_found, struct error *err)
@@ -122,19 +97,36 @@ int images_each_id(struct db *db, void (*found)(const char *id, void *ctx), void
         if (result != STATEMENT_ROW) {
             return result == STATEMENT_DONE ? 0 : -1;
         }
-        found((const char *)sqlite3_column_text(stmt, 0), ctx);
+        bool failed = false;
+        const char *id = column_peek(stmt, "id", &failed);
+        if (failed) {
+            return error_oom(err);
+        }
+        found(id, ctx);
     }
 }
 
 int images_count(struct db *db, int64_t *ret, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) FROM images", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) AS count FROM images", err);
     if (stmt == NULL || statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    *ret = sqlite3_column_int64(stmt, 0);
+    *ret = column_int(stmt, "count");
     return 0;
+}
+
+/* Of the change that was just written. */
+static int note_request(struct db *db, const char *id, struct error *err)
+{
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE images SET request = ?2 WHERE id = ?1", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    statement_bind_text(stmt, 1, id);
+    statement_bind_request(db, stmt, 2);
+    return statement_run(db, stmt, err);
 }
 
 int images_insert(struct db *db, struct image_row *row, struct error *err)
@@ -162,9 +154,9 @@ int images_insert(struct db *db, struct image_row *row, struct error *err)
         return -1;
     }
     row->state = IMAGE_IMPORTING;
-    row->revision = sqlite3_column_int64(stmt, 0);
+    row->revision = column_int(stmt, "revision");
     row->created_ms = row->updated_ms = now;
-    return 0;
+    return note_request(db, row->id, err);
 }
 
 static int find_user(struct db *db, const char *id, char **ret_vm, struct error *err)
@@ -176,7 +168,7 @@ static int find_user(struct db *db, const char *id, char **ret_vm, struct error 
     bool failed = false;
     statement_bind_text(stmt, 1, id);
     enum statement_result result = statement_step(db, stmt, err);
-    *ret_vm = result == STATEMENT_ROW ? statement_text(stmt, 0, &failed) : NULL;
+    *ret_vm = result == STATEMENT_ROW ? column_text(stmt, "id", &failed) : NULL;
     if (failed) {
         return error_oom(err);
     }
@@ -206,7 +198,7 @@ int images_mark_deleting(struct db *db, struct image_row *row, struct error *err
     }
     row->state = IMAGE_DELETING;
     row->revision++;
-    return 0;
+    return note_request(db, row->id, err);
 }
 
 int images_set_observed(struct db *db, const struct image_row *row, struct error *err)
@@ -245,7 +237,7 @@ int images_remove(struct db *db, const char *id, struct error *err)
     if (db_begin(db, err) != 0) {
         return -1;
     }
-    if (delete_row(db, id, err) != 0 || events_add(db, "image.deleted", "image", id, "{}", err) != 0) {
+    if (delete_row(db, id, err) != 0 || events_add(db, EVENT_IMAGE_DELETED, "image", id, "{}", err) != 0) {
         db_rollback(db);
         return -1;
     }

@@ -2,22 +2,8 @@
 #ifndef SMARTVM_DB_IMAGES_H
 #define SMARTVM_DB_IMAGES_H
 
+#include "core/image_row.h"
 #include "db/db.h"
-
-enum image_state { IMAGE_IMPORTING, IMAGE_READY, IMAGE_FAILED, IMAGE_DELETING, IMAGE_STATE_COUNT_ };
-const char *image_state_name(enum image_state state);
-
-struct image_row {
-    char *id;
-    char *manifest; /* JSON, snake_case, checked */
-    enum image_state state;
-    char *observed; /* JSON: {"progress", "error", "kernel": {"sha256", "source_sha256", "size_bytes"}, …} */
-    char *kernel_sha256, *rootfs_sha256, *initrd_sha256; /* names in the store once ready, else NULL */
-    int64_t revision;
-    int64_t created_ms, updated_ms;
-};
-void image_row_free(struct image_row *row);
-#define AUTO_IMAGE_ROW __attribute__((cleanup(image_row_free))) struct image_row
 
 int images_get(struct db *db, const char *id, struct image_row *ret, bool *ret_found, struct error *err);
 int images_list(struct db *db, const char *after, size_t limit, struct image_row **ret, size_t *ret_count,
@@ -35,5 +21,8 @@ int images_set_observed(struct db *db, const struct image_row *row, struct error
 int images_remove(struct db *db, const char *id, struct error *err);
 /* Does any image (other than `except_id`, may be NULL) need this file of the store? */
 int images_need_file(struct db *db, const char *sha256, const char *except_id, bool *ret, struct error *err);
+
+/* As vms_quarantine(), with the event "image.quarantined". */
+int images_quarantine(struct db *db, const char *id, const char *observed, bool *ret_changed, struct error *err);
 
 #endif

@@ -1,7 +1,8 @@
 #include "db/interfaces.h"
 
+#include "core/array.h"
 #include "core/cleanup.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <string.h>
 
@@ -42,7 +43,7 @@ int interfaces_vm_of_tap(struct db *db, const char *tap, char **ret, struct erro
     }
     statement_bind_text(stmt, 1, tap);
     enum statement_result result = statement_step(db, stmt, err);
-    *ret = result == STATEMENT_ROW ? statement_text(stmt, 0, &failed) : NULL;
+    *ret = result == STATEMENT_ROW ? column_text(stmt, "id", &failed) : NULL;
     if (failed) {
         return error_oom(err);
     }
@@ -51,17 +52,16 @@ int interfaces_vm_of_tap(struct db *db, const char *tap, char **ret, struct erro
 
 static int read_row(sqlite3_stmt *stmt, struct interface_row *ret, struct error *err)
 {
-    const char *vm = (const char *)sqlite3_column_text(stmt, 1);
-    const char *tap = (const char *)sqlite3_column_text(stmt, 2);
-    const char *mac = (const char *)sqlite3_column_text(stmt, 3);
-    if (vm == NULL || strlen(vm) >= sizeof ret->vm || tap == NULL || strlen(tap) >= sizeof ret->tap || mac == NULL ||
-        !mac_parse(mac, &ret->mac)) {
-        return error_set(err, ERR_DATABASE, "an interface is stored that can't be one");
+    char mac[MAC_TEXT_MAX];
+    if (column_copy(stmt, "id", ret->vm, sizeof ret->vm, err) != 0 || column_copy(stmt, "tap", ret->tap, sizeof ret->tap, err) != 0 ||
+        column_copy(stmt, "mac", mac, sizeof mac, err) != 0) {
+        return -1;
     }
-    ret->vm_uid = sqlite3_column_int64(stmt, 0);
-    memcpy(ret->vm, vm, strlen(vm) + 1);
-    memcpy(ret->tap, tap, strlen(tap) + 1);
-    ret->address = (uint32_t)sqlite3_column_int64(stmt, 4);
+    if (!mac_parse(mac, &ret->mac)) {
+        ret->tap[0] = '\0'; /* core/network_rows.h finds it damaged */
+    }
+    ret->vm_uid = column_int(stmt, "vm_uid");
+    ret->address = (uint32_t)column_int(stmt, "address");
     return 0;
 }
 
@@ -70,7 +70,6 @@ int interfaces_list(struct db *db, struct interface_row **ret, size_t *ret_count
     DB_LOCKED(db);
     AUTO_FREE struct interface_row *rows = NULL;
     size_t count = 0;
-    size_t size = 0;
     enum statement_result result = STATEMENT_DONE;
     AUTO_STATEMENT *stmt = statement_get(
         db,
@@ -80,14 +79,11 @@ int interfaces_list(struct db *db, struct interface_row **ret, size_t *ret_count
         return -1;
     }
     while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
-        if (count == size) {
-            size = size == 0 ? 64 : size * 2;
-            struct interface_row *grown = reallocarray(rows, size, sizeof *grown);
-            if (grown == NULL) {
-                return error_oom(err);
-            }
-            rows = grown;
+        struct interface_row *grown = array_grow(rows, count, sizeof *grown);
+        if (grown == NULL) {
+            return error_oom(err);
         }
+        rows = grown;
         if (read_row(stmt, &rows[count], err) != 0) {
             return -1;
         }

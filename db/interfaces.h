@@ -3,8 +3,7 @@
 #ifndef SMARTVM_DB_INTERFACES_H
 #define SMARTVM_DB_INTERFACES_H
 
-#include "core/limits.h"
-#include "core/net_addr.h"
+#include "core/network_rows.h"
 #include "db/db.h"
 
 /* Does an interface of any VM have this MAC? */
@@ -18,15 +17,6 @@ int interfaces_vm_changes(struct db *db, uint32_t address, bool *ret, struct err
 
 /* The id of the VM that has the TAP of this name; *ret NULL when there is none, else owned by the caller. */
 int interfaces_vm_of_tap(struct db *db, const char *tap, char **ret, struct error *err);
-
-/* One interface of a VM, as far as the host's network is concerned. */
-struct interface_row {
-    int64_t vm_uid;
-    char vm[LIMIT_VM_ID_BYTES + 1];
-    char tap[INTERFACE_NAME_MAX];
-    struct mac mac;
-    uint32_t address;
-};
 
 /* The interfaces of all VMs, by TAP. *ret is owned by the caller (free). */
 int interfaces_list(struct db *db, struct interface_row **ret, size_t *ret_count, struct error *err);

@@ -1,14 +1,14 @@
 #include "db/leases.h"
 
-#include "core/clock.h"
 #include "core/cleanup.h"
-#include "db/statement.h"
+#include "core/clock.h"
+#include "db/column.h"
 
 #include <stdio.h>
 
 static int pick_unused(struct db *db, uint32_t first, uint32_t last, bool *ret_found, uint32_t *ret, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(db, "SELECT max(address) FROM leases WHERE address BETWEEN ? AND ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT max(address) AS highest FROM leases WHERE address BETWEEN ? AND ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -17,7 +17,7 @@ static int pick_unused(struct db *db, uint32_t first, uint32_t last, bool *ret_f
     if (statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    int64_t next = sqlite3_column_type(stmt, 0) == SQLITE_NULL ? first : sqlite3_column_int64(stmt, 0) + 1;
+    int64_t next = column_is_null(stmt, "highest") ? first : column_int(stmt, "highest") + 1;
     *ret_found = next <= last;
     *ret = (uint32_t)next;
     return 0;
@@ -56,7 +56,7 @@ int leases_pick(struct db *db, uint32_t first, uint32_t last, int64_t quarantine
     if (result != STATEMENT_ROW) {
         return -1;
     }
-    *ret = (uint32_t)sqlite3_column_int64(stmt, 0);
+    *ret = (uint32_t)column_int(stmt, "address");
     return 0;
 }
 
@@ -94,12 +94,26 @@ int leases_free(struct db *db, int64_t vm_uid, struct error *err)
     return statement_run(db, stmt, err);
 }
 
+int leases_free_one(struct db *db, int64_t vm_uid, uint32_t address, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "UPDATE leases SET vm_uid = NULL, freed_ms = ?3 WHERE vm_uid = ?1 AND address = ?2", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, vm_uid);
+    (void)sqlite3_bind_int64(stmt, 2, address);
+    (void)sqlite3_bind_int64(stmt, 3, clock_wall_ms());
+    return statement_run(db, stmt, err);
+}
+
 int leases_count(struct db *db, int64_t quarantine_ms, int64_t *ret_used, int64_t *ret_quarantined, struct error *err)
 {
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(db,
-                                         "SELECT count(vm_uid), count(*) FILTER (WHERE vm_uid IS NULL AND"
-                                         " freed_ms > ?1 - ?2 AND freed_ms <= ?1) FROM leases",
+                                         "SELECT count(vm_uid) AS used, count(*) FILTER (WHERE vm_uid IS NULL AND"
+                                         " freed_ms > ?1 - ?2 AND freed_ms <= ?1) AS quarantined FROM leases",
                                          err);
     if (stmt == NULL) {
         return -1;
@@ -109,25 +123,27 @@ int leases_count(struct db *db, int64_t quarantine_ms, int64_t *ret_used, int64_
     if (statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    *ret_used = sqlite3_column_int64(stmt, 0);
-    *ret_quarantined = sqlite3_column_int64(stmt, 1);
+    *ret_used = column_int(stmt, "used");
+    *ret_quarantined = column_int(stmt, "quarantined");
     return 0;
 }
 
-static void copy_column(sqlite3_stmt *stmt, int column, char *buf, size_t size)
+/* "" for a lease that nobody has. */
+static int copy_column(sqlite3_stmt *stmt, const char *column, char *buf, size_t size, struct error *err)
 {
-    const char *text = (const char *)sqlite3_column_text(stmt, column);
-    (void)snprintf(buf, size, "%s", text != NULL ? text : "");
+    buf[0] = '\0';
+    return column_is_null(stmt, column) ? 0 : column_copy(stmt, column, buf, size, err);
 }
 
-static void read_lease(sqlite3_stmt *stmt, struct lease_row *row)
+static int read_lease(sqlite3_stmt *stmt, struct lease_row *row, struct error *err)
 {
-    row->address = (uint32_t)sqlite3_column_int64(stmt, 0);
-    row->leased = sqlite3_column_int(stmt, 1) != 0;
-    row->freed_ms = sqlite3_column_int64(stmt, 2);
-    copy_column(stmt, 3, row->vm, sizeof row->vm);
-    copy_column(stmt, 4, row->iface_id, sizeof row->iface_id);
-    copy_column(stmt, 5, row->mac, sizeof row->mac);
+    row->address = (uint32_t)column_int(stmt, "address");
+    row->leased = column_bool(stmt, "leased");
+    row->freed_ms = column_int(stmt, "freed_ms");
+    return copy_column(stmt, "id", row->vm, sizeof row->vm, err) != 0 || copy_column(stmt, "iface_id", row->iface_id, sizeof row->iface_id, err) != 0 ||
+                   copy_column(stmt, "mac", row->mac, sizeof row->mac, err) != 0
+               ? -1
+               : 0;
 }
 
 int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t limit, struct lease_row **ret, size_t *ret_count,
@@ -136,7 +152,7 @@ int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t lim
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(
         db,
-        "SELECT l.address, l.vm_uid IS NOT NULL, l.freed_ms, v.id, i.iface_id, i.mac FROM leases l"
+        "SELECT l.address, l.vm_uid IS NOT NULL AS leased, l.freed_ms, v.id, i.iface_id, i.mac FROM leases l"
         " LEFT JOIN interfaces i ON i.address = l.address LEFT JOIN vms v ON v.uid = i.vm_uid"
         " WHERE l.address > ?1 AND (l.vm_uid IS NOT NULL OR (l.freed_ms > ?2 - ?3 AND l.freed_ms <= ?2))"
         " ORDER BY l.address LIMIT ?4",
@@ -155,7 +171,9 @@ int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t lim
     size_t count = 0;
     enum statement_result result = STATEMENT_DONE;
     while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
-        read_lease(stmt, &rows[count++]);
+        if (read_lease(stmt, &rows[count++], err) != 0) {
+            return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup
+        }
     }
     if (result != STATEMENT_DONE) {
         return -1; // NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup

@@ -12,6 +12,7 @@ int leases_pick(struct db *db, uint32_t first, uint32_t last, int64_t quarantine
 
 int leases_take(struct db *db, uint32_t address, int64_t vm_uid, struct error *err);
 int leases_free(struct db *db, int64_t vm_uid, struct error *err);
+int leases_free_one(struct db *db, int64_t vm_uid, uint32_t address, struct error *err);
 
 int leases_count(struct db *db, int64_t quarantine_ms, int64_t *ret_used, int64_t *ret_quarantined, struct error *err);
 

@@ -1,31 +1,33 @@
 #include "db/network.h"
 
 #include "core/clock.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* What can't be what it says counts as not set. */
 static int read_row(sqlite3_stmt *stmt, struct network_overrides *ret, struct error *err)
 {
-    const char *subnet = (const char *)sqlite3_column_text(stmt, 0);
-    const char *uplink = (const char *)sqlite3_column_text(stmt, 1);
-    if (subnet != NULL && network_subnet_parse(subnet, &ret->subnet, NULL) != 0) {
-        return error_set(err, ERR_DATABASE, "the stored subnet is damaged");
+    bool failed = false;
+    const char *subnet = column_peek(stmt, "subnet", &failed);
+    const char *uplink = column_peek(stmt, "uplink", &failed);
+    if (failed) { /* an override that is not read is not one that is not there */
+        return error_oom(err);
     }
-    if (uplink != NULL && network_uplink_check(uplink, "", NULL) != 0) {
-        return error_set(err, ERR_DATABASE, "the stored uplink is damaged");
-    }
-    ret->has_subnet = subnet != NULL;
-    ret->has_uplink = uplink != NULL;
-    if (uplink != NULL && strcmp(uplink, UPLINK_DEFAULT) != 0) {
+    ret->has_subnet = subnet != NULL && network_subnet_parse(subnet, &ret->subnet, NULL) == 0;
+    ret->has_uplink = uplink != NULL && network_uplink_check(uplink, "", NULL) == 0;
+    ret->damaged = ret->has_subnet != (subnet != NULL) || ret->has_uplink != (uplink != NULL) || column_int(stmt, "lease_quarantine_s") < 0 ||
+                   column_int(stmt, "lease_quarantine_s") > LEASE_QUARANTINE_MAX_S;
+    if (ret->has_uplink && strcmp(uplink, UPLINK_DEFAULT) != 0) {
         memcpy(ret->uplink, uplink, strlen(uplink) + 1);
     }
-    ret->has_masquerade = sqlite3_column_type(stmt, 2) != SQLITE_NULL;
-    ret->masquerade = sqlite3_column_int(stmt, 2) != 0;
-    ret->has_quarantine = sqlite3_column_type(stmt, 3) != SQLITE_NULL;
-    ret->lease_quarantine_s = (unsigned)sqlite3_column_int64(stmt, 3);
-    ret->generation = sqlite3_column_int64(stmt, 4);
+    ret->has_masquerade = !column_is_null(stmt, "masquerade");
+    ret->masquerade = column_bool(stmt, "masquerade");
+    ret->has_quarantine = !column_is_null(stmt, "lease_quarantine_s") && column_int(stmt, "lease_quarantine_s") >= 0 &&
+                          column_int(stmt, "lease_quarantine_s") <= LEASE_QUARANTINE_MAX_S;
+    ret->lease_quarantine_s = ret->has_quarantine ? (unsigned)column_int(stmt, "lease_quarantine_s") : 0;
+    ret->generation = column_int(stmt, "generation");
     return 0;
 }
 
@@ -79,23 +81,31 @@ int network_overrides_set(struct db *db, struct network_overrides *overrides, st
     return 0;
 }
 
-int network_settings_load(struct db *db, const struct config *config, struct network_settings *ret, struct error *err)
+static int list_addresses(struct db *db, sqlite3_stmt *stmt, size_t limit, struct network_address_row *ret, size_t *ret_count, size_t *ret_total,
+                          struct error *err)
 {
-    struct network_overrides overrides;
-    if (network_overrides_get(db, &overrides, err) != 0) {
-        return -1;
+    enum statement_result result = STATEMENT_DONE;
+    *ret_count = 0;
+    *ret_total = 0;
+    while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
+        if (*ret_count < limit) {
+            struct network_address_row *row = &ret[(*ret_count)++];
+            if (column_copy(stmt, "id", row->vm, sizeof row->vm, err) != 0) {
+                return -1;
+            }
+            row->address = (uint32_t)column_int(stmt, "address");
+        }
+        (*ret_total)++;
     }
-    network_settings_make(config, &overrides, ret);
-    return 0;
+    return result == STATEMENT_DONE ? 0 : -1;
 }
 
 int network_addresses_outside(struct db *db, uint32_t first, uint32_t last, size_t limit, struct network_address_row *ret,
                               size_t *ret_count, size_t *ret_total, struct error *err)
 {
     DB_LOCKED(db);
-    enum statement_result result = STATEMENT_DONE;
     AUTO_STATEMENT *stmt = statement_get(db,
-                                         "SELECT v.id, min(i.address) FROM interfaces i JOIN vms v ON v.uid = i.vm_uid"
+                                         "SELECT v.id, min(i.address) AS address FROM interfaces i JOIN vms v ON v.uid = i.vm_uid"
                                          " WHERE i.address NOT BETWEEN ?1 AND ?2 GROUP BY v.uid ORDER BY v.id",
                                          err);
     if (stmt == NULL) {
@@ -103,15 +113,15 @@ int network_addresses_outside(struct db *db, uint32_t first, uint32_t last, size
     }
     (void)sqlite3_bind_int64(stmt, 1, first);
     (void)sqlite3_bind_int64(stmt, 2, last);
-    *ret_count = 0;
-    *ret_total = 0;
-    while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
-        if (*ret_count < limit) {
-            struct network_address_row *row = &ret[(*ret_count)++];
-            (void)snprintf(row->vm, sizeof row->vm, "%s", (const char *)sqlite3_column_text(stmt, 0));
-            row->address = (uint32_t)sqlite3_column_int64(stmt, 1);
-        }
-        (*ret_total)++;
-    }
-    return result == STATEMENT_DONE ? 0 : -1;
+    return list_addresses(db, stmt, limit, ret, ret_count, ret_total, err);
+}
+
+int network_addresses_in_use(struct db *db, size_t limit, struct network_address_row *ret, size_t *ret_count, size_t *ret_total, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT v.id, min(i.address) AS address FROM interfaces i JOIN vms v ON v.uid = i.vm_uid"
+                                         " WHERE v.state NOT IN ('stopped', 'failed') GROUP BY v.uid ORDER BY v.id",
+                                         err);
+    return stmt == NULL ? -1 : list_addresses(db, stmt, limit, ret, ret_count, ret_total, err);
 }

@@ -1,30 +1,27 @@
 #include "db/ports.h"
 
+#include "core/array.h"
 #include "core/cleanup.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <netinet/in.h>
+#include <string.h>
 
-int ports_get(struct db *db, int64_t vm_uid, struct vm_port ret[LIMIT_PORTS], size_t *ret_count, struct error *err)
+static int read_port(sqlite3_stmt *stmt, struct vm_port *ret, struct error *err)
 {
-    DB_LOCKED(db);
-    enum statement_result result = STATEMENT_DONE;
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "SELECT protocol, host_port, guest_port FROM ports WHERE vm_uid = ? ORDER BY position", err);
-    if (stmt == NULL) {
+    char host[IP_TEXT_MAX];
+    if (column_copy(stmt, "host_ip", host, sizeof host, err) != 0) {
         return -1;
     }
-    (void)sqlite3_bind_int64(stmt, 1, vm_uid);
-    *ret_count = 0;
-    while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
-        if (*ret_count == LIMIT_PORTS) {
-            return error_set(err, ERR_DATABASE, "a VM with more than %d ports is stored", (int)LIMIT_PORTS);
-        }
-        ret[(*ret_count)++] = (struct vm_port){.protocol = (uint8_t)sqlite3_column_int(stmt, 0),
-                                               .host_port = (uint16_t)sqlite3_column_int(stmt, 1),
-                                               .guest_port = (uint16_t)sqlite3_column_int(stmt, 2)};
+    *ret = (struct vm_port){.protocol = (uint8_t)column_int(stmt, "protocol"),
+                            .host.version = IP_V4,
+                            .host_port = (uint16_t)column_int(stmt, "host_port"),
+                            .guest_port = (uint16_t)column_int(stmt, "guest_port"),
+                            .count = (uint16_t)column_int(stmt, "count")};
+    if (!ip_addr_parse(host, &ret->host)) {
+        *ret = (struct vm_port){.host.version = IP_V4}; /* of no protocol: core/vm_row.h finds it damaged */
     }
-    return result == STATEMENT_DONE ? 0 : -1;
+    return 0;
 }
 
 static int remove_all(struct db *db, int64_t vm_uid, struct error *err)
@@ -37,64 +34,134 @@ static int remove_all(struct db *db, int64_t vm_uid, struct error *err)
     return statement_run(db, stmt, err);
 }
 
-static int refuse_taken(struct db *db, const struct vm_port *port, struct error *err)
+/* An address of the host as it is stored, and the one that means all addresses of its version. */
+struct place {
+    char host[IP_TEXT_MAX], everywhere[IP_TEXT_MAX];
+    int is_v6;
+};
+
+static struct place place_of(const struct vm_port *port)
 {
+    const struct ip_addr everywhere = {.version = port->host.version};
+    struct place place = {.is_v6 = port->host.version == IP_V6};
+    (void)ip_addr_format(&port->host, place.host);
+    (void)ip_addr_format(&everywhere, place.everywhere);
+    return place;
+}
+
+/* Slots 1 to 4 of a statement that looks for ports which a port of this protocol and place would meet. */
+static void bind_place(sqlite3_stmt *stmt, const struct vm_port *port, const struct place *place)
+{
+    (void)sqlite3_bind_int(stmt, 1, port->protocol);
+    (void)sqlite3_bind_int(stmt, 2, place->is_v6);
+    statement_bind_text(stmt, 3, place->host);
+    statement_bind_text(stmt, 4, place->everywhere);
+}
+
+/* Is one of these ports another's by now? IN_USE then. */
+static int check_free(struct db *db, const struct vm_port *port, bool *ret_taken, struct error *err)
+{
+    const struct place place = place_of(port);
     AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT v.id FROM ports p JOIN vms v ON v.uid = p.vm_uid WHERE p.protocol = ? AND p.host_port = ?", err);
+        db,
+        "SELECT v.id, p.host_ip, max(p.host_port, ?5) AS host_port FROM ports p JOIN vms v ON v.uid = p.vm_uid"
+        " WHERE p.protocol = ?1 AND (instr(p.host_ip, ':') > 0) = ?2 AND (?3 = ?4 OR p.host_ip IN (?3, ?4))"
+        " AND p.host_port < ?5 + ?6 AND p.host_port + p.count > ?5 ORDER BY p.host_port LIMIT 1",
+        err);
     if (stmt == NULL) {
         return -1;
     }
-    (void)sqlite3_bind_int(stmt, 1, port->protocol);
-    (void)sqlite3_bind_int(stmt, 2, port->host_port);
-    if (statement_step(db, stmt, err) != STATEMENT_ROW) {
-        return error_set(err, ERR_DATABASE, "a port could not be stored");
+    bind_place(stmt, port, &place);
+    (void)sqlite3_bind_int(stmt, 5, port->host_port);
+    (void)sqlite3_bind_int(stmt, 6, port->count);
+    enum statement_result result = statement_step(db, stmt, err);
+    *ret_taken = result == STATEMENT_ROW;
+    if (result != STATEMENT_ROW) {
+        return result == STATEMENT_DONE ? 0 : -1;
     }
-    return error_set(err, ERR_IN_USE, "the host's %s port %u is published by VM '%s'",
-                     port->protocol == IPPROTO_TCP ? "tcp" : "udp", port->host_port, (const char *)sqlite3_column_text(stmt, 0));
+    char vm[LIMIT_VM_ID_BYTES + 1];
+    char host[IP_TEXT_MAX];
+    if (column_copy(stmt, "id", vm, sizeof vm, err) != 0 || column_copy(stmt, "host_ip", host, sizeof host, err) != 0) {
+        return -1;
+    }
+    bool everywhere = strcmp(host, place.everywhere) == 0;
+    return error_set(err, ERR_IN_USE, "the host's %s port %d%s%s is published by VM '%s'", port->protocol == IPPROTO_TCP ? "tcp" : "udp",
+                     (int)column_int(stmt, "host_port"), everywhere ? "" : " at ", everywhere ? "" : host, vm);
 }
 
-int ports_set(struct db *db, int64_t vm_uid, const struct vm_port *ports, size_t count, size_t *ret_taken, struct error *err)
+/* The lowest that are free, as many as there have to be one after the other. */
+static int choose(struct db *db, struct vm_port *port, bool *ret_taken, struct error *err)
+{
+    const struct place place = place_of(port);
+    enum statement_result result = STATEMENT_DONE;
+    int first = PORTS_CHOSEN_FIRST;
+    AUTO_STATEMENT *stmt = statement_get(
+        db,
+        "SELECT host_port, count FROM ports WHERE protocol = ?1 AND (instr(host_ip, ':') > 0) = ?2"
+        " AND (?3 = ?4 OR host_ip IN (?3, ?4)) AND host_port + count > ?5 ORDER BY host_port",
+        err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    bind_place(stmt, port, &place);
+    (void)sqlite3_bind_int(stmt, 5, first);
+    while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW && (int)column_int(stmt, "host_port") < first + port->count) {
+        const int behind = (int)column_int(stmt, "host_port") + (int)column_int(stmt, "count");
+        first = behind > first ? behind : first;
+    }
+    if (result != STATEMENT_DONE && result != STATEMENT_ROW) {
+        return -1;
+    }
+    if (first + port->count - 1 > PORTS_CHOSEN_LAST) {
+        *ret_taken = true;
+        return error_set(err, ERR_IN_USE, "there are no %u free %s ports of the host from %d to %d", port->count,
+                         port->protocol == IPPROTO_TCP ? "tcp" : "udp", (int)PORTS_CHOSEN_FIRST, (int)PORTS_CHOSEN_LAST);
+    }
+    port->host_port = (uint16_t)first;
+    return 0;
+}
+
+static int insert(struct db *db, int64_t vm_uid, const struct vm_port *port, size_t position, struct error *err)
+{
+    const struct place place = place_of(port);
+    AUTO_STATEMENT *stmt = statement_get(
+        db, "INSERT INTO ports (vm_uid, position, protocol, host_ip, host_port, guest_port, count) VALUES (?, ?, ?, ?, ?, ?, ?)", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, vm_uid);
+    (void)sqlite3_bind_int64(stmt, 2, (int64_t)position);
+    (void)sqlite3_bind_int(stmt, 3, port->protocol);
+    statement_bind_text(stmt, 4, place.host);
+    (void)sqlite3_bind_int(stmt, 5, port->host_port);
+    (void)sqlite3_bind_int(stmt, 6, port->guest_port);
+    (void)sqlite3_bind_int(stmt, 7, port->count);
+    return statement_run(db, stmt, err);
+}
+
+int ports_set(struct db *db, int64_t vm_uid, struct vm_port *ports, size_t count, size_t *ret_taken, struct error *err)
 {
     DB_LOCKED(db);
     if (remove_all(db, vm_uid, err) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < count; i++) {
-        AUTO_STATEMENT *stmt = statement_get(
-            db, "INSERT INTO ports (protocol, host_port, guest_port, vm_uid, position) VALUES (?, ?, ?, ?, ?)", err);
-        if (stmt == NULL) {
-            return -1;
-        }
-        (void)sqlite3_bind_int(stmt, 1, ports[i].protocol);
-        (void)sqlite3_bind_int(stmt, 2, ports[i].host_port);
-        (void)sqlite3_bind_int(stmt, 3, ports[i].guest_port);
-        (void)sqlite3_bind_int64(stmt, 4, vm_uid);
-        (void)sqlite3_bind_int64(stmt, 5, (int64_t)i);
-        enum statement_result result = statement_step(db, stmt, err);
-        if (result == STATEMENT_CONSTRAINT) {
-            *ret_taken = i;
-            return refuse_taken(db, &ports[i], err);
-        }
-        if (result != STATEMENT_DONE) {
-            return -1;
+    /* First those that are named, so that none of them is chosen for another. */
+    for (int chosen = 0; chosen < 2; chosen++) {
+        for (size_t i = 0; i < count; i++) {
+            bool taken = false;
+            if ((ports[i].host_port == 0) != (chosen == 1)) {
+                continue;
+            }
+            if ((chosen == 1 ? choose(db, &ports[i], &taken, err) : check_free(db, &ports[i], &taken, err)) != 0) {
+                *ret_taken = taken ? i : *ret_taken;
+                return -1;
+            }
+            if (insert(db, vm_uid, &ports[i], i, err) != 0) {
+                return -1;
+            }
         }
     }
     return 0;
-}
-
-static bool make_room(struct port_row **rows, size_t count, size_t *size)
-{
-    if (count < *size) {
-        return true;
-    }
-    size_t grown_size = *size == 0 ? 64 : *size * 2;
-    struct port_row *grown = reallocarray(*rows, grown_size, sizeof *grown);
-    if (grown == NULL) {
-        return false;
-    }
-    *rows = grown;
-    *size = grown_size;
-    return true;
 }
 
 int ports_list(struct db *db, struct port_row **ret, size_t *ret_count, struct error *err)
@@ -102,25 +169,25 @@ int ports_list(struct db *db, struct port_row **ret, size_t *ret_count, struct e
     DB_LOCKED(db);
     AUTO_FREE struct port_row *rows = NULL;
     size_t count = 0;
-    size_t size = 0;
     enum statement_result result = STATEMENT_DONE;
     AUTO_STATEMENT *stmt = statement_get(db,
-                                         "SELECT p.vm_uid, p.protocol, p.host_port, p.guest_port, i.address FROM ports p"
-                                         " JOIN interfaces i ON i.vm_uid = p.vm_uid AND i.position = 0"
-                                         " ORDER BY p.protocol, p.host_port",
+                                         "SELECT p.vm_uid, i.address, p.protocol, p.host_ip, p.host_port, p.guest_port, p.count FROM ports p"
+                                         " JOIN interfaces i ON i.vm_uid = p.vm_uid AND i.position = 0 WHERE p.position BETWEEN 0 AND ? - 1",
                                          err);
     if (stmt == NULL) {
         return -1;
     }
+    (void)sqlite3_bind_int(stmt, 1, LIMIT_PORTS); /* of a VM: what is beyond was put there by hand, and makes its row damaged */
     while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW) {
-        if (!make_room(&rows, count, &size)) {
+        struct port_row *grown = array_grow(rows, count, sizeof *grown);
+        if (grown == NULL) {
             return error_oom(err);
         }
-        rows[count++] = (struct port_row){.vm_uid = sqlite3_column_int64(stmt, 0),
-                                          .port = {.protocol = (uint8_t)sqlite3_column_int(stmt, 1),
-                                                   .host_port = (uint16_t)sqlite3_column_int(stmt, 2),
-                                                   .guest_port = (uint16_t)sqlite3_column_int(stmt, 3)},
-                                          .address = (uint32_t)sqlite3_column_int64(stmt, 4)};
+        rows = grown;
+        rows[count] = (struct port_row){.vm_uid = column_int(stmt, "vm_uid"), .address = (uint32_t)column_int(stmt, "address")};
+        if (read_port(stmt, &rows[count++].port, err) != 0) {
+            return -1;
+        }
     }
     if (result != STATEMENT_DONE) {
         return -1;

@@ -2,6 +2,7 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "db/column.h"
 #include "db/events.h"
 #include "db/leases.h"
 #include "db/statement.h"
@@ -9,119 +10,73 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const state_names[VM_STATE_COUNT_] = {
-    [VM_CREATING] = "creating", [VM_STOPPED] = "stopped",   [VM_STARTING] = "starting", [VM_RUNNING] = "running",
-    [VM_PAUSED] = "paused",     [VM_STOPPING] = "stopping", [VM_DELETING] = "deleting", [VM_FAILED] = "failed",
-};
-
-static const char *const desired_names[VM_DESIRED_COUNT_] = {
-    [VM_WANT_RUNNING] = "running", [VM_WANT_STOPPED] = "stopped", [VM_WANT_PAUSED] = "paused"};
-
-const char *vm_state_name(enum vm_state state)
-{
-    return state_names[state];
-}
-
-bool vm_state_parse(const char *name, enum vm_state *ret)
-{
-    for (size_t i = 0; i < VM_STATE_COUNT_; i++) {
-        if (strcmp(state_names[i], name) == 0) {
-            *ret = (enum vm_state)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-const char *vm_desired_name(enum vm_desired desired)
-{
-    return desired_names[desired];
-}
-
-bool vm_desired_parse(const char *name, enum vm_desired *ret)
-{
-    for (size_t i = 0; i < VM_DESIRED_COUNT_; i++) {
-        if (strcmp(desired_names[i], name) == 0) {
-            *ret = (enum vm_desired)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-void vm_row_free(struct vm_row *row)
-{
-    free(row->id);
-    free(row->image);
-    free(row->boot_args);
-    free(row->vmm);
-    free(row->labels);
-    free(row->observed);
-    for (size_t i = 0; i < row->interface_count; i++) {
-        free(row->interfaces[i].iface_id);
-    }
-    free(row->interfaces);
-    memset(row, 0, sizeof *row);
-}
-
-void vms_list_free(struct vm_row *rows, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        vm_row_free(&rows[i]);
-    }
-    free(rows);
-}
+/* One character more of the document than it may have tells that it is too long; somebody's gigabyte is not read. */
+#define DOCUMENT(column) "substr(" column ", 1, 131073) AS " column
+_Static_assert(LIMIT_VM_CONFIG_BYTES + 1 == 131073, "of DOCUMENT()");
 
 #define VM_COLUMNS                                                                                           \
-    "uid, id, image, desired_state, vcpu_count, mem_size_mib, boot_args, vmm, autostart, labels,"            \
-    " stop_timeout_ms, boot_wanted, deleting, generation, state, observed_generation, observed, pid,"        \
-    " start_time, boot_id, boot_done, revision, created_ms, updated_ms"
+    "uid, id, image, desired_state, " DOCUMENT("config") ", " DOCUMENT("boot_config") ", stop_timeout_ms,"   \
+    " boot_wanted, deleting, generation, state, observed_generation, observed, pid, start_time, boot_id,"    \
+    " boot_done, revision, created_ms, updated_ms, restart_count, restart_boot, restart_streak,"             \
+    " restart_due_ms, restart_keeps_drives, request"
 
-/* In the order of VM_COLUMNS. */
 static int read_row(sqlite3_stmt *stmt, struct vm_row *row, struct error *err)
 {
     bool failed = false;
-    row->uid = sqlite3_column_int64(stmt, 0);
-    row->id = statement_text(stmt, 1, &failed);
-    row->image = statement_text(stmt, 2, &failed);
-    (void)vm_desired_parse((const char *)sqlite3_column_text(stmt, 3), &row->desired);
-    row->vcpu_count = (unsigned)sqlite3_column_int(stmt, 4);
-    row->mem_size_mib = (unsigned)sqlite3_column_int(stmt, 5);
-    row->boot_args = statement_text(stmt, 6, &failed);
-    row->vmm = statement_text(stmt, 7, &failed);
-    row->autostart = sqlite3_column_int(stmt, 8) != 0;
-    row->labels = statement_text(stmt, 9, &failed);
-    row->stop_timeout_ms = sqlite3_column_int64(stmt, 10);
-    row->boot_wanted = sqlite3_column_int64(stmt, 11);
-    row->deleting = sqlite3_column_int(stmt, 12) != 0;
-    row->generation = sqlite3_column_int64(stmt, 13);
-    (void)vm_state_parse((const char *)sqlite3_column_text(stmt, 14), &row->state);
-    row->observed_generation = sqlite3_column_int64(stmt, 15);
-    row->observed = statement_text(stmt, 16, &failed);
-    row->pid = sqlite3_column_int64(stmt, 17);
-    row->start_time = sqlite3_column_int64(stmt, 18);
-    const char *boot_id = (const char *)sqlite3_column_text(stmt, 19);
-    if (boot_id != NULL && strlen(boot_id) < sizeof row->boot_id) {
-        memcpy(row->boot_id, boot_id, strlen(boot_id) + 1);
+    row->uid = column_int(stmt, "uid");
+    row->id = column_text(stmt, "id", &failed);
+    row->image = column_text(stmt, "image", &failed);
+    const char *desired = column_peek(stmt, "desired_state", &failed);
+    row->desired = VM_DESIRED_COUNT_; /* what can't be is damage, which core/vm_row.h finds */
+    (void)(desired != NULL && vm_desired_parse(desired, &row->desired));
+    row->config_text = column_text(stmt, "config", &failed);
+    row->boot_config = column_text(stmt, "boot_config", &failed);
+    row->stop_timeout_ms = column_int(stmt, "stop_timeout_ms");
+    row->boot_wanted = column_int(stmt, "boot_wanted");
+    row->deleting = column_bool(stmt, "deleting");
+    row->generation = column_int(stmt, "generation");
+    const char *state = column_peek(stmt, "state", &failed);
+    row->state = VM_STATE_COUNT_;
+    (void)(state != NULL && vm_state_parse(state, &row->state));
+    row->observed_generation = column_int(stmt, "observed_generation");
+    row->observed = column_text(stmt, "observed", &failed);
+    row->pid = column_int(stmt, "pid");
+    row->start_time = column_int(stmt, "start_time");
+    row->boot_done = column_int(stmt, "boot_done");
+    row->revision = column_int(stmt, "revision");
+    row->created_ms = column_int(stmt, "created_ms");
+    row->updated_ms = column_int(stmt, "updated_ms");
+    row->restart_count = column_int(stmt, "restart_count");
+    row->restart_boot = column_int(stmt, "restart_boot");
+    row->restart_streak = column_int(stmt, "restart_streak");
+    row->restart_due_ms = column_int(stmt, "restart_due_ms");
+    row->restart_keeps_drives = column_bool(stmt, "restart_keeps_drives");
+    if (failed) {
+        return error_oom(err);
     }
-    row->boot_done = sqlite3_column_int64(stmt, 20);
-    row->revision = sqlite3_column_int64(stmt, 21);
-    row->created_ms = sqlite3_column_int64(stmt, 22);
-    row->updated_ms = sqlite3_column_int64(stmt, 23);
-    return failed ? error_oom(err) : 0;
+    const char *boot_id = column_peek(stmt, "boot_id", &failed);
+    const bool has_boot_id = boot_id != NULL && boot_id[0] != '\0';
+    if (column_copy(stmt, "boot_id", row->boot_id, sizeof row->boot_id, err) != 0 || column_copy(stmt, "request", row->request, sizeof row->request, err) != 0) {
+        return -1;
+    }
+    if (row->boot_id[0] == '\0' && has_boot_id) {
+        memcpy(row->boot_id, "?", sizeof "?"); /* too long; none would be another thing */
+    }
+    return 0;
 }
 
 static int read_interface(sqlite3_stmt *stmt, struct vm_interface *interface, struct error *err)
 {
     bool failed = false;
-    const char *tap = (const char *)sqlite3_column_text(stmt, 1);
-    const char *mac = (const char *)sqlite3_column_text(stmt, 2);
-    if (tap == NULL || strlen(tap) >= sizeof interface->tap || mac == NULL || !mac_parse(mac, &interface->mac)) {
-        return error_set(err, ERR_DATABASE, "an interface row is damaged");
+    char mac[MAC_TEXT_MAX];
+    if (column_copy(stmt, "tap", interface->tap, sizeof interface->tap, err) != 0 || column_copy(stmt, "mac", mac, sizeof mac, err) != 0) {
+        return -1;
     }
-    memcpy(interface->tap, tap, strlen(tap) + 1);
-    interface->address = (uint32_t)sqlite3_column_int64(stmt, 3);
-    interface->iface_id = statement_text(stmt, 0, &failed);
+    if (!mac_parse(mac, &interface->mac)) {
+        interface->tap[0] = '\0'; /* damage, as above */
+    }
+    interface->address = (uint32_t)column_int(stmt, "address");
+    interface->iface_id = column_text(stmt, "iface_id", &failed);
     return failed ? error_oom(err) : 0;
 }
 
@@ -139,7 +94,8 @@ static int read_interfaces(struct db *db, struct vm_row *row, struct error *err)
             return result == STATEMENT_DONE ? 0 : -1;
         }
         if (row->interface_count == LIMIT_INTERFACES) {
-            return error_set(err, ERR_DATABASE, "VM %s has more than %d interfaces", row->id, LIMIT_INTERFACES);
+            row->interfaces[0].tap[0] = '\0'; /* damage, as above */
+            return 0;
         }
         if (row->interfaces == NULL) {
             row->interfaces = calloc(LIMIT_INTERFACES, sizeof *row->interfaces);
@@ -156,10 +112,7 @@ static int read_interfaces(struct db *db, struct vm_row *row, struct error *err)
 
 static int read_whole(struct db *db, sqlite3_stmt *stmt, struct vm_row *row, struct error *err)
 {
-    if (read_row(stmt, row, err) != 0 || read_interfaces(db, row, err) != 0) {
-        return -1;
-    }
-    return ports_get(db, row->uid, row->ports, &row->port_count, err);
+    return read_row(stmt, row, err) != 0 ? -1 : read_interfaces(db, row, err);
 }
 
 int vms_get(struct db *db, const char *id, struct vm_row *ret, bool *ret_found, struct error *err)
@@ -209,7 +162,7 @@ int vms_list(struct db *db, const char *after, const enum vm_state *state, size_
         }
         count++;
         if (result != STATEMENT_ROW || read_whole(db, stmt, &rows[count - 1], err) != 0) {
-            vms_list_free(rows, count);
+            vm_rows_free(rows, count);
             return -1;
         }
     }
@@ -230,29 +183,38 @@ int vms_each_id(struct db *db, void (*found)(const char *id, void *ctx), void *c
         if (result != STATEMENT_ROW) {
             return result == STATEMENT_DONE ? 0 : -1;
         }
-        found((const char *)sqlite3_column_text(stmt, 0), ctx);
+        bool failed = false;
+        const char *id = column_peek(stmt, "id", &failed);
+        if (failed) {
+            return error_oom(err);
+        }
+        found(id, ctx);
     }
 }
 
-int vms_has(struct db *db, int64_t uid, bool *ret, struct error *err)
+int vms_created(struct db *db, int64_t uid, int64_t *ret_ms, bool *ret_found, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(db, "SELECT 1 FROM vms WHERE uid = ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT created_ms FROM vms WHERE uid = ?", err);
     if (stmt == NULL) {
         return -1;
     }
     (void)sqlite3_bind_int64(stmt, 1, uid);
-    return statement_gives_row(db, stmt, ret, err);
+    if (statement_gives_row(db, stmt, ret_found, err) != 0) {
+        return -1;
+    }
+    *ret_ms = *ret_found ? column_int(stmt, "created_ms") : 0;
+    return 0;
 }
 
 int vms_count(struct db *db, int64_t *ret, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) FROM vms", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT count(*) AS count FROM vms", err);
     if (stmt == NULL || statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    *ret = sqlite3_column_int64(stmt, 0);
+    *ret = column_int(stmt, "count");
     return 0;
 }
 
@@ -277,33 +239,51 @@ static int insert_interface(struct db *db, int64_t uid, size_t position, const s
     return leases_take(db, interface->address, uid, err);
 }
 
+/* Of the change that was just written. */
+static int note_request(struct db *db, int64_t uid, struct error *err)
+{
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE vms SET request = ?2 WHERE uid = ?1", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, uid);
+    statement_bind_request(db, stmt, 2);
+    return statement_run(db, stmt, err);
+}
+
+/* Of the document as it is in `config`. */
+static int make_text(struct vm_row *row, struct error *err)
+{
+    char *text = NULL;
+    if (vm_config_text(&row->config, &text, err) != 0) {
+        return -1;
+    }
+    free(row->config_text);
+    row->config_text = text;
+    return 0;
+}
+
 int vms_insert(struct db *db, struct vm_row *row, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt =
-        statement_get(db,
-                      "INSERT INTO vms (id, image, desired_state, vcpu_count, mem_size_mib, boot_args, vmm, autostart,"
-                      " labels, created_ms, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
-                      err);
+    if (make_text(row, err) != 0) {
+        return -1;
+    }
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "INSERT INTO vms (uid, id, image, desired_state, config, created_ms, updated_ms)"
+                                         " VALUES (nullif(?6, 0), ?1, ?2, ?3, ?4, ?5, ?5)",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }
     int64_t now = clock_wall_ms();
     statement_bind_text(stmt, 1, row->id);
-    statement_bind_text(stmt, 2, row->image);
+    statement_bind_text(stmt, 2, row->config.image);
     statement_bind_text(stmt, 3, vm_desired_name(row->desired));
-    (void)sqlite3_bind_int64(stmt, 4, row->vcpu_count);
-    (void)sqlite3_bind_int64(stmt, 5, row->mem_size_mib);
-    statement_bind_text(stmt, 6, row->boot_args);
-    statement_bind_text(stmt, 7, row->vmm);
-    (void)sqlite3_bind_int(stmt, 8, row->autostart);
-    statement_bind_text(stmt, 9, row->labels);
-    (void)sqlite3_bind_int64(stmt, 10, now);
-    enum statement_result result = statement_step(db, stmt, err);
-    if (result == STATEMENT_CONSTRAINT) {
-        return error_set(err, ERR_ALREADY_EXISTS, "a VM with the id '%s' exists", row->id);
-    }
-    if (result != STATEMENT_DONE) {
+    statement_bind_text(stmt, 4, row->config_text);
+    (void)sqlite3_bind_int64(stmt, 5, now);
+    (void)sqlite3_bind_int64(stmt, 6, row->uid);
+    if (statement_run(db, stmt, err) != 0) {
         return -1;
     }
     row->uid = db_last_rowid(db);
@@ -317,17 +297,34 @@ int vms_insert(struct db *db, struct vm_row *row, struct error *err)
             return -1;
         }
     }
-    return 0;
+    return note_request(db, row->uid, err);
+}
+
+int vms_write_config(struct db *db, struct vm_row *row, struct error *err)
+{
+    DB_LOCKED(db);
+    if (make_text(row, err) != 0) {
+        return -1;
+    }
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE vms SET config = ?2 WHERE uid = ?1", err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, row->uid);
+    statement_bind_text(stmt, 2, row->config_text);
+    return statement_run(db, stmt, err);
 }
 
 int vms_update_wanted(struct db *db, struct vm_row *row, struct error *err)
 {
     DB_LOCKED(db);
+    if (!row->is_damaged && vms_write_config(db, row, err) != 0) {
+        return -1;
+    }
     AUTO_STATEMENT *stmt = statement_get(
         db,
-        "UPDATE vms SET desired_state = ?2, vcpu_count = ?3, mem_size_mib = ?4, boot_args = ?5, vmm = ?6,"
-        " autostart = ?7, labels = ?8, stop_timeout_ms = ?9, boot_wanted = ?10, deleting = ?11,"
-        " generation = generation + 1, revision = revision + 1, updated_ms = ?12 WHERE uid = ?1",
+        "UPDATE vms SET desired_state = ?2, stop_timeout_ms = ?3, boot_wanted = ?4, deleting = ?5,"
+        " generation = generation + 1, revision = revision + 1, updated_ms = ?6 WHERE uid = ?1",
         err);
     if (stmt == NULL) {
         return -1;
@@ -335,22 +332,16 @@ int vms_update_wanted(struct db *db, struct vm_row *row, struct error *err)
     row->updated_ms = clock_wall_ms();
     (void)sqlite3_bind_int64(stmt, 1, row->uid);
     statement_bind_text(stmt, 2, vm_desired_name(row->desired));
-    (void)sqlite3_bind_int64(stmt, 3, row->vcpu_count);
-    (void)sqlite3_bind_int64(stmt, 4, row->mem_size_mib);
-    statement_bind_text(stmt, 5, row->boot_args);
-    statement_bind_text(stmt, 6, row->vmm);
-    (void)sqlite3_bind_int(stmt, 7, row->autostart);
-    statement_bind_text(stmt, 8, row->labels);
-    (void)sqlite3_bind_int64(stmt, 9, row->stop_timeout_ms);
-    (void)sqlite3_bind_int64(stmt, 10, row->boot_wanted);
-    (void)sqlite3_bind_int(stmt, 11, row->deleting);
-    (void)sqlite3_bind_int64(stmt, 12, row->updated_ms);
+    (void)sqlite3_bind_int64(stmt, 3, row->stop_timeout_ms);
+    (void)sqlite3_bind_int64(stmt, 4, row->boot_wanted);
+    (void)sqlite3_bind_int(stmt, 5, row->deleting);
+    (void)sqlite3_bind_int64(stmt, 6, row->updated_ms);
     if (statement_run(db, stmt, err) != 0) {
         return -1;
     }
     row->generation++;
     row->revision++;
-    return 0;
+    return note_request(db, row->uid, err);
 }
 
 int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *observation, bool *ret_changed,
@@ -360,9 +351,9 @@ int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *ob
     AUTO_STATEMENT *stmt = statement_get(
         db,
         "UPDATE vms SET state = ?2, observed_generation = ?3, observed = ?4, pid = ?5, start_time = ?6,"
-        " boot_id = ?7, boot_done = ?8, revision = revision + 1, updated_ms = ?9 WHERE uid = ?1"
+        " boot_id = ?7, boot_done = ?8, boot_config = ?10, revision = revision + 1, updated_ms = ?9 WHERE uid = ?1"
         " AND NOT (state = ?2 AND observed_generation = ?3 AND observed = ?4 AND pid = ?5 AND start_time = ?6"
-        " AND boot_id = ?7 AND boot_done = ?8)",
+        " AND boot_id = ?7 AND boot_done = ?8 AND boot_config = ?10)",
         err);
     if (stmt == NULL) {
         return -1;
@@ -376,6 +367,7 @@ int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *ob
     statement_bind_text(stmt, 7, observation->boot_id);
     (void)sqlite3_bind_int64(stmt, 8, observation->boot_done);
     (void)sqlite3_bind_int64(stmt, 9, clock_wall_ms());
+    statement_bind_text(stmt, 10, observation->boot_config);
     if (statement_run(db, stmt, err) != 0) {
         return -1;
     }
@@ -404,6 +396,30 @@ int vms_give_up_running(struct db *db, int64_t uid, int64_t generation, bool *re
     return 0;
 }
 
+int vms_want_restart(struct db *db, int64_t uid, const struct vm_restart *restart, bool *ret_changed, struct error *err)
+{
+    DB_LOCKED(db);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "UPDATE vms SET boot_wanted = ?2, restart_boot = ?2, restart_count = restart_count + 1, restart_streak = ?3,"
+                                         " restart_due_ms = ?4, restart_keeps_drives = ?5, revision = revision + 1, updated_ms = ?6"
+                                         " WHERE uid = ?1 AND boot_wanted = ?2 - 1 AND desired_state <> 'stopped' AND deleting = 0",
+                                         err);
+    if (stmt == NULL) {
+        return -1;
+    }
+    (void)sqlite3_bind_int64(stmt, 1, uid);
+    (void)sqlite3_bind_int64(stmt, 2, restart->boot);
+    (void)sqlite3_bind_int64(stmt, 3, restart->streak);
+    (void)sqlite3_bind_int64(stmt, 4, restart->due_ms);
+    (void)sqlite3_bind_int(stmt, 5, restart->keeps_drives);
+    (void)sqlite3_bind_int64(stmt, 6, clock_wall_ms());
+    if (statement_run(db, stmt, err) != 0) {
+        return -1;
+    }
+    *ret_changed = db_changes(db) > 0;
+    return 0;
+}
+
 static int delete_row(struct db *db, int64_t uid, struct error *err)
 {
     AUTO_STATEMENT *stmt = statement_get(db, "DELETE FROM vms WHERE uid = ?", err);
@@ -420,7 +436,7 @@ int vms_remove(struct db *db, const struct vm_row *row, struct error *err)
         return -1;
     }
     if (leases_free(db, row->uid, err) != 0 || delete_row(db, row->uid, err) != 0 ||
-        events_add(db, "vm.deleted", "vm", row->id, "{}", err) != 0) {
+        events_add(db, EVENT_VM_DELETED, "vm", row->id, "{}", err) != 0) {
         db_rollback(db);
         return -1;
     }

@@ -2,70 +2,9 @@
 #ifndef SMARTVM_DB_VMS_H
 #define SMARTVM_DB_VMS_H
 
-#include "core/limits.h"
-#include "core/net_addr.h"
+#include "core/image_row.h"
+#include "core/vm_row.h"
 #include "db/db.h"
-#include "db/ports.h"
-
-enum vm_state {
-    VM_CREATING,
-    VM_STOPPED,
-    VM_STARTING,
-    VM_RUNNING,
-    VM_PAUSED,
-    VM_STOPPING,
-    VM_DELETING,
-    VM_FAILED,
-    VM_STATE_COUNT_
-};
-
-enum vm_desired { VM_WANT_RUNNING, VM_WANT_STOPPED, VM_WANT_PAUSED, VM_DESIRED_COUNT_ };
-
-const char *vm_state_name(enum vm_state state);
-bool vm_state_parse(const char *name, enum vm_state *ret);
-const char *vm_desired_name(enum vm_desired desired);
-bool vm_desired_parse(const char *name, enum vm_desired *ret);
-
-struct vm_interface {
-    char *iface_id;
-    char tap[INTERFACE_NAME_MAX];
-    struct mac mac;
-    uint32_t address;
-};
-
-struct vm_row {
-    int64_t uid; /* never reused, unlike id */
-    char *id;
-    /* wanted */
-    char *image;
-    enum vm_desired desired;
-    unsigned vcpu_count;
-    unsigned mem_size_mib;
-    char *boot_args;
-    char *vmm; /* "auto" or the name of a driver */
-    bool autostart;
-    char *labels;            /* JSON object */
-    int64_t stop_timeout_ms; /* of the stop that is wanted: -1 the configured one, 0 kill */
-    int64_t boot_wanted;     /* goes up by one for each reboot */
-    bool deleting;
-    int64_t generation;
-    /* observed */
-    enum vm_state state;
-    int64_t observed_generation;
-    char *observed; /* JSON object with the members that the API shows: vmm, conditions, timings, last_exit, error, drives */
-    int64_t pid, start_time; /* of the VMM process, 0 when there is none */
-    char boot_id[40];        /* of the host, when pid was written */
-    int64_t boot_done;       /* boot_wanted of the process that runs or ran last */
-    int64_t revision;        /* goes up with each write: the ETag */
-    int64_t created_ms, updated_ms;
-    struct vm_interface *interfaces;
-    size_t interface_count;
-    struct vm_port ports[LIMIT_PORTS]; /* published; wanted. Written by ports_set() */
-    size_t port_count;
-};
-
-void vm_row_free(struct vm_row *row); /* what it points to; harmless on a zeroed one */
-#define AUTO_VM_ROW __attribute__((cleanup(vm_row_free))) struct vm_row
 
 /* *ret_found false when there is none; *ret must be zeroed before, and freed with vm_row_free(). */
 int vms_get(struct db *db, const char *id, struct vm_row *ret, bool *ret_found, struct error *err);
@@ -73,23 +12,48 @@ int vms_get(struct db *db, const char *id, struct vm_row *ret, bool *ret_found, 
 /* At most `limit` rows with an id greater than `after` ("" = from the start), by id, in `state` if not NULL. */
 int vms_list(struct db *db, const char *after, const enum vm_state *state, size_t limit, struct vm_row **ret,
              size_t *ret_count, struct error *err);
-void vms_list_free(struct vm_row *rows, size_t count);
+
+/* What tells one version of a VM from another. `updated_ms`: a revision may come again when the database was begun anew. */
+struct vm_version {
+    char id[LIMIT_VM_ID_BYTES + 1];
+    int64_t uid, revision, updated_ms;
+    enum vm_state state;
+    bool deleting;
+};
+
+/* *ret_found false when there is none. */
+int vms_version(struct db *db, const char *id, struct vm_version *ret, bool *ret_found, struct error *err);
+
+/* As vms_list(), into `ret`, which has `room`. */
+int vms_versions(struct db *db, const char *after, const enum vm_state *state, struct vm_version *ret, size_t room, size_t *ret_count, struct error *err);
 
 /* Calls `found` with each id, by id. */
 int vms_each_id(struct db *db, void (*found)(const char *id, void *ctx), void *ctx, struct error *err);
 
 /* Is this very VM there, and not another one that has its id by now? */
-int vms_has(struct db *db, int64_t uid, bool *ret, struct error *err);
+int vms_created(struct db *db, int64_t uid, int64_t *ret_ms, bool *ret_found, struct error *err);
 
 int vms_count(struct db *db, int64_t *ret, struct error *err);
 
 /*
- * Inserts the wanted part of *row with its interfaces and takes their leases, inside the caller's transaction; *row's uid, revision and
- * times are filled in. ALREADY_EXISTS for a known id.
+ * Inserts the wanted part of *row, its `config` and its interfaces, and takes their leases, inside the caller's transaction; *row's uid, revision, times and
+ * `config_text` are filled in. ALREADY_EXISTS for a known id. A uid that is not 0 is taken over. Its ports: db/ports.h.
  */
 int vms_insert(struct db *db, struct vm_row *row, struct error *err);
 
-/* Writes the wanted part back (desired … deleting, not image and interfaces), with generation and revision one higher. */
+/*
+ * Stores the address and the TAP's name of the interface `index` as they are in *row, of which `old_address` is stored: the old lease is freed, the new one
+ * taken. With a revision one higher, inside the caller's transaction.
+ */
+int vms_readdress(struct db *db, struct vm_row *row, size_t index, uint32_t old_address, struct error *err);
+
+/* Writes `config` alone, in the transaction that inserted the row or changes it; `config_text` is made anew. */
+int vms_write_config(struct db *db, struct vm_row *row, struct error *err);
+
+/*
+ * Writes the wanted part back (`config` and desired … deleting; not the image and the interfaces), with generation and revision one higher. The document of a
+ * row that is_damaged stays as it is.
+ */
 int vms_update_wanted(struct db *db, struct vm_row *row, struct error *err);
 
 /* What the worker found. Writes only when something differs from the row as it is stored; *ret_changed tells. */
@@ -100,6 +64,7 @@ struct vm_observation {
     int64_t pid, start_time;
     const char *boot_id;
     int64_t boot_done;
+    const char *boot_config;
 };
 int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *observation, bool *ret_changed,
                      struct error *err);
@@ -110,7 +75,30 @@ int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *ob
  */
 int vms_give_up_running(struct db *db, int64_t uid, int64_t generation, bool *ret_changed, struct error *err);
 
+/*
+ * A VM that ended is to be started again: boot_wanted becomes `boot`, if it is one less and the VM still wanted. *ret_changed tells. Who changes what is
+ * wanted at the same time loses nothing, since boots are only counted up.
+ */
+int vms_want_restart(struct db *db, int64_t uid, const struct vm_restart *restart, bool *ret_changed, struct error *err);
+
 /* Removes the row and its interfaces, and frees its leases, in one transaction of its own with the event. */
 int vms_remove(struct db *db, const struct vm_row *row, struct error *err);
+
+/*
+ * Puts a row back: its id, where one of its uid has another id; else all of it, if there never was a VM of that uid as far as the database knows, or with
+ * `force`. In one transaction of its own with the event "vm.restored"; published ports that others have by now
+ * are left out. NOT_FOUND: it was deleted. `image` (may be NULL) is inserted when there is none of its id. ALREADY_EXISTS for an id, a uid or an address that is taken;
+ * IMAGE_NOT_FOUND.
+ */
+int vms_restore(struct db *db, const struct vm_row *row, const struct image_row *image, bool force, struct error *err);
+
+/*
+ * A row that can't be what it should be: only what is shown of it is written, with the event "vm.quarantined" when it was not so before. In one
+ * transaction of its own.
+ */
+int vms_quarantine(struct db *db, const char *id, const char *observed, bool *ret_changed, struct error *err);
+
+/* Of a row that may be damaged: *ret_uid 0 when there is none. */
+int vms_wish(struct db *db, const char *id, int64_t *ret_uid, bool *ret_deleting, struct error *err);
 
 #endif

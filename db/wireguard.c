@@ -1,40 +1,24 @@
 #include "db/wireguard.h"
 
 #include "core/clock.h"
-#include "db/statement.h"
+#include "db/column.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-void wireguard_row_free(struct wireguard_row *row)
-{
-    free(row->document);
-    free(row->public_key);
-    free(row->sealed);
-    memset(row, 0, sizeof *row);
-}
-
 static int read_row(sqlite3_stmt *stmt, struct wireguard_row *ret, struct error *err)
 {
     bool failed = false;
-    const void *sealed = sqlite3_column_blob(stmt, 5);
-    ret->generation = sqlite3_column_int64(stmt, 0);
-    ret->wanted = sqlite3_column_int(stmt, 1) != 0;
-    ret->document = statement_text(stmt, 2, &failed);
-    ret->public_key = statement_text(stmt, 3, &failed);
-    ret->warnings = (unsigned)sqlite3_column_int64(stmt, 4);
-    ret->updated_ms = sqlite3_column_int64(stmt, 6);
-    if (sealed != NULL) {
-        ret->sealed_bytes = (size_t)sqlite3_column_bytes(stmt, 5);
-        ret->sealed = malloc(ret->sealed_bytes);
-        failed = failed || ret->sealed == NULL;
-    }
+    ret->generation = column_int(stmt, "generation");
+    ret->wanted = column_bool(stmt, "wanted");
+    ret->document = column_text(stmt, "document", &failed);
+    ret->public_key = column_text(stmt, "public_key", &failed);
+    ret->warnings = (unsigned)column_int(stmt, "warnings");
+    ret->updated_ms = column_int(stmt, "updated_ms");
+    ret->sealed = column_blob(stmt, "sealed", &ret->sealed_bytes, &failed);
     if (failed) {
         wireguard_row_free(ret);
         return error_oom(err);
-    }
-    if (sealed != NULL) {
-        memcpy(ret->sealed, sealed, ret->sealed_bytes);
     }
     return 0;
 }
@@ -60,7 +44,7 @@ static int read_generation(struct db *db, int64_t *ret, struct error *err)
     if (stmt == NULL || statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }
-    *ret = sqlite3_column_int64(stmt, 0);
+    *ret = column_int(stmt, "generation");
     return 0;
 }
 

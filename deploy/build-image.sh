@@ -117,20 +117,32 @@ make_initrd() {
     (cd "$tree" && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet) > "$work/out/initrd"
 }
 
+# The applet wget gets the name wgeu, in the sorted list of names, so that the shell finds image/wget instead, which says why.
+rename_wget() {
+    [ "$(grep -c -a -P '\x00wget\x00which\x00' "$1")" = 1 ] || fail "busybox has no list of applets with wget before which"
+    sed -i 's/\x00wget\x00which\x00/\x00wgeu\x00which\x00/' "$1"
+    [ "$(stat -c %s "$1")" = "$(stat -c %s "$busybox")" ] || fail "busybox was damaged"
+}
+
 make_rootfs() {
     local tree=$work/rootfs
     mkdir -p "$tree"/{bin,sbin,dev,proc,sys,run,tmp,root,etc/acpi/PWRF,var}
     cp "$busybox" "$tree/bin/busybox"
+    rename_wget "$tree/bin/busybox"
+    install -m 755 "$here/image/wget" "$tree/bin/wget"
     ln -s busybox "$tree/bin/sh"
     ln -s ../bin/busybox "$tree/sbin/init"
     ln -s ../run "$tree/var/run"
-    install -m 755 "$here/image/rc" "$here/image/off" "$tree/etc/"
+    install -m 755 "$here/image/rc" "$here/image/off" "$here/image/down" "$tree/etc/"
     install -m 644 "$here/image/inittab" "$here/image/profile" "$tree/etc/"
     # What acpid runs for the power button.
     ln -s ../../off "$tree/etc/acpi/PWRF/00000080"
     echo root:x:0:0:root:/root:/bin/sh > "$tree/etc/passwd"
     echo root:x:0: > "$tree/etc/group"
     echo 127.0.0.1 localhost > "$tree/etc/hosts"
+    # The root file system is read-only; image/rc writes it from what the kernel is told.
+    ln -s ../run/resolv.conf "$tree/etc/resolv.conf"
+    echo hosts: files dns > "$tree/etc/nsswitch.conf"
     mksquashfs "$tree" "$work/out/rootfs" -all-root -noappend -no-xattrs -no-progress -quiet -comp lz4 \
         -mkfs-time 0 -all-time 0 > "$work/mksquashfs.log" 2>&1 || {
         cat "$work/mksquashfs.log" >&2

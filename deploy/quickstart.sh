@@ -12,7 +12,7 @@ The last line of a run that succeeded is
 
   quickstart: ok vm=<id> ip=<address> vmm=<driver> accel=<kvm or tcg> boot_ms=<n>
 
-  --cleanup  deletes all VMs, stops the daemon and removes everything that was installed, except packages
+  --cleanup  stops the daemon, removes its VMs (smartvmd --purge) and everything that was installed, except packages
 TEXT
 }
 
@@ -368,35 +368,14 @@ ping_beyond() {
 
 # --- cleaning up ---------------------------------------------------------------------------------
 
-delete_all_vms() {
-    local id count=0
-    detail="none"
-    if ! daemon_pid > /dev/null; then
-        [ -x "$program" ] && [ -e "$state_dir/lock" ] || return 0
-        # Only the daemon knows its VMs.
-        changed=yes
-        start_daemon || return
-    fi
-    wait_ready || return
-    while api GET '/vms?limit=1000' && [ "$status" = 200 ] && [ "$(field '.items | length')" -gt 0 ]; do
-        for id in $(field '.items[].id'); do
-            delete_vm "$id" || return
-            count=$((count + 1))
-        done
-    done
-    [ "$status" = 200 ] || problem "the VMs could not be listed: $(said)" "$(daemon_advice)" || return
-    detail="$count deleted"
-}
-
-remove_network() {
-    local bridge=svbr0 family
-    if ip link show "$bridge" 2> /dev/null | grep -q 'alias smartvm:'; then
-        ip link delete "$bridge"
-    fi
-    for family in inet bridge; do
-        nft list table "$family" smartvm > /dev/null 2>&1 && nft delete table "$family" smartvm
-    done
-    return 0
+# The program knows what is its own, whatever the configuration names.
+purge() {
+    local options=()
+    detail="nothing was there"
+    [ -x "$program" ] || return 0
+    [ ! -e "$config" ] || options=(--config "$config")
+    "$program" "${options[@]}" --purge || problem "smartvmd --purge left something" "$program ${options[*]} --purge; it says what" || return
+    detail="VMs, network, state"
 }
 
 remove_files() {
@@ -420,9 +399,8 @@ remove_files() {
 }
 
 cleanup() {
-    step "VMs" delete_all_vms
     step "daemon stopped" stop_daemon
-    step "bridge and firewall tables removed" remove_network
+    step "instance removed" purge
     step "files, service and user removed" remove_files
     rm -f "$log"
     echo "quickstart: cleaned up; the packages stay"

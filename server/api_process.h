@@ -1,6 +1,5 @@
 /*
- * The API process: the same binary, executed anew by the worker with its descriptors at fixed places, so that nothing of the privileged
- * process's memory comes along. It gives up every privilege before it reads a byte from a client.
+ * The API process (server/child.h): it gives up every privilege before it reads a byte from a client.
  */
 #ifndef SMARTVM_SERVER_API_PROCESS_H
 #define SMARTVM_SERVER_API_PROCESS_H
@@ -24,8 +23,5 @@ int api_process_start(const struct api_process_setup *setup, struct error *err);
 
 /* In the new process, called by main() when argv[1] is API_PROCESS_FLAG. Returns the exit status. */
 int api_process_main(int argc, char **argv);
-
-/* A memfd with the text, read-only from then on. -1 on failure. */
-int api_process_config_fd(const char *text, struct error *err);
 
 #endif

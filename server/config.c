@@ -147,8 +147,7 @@ static int check_document(const struct spec *spec, const json_t *document, struc
     return r;
 }
 
-int config_load(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
-                struct config **ret, struct error *err)
+static int load_with_sets(const char *path, const char *const *sets, size_t set_count, json_t **ret, struct error *err)
 {
     AUTO_JSON *document = NULL;
     if (load_document(path, &document, err) < 0) {
@@ -159,10 +158,58 @@ int config_load(const struct spec *spec, const char *path, const char *const *se
             return -1;
         }
     }
+    *ret = TAKE_PTR(document);
+    return 0;
+}
+
+static int check_and_fill(const struct spec *spec, json_t *document, struct config **ret, struct error *err)
+{
     if (check_document(spec, document, err) < 0 || spec_apply_defaults(spec, "Config", document, err) < 0) {
         return -1;
     }
     return config_fill(document, ret, err);
+}
+
+int config_load(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
+                struct config **ret, struct error *err)
+{
+    AUTO_JSON *document = NULL;
+    return load_with_sets(path, sets, set_count, &document, err) == 0 ? check_and_fill(spec, document, ret, err) : -1;
+}
+
+/* What says where an instance is; `member` is NULL for a key of the document itself. */
+static const struct {
+    const char *key, *member;
+} places[] = {{"state_dir", NULL}, {"run_dir", NULL}, {"listen", NULL}, {"network", "bridge"}, {"vmm", "stage_dir"}};
+
+/* A section that is no object is kept as it is: what is said of it then is the truth. */
+static int keep_place(json_t *from, const char *key, const char *member, json_t *to)
+{
+    json_t *value = json_object_get(from, key);
+    if (value == NULL || member == NULL || !json_is_object(value)) {
+        return value == NULL || json_object_set(to, key, value) == 0 ? 0 : -1;
+    }
+    json_t *inner = json_object_get(value, member);
+    return inner == NULL || json_object_set_new(to, key, json_pack("{s:O}", member, inner)) == 0 ? 0 : -1;
+}
+
+int config_load_places(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
+                       struct config **ret, struct error *err)
+{
+    AUTO_JSON *document = NULL;
+    AUTO_JSON *kept = json_object();
+    if (load_with_sets(path, sets, set_count, &document, err) < 0) {
+        return -1;
+    }
+    if (!json_is_object(document)) {
+        return check_document(spec, document, err);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        if (kept == NULL || keep_place(document, places[i].key, places[i].member, kept) < 0) {
+            return error_oom(err);
+        }
+    }
+    return check_and_fill(spec, kept, ret, err);
 }
 
 int config_from_json(const char *text, size_t len, struct config **ret, struct error *err)

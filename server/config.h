@@ -1,12 +1,12 @@
 /*
  * Reads the configuration: a YAML file, overrides of the command line on top, both checked together against
- * components/schemas/Config of openapi.yaml, defaults filled in, and then what a schema cannot say (paths,
+ * components/x-schemas/Config of openapi.yaml, defaults filled in, and then what a schema cannot say (paths,
  * addresses, names). All faults come at once, one a line.
  */
 #ifndef SMARTVM_SERVER_CONFIG_H
 #define SMARTVM_SERVER_CONFIG_H
 
-#include "api/spec.h"
+#include "api/spec/spec.h"
 #include "core/config.h"
 #include "core/error.h"
 
@@ -17,6 +17,13 @@
  */
 int config_load(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
                 struct config **ret, struct error *err);
+
+/*
+ * The same, of the keys only that say where an instance is: state_dir, run_dir, listen, network.bridge, vmm.stage_dir. The others are
+ * not looked at and have their defaults: who takes an instance away need not mend a configuration first.
+ */
+int config_load_places(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
+                       struct config **ret, struct error *err);
 
 /* The whole configuration as the JSON form of the file, owned by the caller; NULL when out of memory. */
 char *config_to_json(const struct config *config);

@@ -1,5 +1,6 @@
 #include "server/http.h"
 
+#include "api/spec/target.h"
 #include "core/net_addr.h"
 
 #include <ctype.h>
@@ -88,14 +89,17 @@ void head_set_request_id(struct request *request)
 }
 
 /* "localhost", "127.0.0.1" or "[::1]", with or without a port. */
-static bool is_loopback(const char *host)
+static bool is_loopback(const char *host, size_t host_len)
 {
     char name[64];
-    const char *end = host + strcspn(host, host[0] == '[' ? "]" : ":");
-    end += *end == ']' ? 1 : 0;
-    size_t len = (size_t)(end - host);
-    if (len >= sizeof name ||
-        (*end != '\0' && (*end != ':' || strspn(end + 1, "0123456789") != strlen(end + 1)))) {
+    size_t len = 0;
+    const char *end_of_name = host[0] == '[' ? "]" : ":";
+    while (len < host_len && strchr(end_of_name, host[len]) == NULL) {
+        len++;
+    }
+    len += len < host_len && host[len] == ']' ? 1 : 0;
+    size_t left = host_len - len;
+    if (len >= sizeof name || (left > 0 && (host[len] != ':' || strspn(host + len + 1, "0123456789") < left - 1))) {
         return false;
     }
     memcpy(name, host, len);
@@ -120,16 +124,50 @@ static const char *after_scheme(const char *origin)
 static int check_local(const struct request *request, const char *host, struct error *err)
 {
     size_t count = 0;
+    size_t host_len = 0;
     const char *origin = find_header(request, "Origin", &count);
-    if (host == NULL || !is_loopback(host)) {
+    const char *authority = target_authority(request->target, &host_len);
+    if (authority == NULL && host != NULL) { /* an absolute-form counts instead of Host (RFC 9112, 3.2.2) */
+        authority = host;
+        host_len = strlen(host);
+    }
+    if (authority == NULL || !is_loopback(authority, host_len)) {
         return error_set(err, ERR_BAD_REQUEST,
                          "on this socket the Host header must name the loopback interface");
     }
-    if (count > 1 || (origin != NULL && !is_loopback(after_scheme(origin)))) {
+    if (count > 1 || (origin != NULL && !is_loopback(after_scheme(origin), strlen(after_scheme(origin))))) {
         return error_set(err, ERR_BAD_REQUEST,
                          "on this socket requests from pages of other sites are refused");
     }
     return 0;
+}
+
+/* A coding that is not known leaves open where the body ends (RFC 9112, 6.1). */
+static int check_coding(const char *encoding, size_t count, const char *version, struct error *err)
+{
+    if (count == 0) {
+        return 0;
+    }
+    if (strcmp(version, "HTTP/1.1") != 0) {
+        return error_set(err, ERR_BAD_REQUEST, "%s has no Transfer-Encoding", version);
+    }
+    if (count == 1 && strcasecmp(encoding, "chunked") == 0) {
+        return 0;
+    }
+    return count > 1 || strncasecmp(encoding, "chunked", strlen("chunked")) == 0
+               ? error_set(err, ERR_BAD_REQUEST, "the Transfer-Encoding must be chunked, once")
+               : error_set(err, ERR_NOT_IMPLEMENTED, "the only Transfer-Encoding is chunked");
+}
+
+/* What is asked for before the body is sent (RFC 9110, 10.1.1). */
+static int check_expectation(const struct request *request, const char *version, struct error *err)
+{
+    size_t count = 0;
+    const char *expect = find_header(request, "Expect", &count);
+    if (count == 0 || strcmp(version, "HTTP/1.1") != 0 || (count == 1 && strcasecmp(expect, "100-continue") == 0)) {
+        return 0;
+    }
+    return error_set(err, ERR_EXPECTATION_FAILED, "the only expectation is 100-continue");
 }
 
 /* What two readers of one request could understand differently is refused. */
@@ -144,11 +182,14 @@ static int check_framing(const struct request *request, const char *version, str
     if (hosts > 1 || (hosts == 0 && strcmp(version, "HTTP/1.1") == 0)) {
         return error_set(err, ERR_BAD_REQUEST, "there must be exactly one Host header");
     }
+    if (host != NULL && !target_is_authority(host, strlen(host))) {
+        return error_set(err, ERR_BAD_REQUEST, "the Host header does not hold a host");
+    }
     if (lengths > 1 || (lengths > 0 && encodings > 0)) {
         return error_set(err, ERR_BAD_REQUEST, "the length of the body is given more than once");
     }
-    if (encodings > 1 || (encoding != NULL && strcasecmp(encoding, "chunked") != 0)) {
-        return error_set(err, ERR_BAD_REQUEST, "the only Transfer-Encoding is chunked");
+    if (check_coding(encoding, encodings, version, err) != 0 || check_expectation(request, version, err) != 0) {
+        return -1;
     }
     return request->listener->is_tcp ? check_local(request, host, err) : 0;
 }

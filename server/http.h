@@ -10,7 +10,7 @@
 #include "core/limits.h"
 #include "core/strbuf.h"
 #include "server/loop.h"
-#include "server/waiters.h"
+#include "server/wait_index.h"
 
 #include <microhttpd.h>
 

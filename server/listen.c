@@ -31,14 +31,17 @@ static int group_of(const char *user, gid_t *ret, struct error *err)
 }
 
 /* Whether a process listens there. A refused connection is the sign of a socket file that was left behind. */
-static int check_alive(const struct sockaddr_un *address, bool *ret_alive, struct error *err)
+static int check_alive(const struct sockaddr_un *address, bool *ret_alive, long *ret_pid, struct error *err)
 {
     AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "cannot make a unix socket");
     }
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN) {
+        struct ucred owner = {.pid = 0};
+        socklen_t len = sizeof owner;
         *ret_alive = true; /* EAGAIN: someone listens, and its queue is full */
+        *ret_pid = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &len) == 0 ? (long)owner.pid : 0;
         return 0;
     }
     if (errno != ECONNREFUSED && errno != ENOENT) {
@@ -61,11 +64,13 @@ static int clear_way(const struct sockaddr_un *address, struct error *err)
                          path);
     }
     bool alive = false;
-    if (check_alive(address, &alive, err) < 0) {
+    long pid = 0;
+    if (check_alive(address, &alive, &pid, err) < 0) {
         return -1;
     }
     if (alive) {
-        return error_set(err, ERR_CONFLICT, "another process listens on %s", path);
+        return pid > 0 ? error_set(err, ERR_CONFLICT, "listen: another process, with pid %ld, listens on %s", pid, path)
+                       : error_set(err, ERR_CONFLICT, "listen: another process listens on %s", path);
     }
     if (unlink(path) < 0 && errno != ENOENT) {
         return error_sys(err, ERR_SYSTEM, errno, "cannot remove the stale socket %s", path);

@@ -47,7 +47,12 @@ static struct MHD_Response *make_response(struct request *request)
 {
     struct api_reply *reply = &request->reply;
     if (reply->kind == API_REPLY_STREAM) {
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, request, NULL);
+        struct MHD_Response *stream = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, request, NULL);
+        /* libmicrohttpd ends chunks also where it sent none, and so puts a body behind the head of a HEAD: its end is that of the connection. */
+        if (stream != NULL && strcmp(request->api.method, "HEAD") == 0) {
+            (void)MHD_set_response_options(stream, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+        }
+        return stream;
     }
     if (reply->body != NULL) {
         struct MHD_Response *response =
@@ -102,6 +107,7 @@ static void count_stream(struct request *request)
 /* A failure (no memory, a header that is none) closes the connection, which says more than half a reply. */
 enum MHD_Result reply_queue(struct request *request)
 {
+    api_finish(request->listener->server->setup->api, &request->api, &request->reply);
     count_stream(request);
     struct MHD_Response *response = make_response(request);
     if (response == NULL) {

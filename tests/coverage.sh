@@ -42,7 +42,7 @@ if [ -d "$out/api$build" ]; then
 fi
 find "$build" -name '*.gcda' -delete
 cp -r "$counters/CMakeFiles" "$build"
-folders=(worker api host db core server)
+folders=(worker api host db keeper core server)
 filters=()
 for folder in "${folders[@]}"; do filters+=(--filter "$root/$folder/"); done
 "$venv/bin/gcovr" --root "$root" "${filters[@]}" --json-summary "$build/coverage.json" --html-details "$build/report.html" "$build/CMakeFiles" > "$build/report.log" 2>&1 ||

@@ -3,13 +3,16 @@
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=${1:-$root/build-tests}
+# shellcheck source=tests/prepare.sh
+. "$root/tests/prepare.sh"
+prepare packages program
+build=${1:-$SMARTVM_TEST_BUILD}
 jobs=$(nproc)
 passed=0
 failed=0
 
 cd "$root" || exit 1
-mapfile -t files < <(find core db host worker api server ./*.c tests/unit tests/host tests/guest -name '*.c' | sort)
+mapfile -t files < <(find core db host keeper shim worker api server ./*.c tests/unit tests/host tests/guest -name '*.c' | sort)
 
 result() {
     if [ "$2" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "FAILED $1"; fi

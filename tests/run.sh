@@ -1,22 +1,17 @@
 #!/bin/bash
 # Builds smartvmd with sanitizers and runs its tests: tests/run.sh [part…]
-# Parts: unit host api schema fuzz fault box deploy lint; all by default. The last line is "N passed, N failed, N skipped".
+# Parts: unit host api schema sdk fuzz fault box deploy lint; all by default. The last line is "N passed, N failed, N skipped".
 # SMARTVM_TEST_BUILD is the build tree, and SMARTVM_TEST_CMAKE more arguments for cmake (tests/coverage.sh).
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-build=${SMARTVM_TEST_BUILD:-$root/build-tests}
-export SMARTVM_TEST_BUILD=$build
+# shellcheck source=tests/prepare.sh
+. "$root/tests/prepare.sh"
+build=$SMARTVM_TEST_BUILD
+export SMARTVM_TEST_PREPARED=yes
 jobs=$(nproc)
 program_limit_s=300
-parts=(unit host api schema fuzz fault box deploy lint)
-
-build_packages=(cmake ninja-build gcc libc6-dev pkg-config libmicrohttpd-dev libjansson-dev libcurl4-openssl-dev libnl-3-dev
-    libnl-route-3-dev libnftnl-dev libmnl-dev libsqlite3-dev libssl-dev libyaml-dev libseccomp-dev zlib1g-dev liblzma-dev
-    libzstd-dev liblz4-dev check)
-test_packages=(systemd nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
-    busybox-static iptables curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-tidy-14 clang-14 libclang-rt-14-dev procps
-    util-linux kmod wireguard-go wireguard-tools socat nbdkit strace)
+parts=(unit host api schema sdk fuzz fault box deploy lint)
 
 passed=0
 failed=0
@@ -44,42 +39,12 @@ failure() {
     return 0
 }
 
-install_packages() {
-    command -v dpkg-query > /dev/null || { say "no dpkg here: what is needed is expected to be installed"; return; }
-    local package missing=()
-    for package in "${build_packages[@]}" "${test_packages[@]}"; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || missing+=("$package")
-    done
-    [ ${#missing[@]} -eq 0 ] && return
-    say "installing ${missing[*]}"
-    local log=$build/apt.log
-    if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } > "$log" 2>&1; then
-        failure "installation of packages" "$log"
-        finish
-    fi
-}
-
-get_firecracker() {
-    command -v firecracker > /dev/null && command -v jailer > /dev/null && return
-    if ! bash "$root/deploy/get-firecracker.sh" > "$build/firecracker.log" 2>&1; then
-        failure "deploy/get-firecracker.sh" "$build/firecracker.log"
-    fi
-}
-
-build_program() {
-    say "building in $build"
-    local log=$build/build.log
-    if ! { cmake -G Ninja -S "$root" -B "$build" -DSMARTVM_SANITIZE=ON -DSMARTVM_FAULTS=ON ${SMARTVM_TEST_CMAKE:-} && cmake --build "$build" -j "$jobs"; } > "$log" 2>&1; then
-        failure "build" "$log"
-        finish
-    fi
-}
-
-build_image() {
-    export SMARTVM_TEST_BUNDLE=$build/image/debian-minimal
-    if ! bash "$root/deploy/build-image.sh" --output "$SMARTVM_TEST_BUNDLE" --cache "$build/packages" > "$build/image.log" 2>&1; then
-        failure "deploy/build-image.sh" "$build/image.log"
-    fi
+# What is prepared by tests/prepare.sh; without packages and the program there is nothing to test.
+need() {
+    [ "$1" != program ] || say "building in $build"
+    prepare_one "$1" && return
+    failure "preparation: $1" "$build/$1.log"
+    case $1 in packages | program) finish ;; esac
 }
 
 # The newest line of the file $1 that is "N passed, N failed, N skipped", as three numbers.
@@ -157,9 +122,7 @@ run_script() {
 run_check_programs() {
     local dir name names=()
     dir=$(mktemp -d "$build/out.XXXXXX")
-    for name in "$root/tests/$1"/*.c; do
-        [ -e "$name" ] && names+=("$1/$(basename "$name" .c)")
-    done
+    mapfile -t names < <(cd "$root/tests" && find "$1" -name '*.c' | sed 's/\.c$//' | sort)
     export -f run_check_program
     export program_limit_s
     printf '%s\n' "${names[@]}" | xargs -P $((2 * jobs)) -I {} bash -c 'run_check_program "$1" "$0"' "$dir" {}
@@ -184,6 +147,9 @@ part_unit() {
 part_host() { run_check_programs host; }
 
 part_schema() { SMARTVM_TEST_BUILD=$build run_script schema bash "$root/tests/schema/run.sh"; }
+
+# The first time it installs generators of four languages, which takes minutes.
+part_sdk() { script_limit_s=1800 SMARTVM_TEST_BUILD=$build run_script sdk bash "$root/tests/sdk/run.sh"; }
 
 part_fuzz() { SMARTVM_TEST_BUILD=$build run_script fuzz bash "$root/tests/fuzz/run.sh"; }
 
@@ -246,15 +212,15 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 mkdir -p "$build"
-install_packages
-build_program
+need packages
+need program
 [[ " ${wanted[*]} " == *" lint "* ]] && begin_lint
 for part in "${wanted[@]}"; do
     began=$SECONDS
     say "== $part"
     case $part in
-        host | api | schema | fault | box | deploy) get_firecracker ;;&
-        host | api | box | deploy) build_image ;;&
+        host | api | schema | sdk | fault | box | deploy) need firecracker ;;&
+        host | api | box | deploy) need image ;;&
         *) "part_$part" ;;
     esac
     say "-- $part took $((SECONDS - began)) s"

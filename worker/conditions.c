@@ -3,30 +3,24 @@
 #include "core/clock.h"
 #include "core/json.h"
 
-#include <string.h>
-
-const json_t *conditions_find(const json_t *old, const char *type)
+const json_t *conditions_find(const json_t *old, enum condition_type type)
 {
-    size_t i = 0;
-    json_t *item = NULL;
-    json_array_foreach(json_object_get(old, "conditions"), i, item)
-    {
-        const char *name = json_get_string(item, "type");
-        if (name != NULL && strcmp(name, type) == 0) {
-            return item;
-        }
-    }
-    return NULL;
+    return condition_find(json_object_get(old, "conditions"), type);
 }
 
-void conditions_add(json_t *list, const json_t *old, const char *type, bool status, const char *reason, const char *message)
+bool conditions_had(const json_t *old, enum condition_type type, enum condition_status status, enum condition_reason reason)
+{
+    const json_t *before = conditions_find(old, type);
+    return condition_has_status(before, status) && condition_has_reason(before, reason);
+}
+
+void conditions_add(struct json_build *list, const json_t *old, enum condition_type type, enum condition_status status, enum condition_reason reason,
+                    const char *message)
 {
     char now[CLOCK_TEXT_MAX];
-    const char *word = status ? "true" : "false";
     const json_t *before = conditions_find(old, type);
-    const char *old_status = json_get_string(before, "status");
-    const char *since = old_status != NULL && strcmp(old_status, word) == 0 ? json_get_string(before, "since") : NULL;
-    (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", type, "status", word, "reason", reason,
-                                                "message", message, "since",
-                                                since != NULL ? since : clock_format(clock_wall_ms(), now)));
+    const char *since = condition_has_status(before, status) ? json_get_string(before, "since") : NULL;
+    json_build_add(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", condition_type_name(type), "status", condition_status_name(status), "reason",
+                                   condition_reason_name(reason), "message", message, "since",
+                                   since != NULL ? since : clock_format(clock_wall_ms(), now)));
 }

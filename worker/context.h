@@ -4,12 +4,12 @@
 
 #include "core/network_settings.h"
 #include "core/seal.h"
-#include "db/db.h"
-#include "host/process.h"
-#include "worker/host_facts.h"
-#include "worker/network_memory.h"
+#include "host/link/claim.h"
+#include "host/process/process.h"
+#include "worker/host_found.h"
+#include "worker/network/memory.h"
 #include "worker/queue.h"
-#include "worker/wireguard_memory.h"
+#include "worker/wireguard/memory.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -18,14 +18,19 @@
 struct runtimes;
 struct worker_setup;
 struct console_hub;
+struct border;
+struct memory;
 struct slow_questions;
+struct telling;
 
 /* Before the network was looked at, no VM starts; while it fails, none that has an interface. */
 enum network_state { NETWORK_UNKNOWN, NETWORK_READY, NETWORK_FAILED };
 
 struct worker {
     const struct config *config;
-    struct db *db;
+    struct claims *claims;      /* of this daemon, in its network namespace */
+    struct border *border;      /* to the keeper: worker/border/wanted.h */
+    struct memory *memory;      /* of its own: worker/memory.h */
     char mark[CONFIG_MARK_MAX];
     char boot_id[BOOT_ID_MAX];
     char stage_root[300]; /* <stage_dir>/<mark>: a directory per VM below it */
@@ -35,19 +40,22 @@ struct worker {
     struct runtimes *runtimes;
     struct console_hub *consoles;
     struct slow_questions *slow_questions;
+    struct telling *telling; /* events that wait to be stored */
     struct host_facts facts;    /* has its own lock */
     const struct worker_setup *setup;
     int64_t start_ms; /* monotonic */
+    int64_t start_wall_ms;
     int epoll;                  /* of the main loop: pidfds are added by any thread */
     int api_socket;
     atomic_bool api_behind;     /* a notification could not be sent: tell the API to look at everything */
     _Atomic enum network_state network_state;
+    atomic_bool database_anew; /* it had to be begun anew: VMs that run may have lost their rows */
     atomic_bool bridge_remade; /* TAPs may have lost it: every VM is to be looked at */
     struct network_memory_box network;
     struct wireguard_memory_box wireguard;
     atomic_bool wireguard_active; /* there is, or was, a tunnel: what the kernel tells of links and routes may be about it */
     uint8_t seal_key[SEAL_KEY_BYTES]; /* private */
-    pthread_mutex_t guests_lock; /* of the firewall's elements of VMs, see network_guests.c */
+    pthread_mutex_t guests_lock; /* of the firewall's elements of VMs, see network/guests.c */
     atomic_bool contested;       /* somebody undoes repairs of the network: it is looked at less often */
     atomic_int contested_vms;    /* the same, of TAPs of so many VMs */
     atomic_uint repair_epoch;    /* goes up when somebody asks for repair: back-offs are forgotten */
@@ -57,7 +65,18 @@ struct worker {
 };
 
 /* Tags in the upper byte of epoll data; the rest is a VM's uid for EPOLL_TAG_VMM. */
-enum epoll_tag { EPOLL_TAG_VMM = 1, EPOLL_TAG_API_SOCKET, EPOLL_TAG_SIGNAL, EPOLL_TAG_API_PROCESS, EPOLL_TAG_LINKS, EPOLL_TAG_NFT, EPOLL_TAG_SWEEP };
+enum epoll_tag {
+    EPOLL_TAG_VMM = 1,
+    EPOLL_TAG_API_SOCKET,
+    EPOLL_TAG_SIGNAL,
+    EPOLL_TAG_API_PROCESS,
+    EPOLL_TAG_KEEPER_PROCESS,
+    EPOLL_TAG_KEEPER_SOCKET, /* only until the keeper is ready */
+    EPOLL_TAG_KEEPER_BROKEN, /* an answer was late or wrong */
+    EPOLL_TAG_LINKS,
+    EPOLL_TAG_NFT,
+    EPOLL_TAG_SWEEP
+};
 #define EPOLL_DATA(tag, value) ((uint64_t)(tag) << 56 | (uint64_t)(value))
 
 /* The settings that the network was set up with last; before that, those that are wanted. Any thread. */
@@ -65,9 +84,6 @@ struct network_settings worker_network(struct worker *worker);
 
 /* The generation of db/wireguard.h that the network lets guests leave by. Any thread. */
 int64_t worker_egress_generation(struct worker *worker);
-
-/* Queues the network, the tunnel, every VM, image and pending repair. Any thread. */
-void worker_look_at_everything(struct worker *worker);
 
 /* Tells the API process that something of this key changed, and whoever follows the events. Any thread. */
 void worker_notify(struct worker *worker, const char *key);

@@ -3,27 +3,33 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
 #include "core/json.h"
-#include "db/vms.h"
-#include "worker/network_work.h"
-#include "worker/runtime.h"
-#include "worker/vm_work.h"
-#include "worker/wireguard.h"
+#include "core/json_build.h"
+#include "worker/border/wanted.h"
+#include "worker/network/work.h"
+#include "worker/vm/look.h"
+#include "worker/wireguard/wireguard.h"
 
 #include <stdio.h>
 #include <string.h>
 
+enum {
+    VMMS_ASKED_MS = 2000, /* so long in all; of the rest it is believed that they do what was seen last */
+    CLAIM_MS = 200,       /* of one that is worked on; within those */
+};
+
 struct drift {
     struct worker *worker;
-    json_t *items;
+    struct json_build items;
     size_t total;
     int64_t now_ms;
+    bool patient;
 };
 
 static void add_item_of(struct drift *drift, const char *resource, const char *operation, const char *description,
                         const char *found, int64_t waits_ms)
 {
     if (drift->total++ < LIMIT_DRIFT_ITEMS) {
-        (void)json_array_append_new(drift->items, json_pack("{s:s, s:s, s:s, s:s, s:I}", "resource", resource, "operation",
+        json_build_add(&drift->items, json_pack("{s:s, s:s, s:s, s:s, s:I}", "resource", resource, "operation",
                                                             operation, "description", description, "found", found,
                                                             "waits_ms", (json_int_t)waits_ms));
     }
@@ -60,80 +66,102 @@ static int look_at_network(struct drift *drift, struct error *err)
     return result;
 }
 
-static int look_at_tap(struct drift *drift, const struct vm_row *row, size_t index, const struct runtime_drift *known,
-                       struct error *err)
+static void add_tap(struct drift *drift, const struct vm_look *look, size_t index, enum vm_op_type type)
 {
-    const struct vm_interface *interface = &row->interfaces[index];
-    char alias[LINK_ALIAS_MAX];
+    const struct vm_row *row = &look->work.row;
     char found[LINK_FOUND_MAX + 32];
-    struct link_check check;
-    (void)snprintf(alias, sizeof alias, "%s:%s", drift->worker->mark, row->id);
-    if (link_tap_check(interface->tap, alias, drift->worker->config->network.bridge, interface->mac,
-                       known->tap_index[index], &check, err) != 0) {
-        return -1;
+    (void)snprintf(found, sizeof found, "TAP %s: %s", row->interfaces[index].tap, look->work.observed.tap_found[index]);
+    if (type == VM_OP_REPAIR_TAP) {
+        const int64_t waits_ms = atomic_load(&look->runtime.repair_due_ms) - drift->now_ms;
+        add_item(drift, row->id, vm_op_name(type), vm_op_description(type), found, waits_ms > 0 ? waits_ms : 0);
+    } else {
+        add_item(drift, row->id, "none", "nothing is done by itself: a running VMM can't be given a new TAP; reboot the VM", found, 0);
     }
-    (void)snprintf(found, sizeof found, "TAP %s: %s", interface->tap, check.found);
-    if (!check.present || !check.ours) {
-        add_item(drift, row->id, "none", "nothing is done by itself: a running VMM can't be given a new TAP; reboot the VM",
-                 found, 0);
-    } else if (check.found[0] != '\0') {
-        int64_t waits_ms = known->repair_due_ms - drift->now_ms;
-        add_item(drift, row->id, vm_op_name(VM_OP_REPAIR_TAP), vm_op_description(VM_OP_REPAIR_TAP), found,
-                 waits_ms > 0 ? waits_ms : 0);
-    }
-    return 0;
 }
 
-static void look_at_limits(struct drift *drift, const struct vm_row *row)
+/* What the plan does for a client who asked for it is no drift, and neither is the end of a guest. */
+static void add_op(struct drift *drift, const struct vm_look *look, const struct vm_op *op)
 {
-    char dir[192];
-    char found[VM_LIMITS_FOUND_MAX];
-    struct vm_boot_record record;
-    struct cgroup_limits limits;
-    (void)snprintf(dir, sizeof dir, "%s/vm/%s", drift->worker->config->run_dir, row->id);
-    if (vm_boot_record_read(dir, &record)) {
-        vm_limits_check(drift->worker, row->id, &record, &limits, found);
-        if (found[0] != '\0') {
-            add_item(drift, row->id, vm_op_name(VM_OP_SET_LIMITS), vm_op_description(VM_OP_SET_LIMITS), found, 0);
+    const struct vm_row *row = &look->work.row;
+    if (op->type == VM_OP_REPAIR_TAP) {
+        add_tap(drift, look, op->index, op->type);
+    } else if (op->type == VM_OP_SET_LIMITS) {
+        add_item(drift, row->id, vm_op_name(op->type), vm_op_description(op->type), look->work.observed.limits_found, 0);
+    } else if ((op->type == VM_OP_PAUSE_VMM || op->type == VM_OP_RESUME_VMM) && row->observed_generation >= row->generation) {
+        add_item(drift, row->id, vm_op_name(op->type), vm_op_description(op->type),
+                 op->type == VM_OP_PAUSE_VMM ? "the VMM runs its guest, which is to be paused" : "the VMM has paused its guest, which is to run", 0);
+    }
+}
+
+static void add_ops(struct drift *drift, const struct vm_row *row, const struct vm_look *look)
+{
+    struct vm_plan plan;
+    vm_plan_make(&look->work.wanted, &look->work.observed, &plan);
+    for (size_t i = 0; i < plan.count; i++) {
+        add_op(drift, look, &plan.ops[i]);
+    }
+    for (size_t i = 0; i < row->interface_count; i++) {
+        if (!look->work.observed.tap_present[i]) {
+            add_tap(drift, look, i, VM_OP_COUNT_);
         }
     }
 }
 
+static bool is_in_time(const struct drift *drift)
+{
+    return clock_monotonic_ms() - drift->now_ms < VMMS_ASKED_MS;
+}
+
+static int plan_vm(struct drift *drift, const struct vm_row *row, struct error *err)
+{
+    struct vm_look look;
+    int result = vm_look(drift->worker, row, is_in_time(drift), &look, err);
+    if (result == 0 && look.work.observed.process_alive) {
+        add_ops(drift, row, &look);
+    }
+    vm_look_free(&look);
+    return result;
+}
+
+/* One that is worked on for long is looked at all the same: a repair counts what is gone. */
 static int look_at_vm(struct drift *drift, const struct vm_row *row, struct error *err)
 {
-    struct runtime_drift known;
+    char key[QUEUE_KEY_MAX];
     if (row->deleting || row->desired == VM_WANT_STOPPED || row->boot_done < row->boot_wanted) {
         return 0;
     }
-    runtimes_drift(drift->worker->runtimes, row->uid, &known);
-    look_at_limits(drift, row);
-    for (size_t i = 0; i < row->interface_count; i++) {
-        if (look_at_tap(drift, row, i, &known, err) != 0) {
-            return -1;
-        }
+    (void)snprintf(key, sizeof key, "vm/%s", row->id);
+    const bool is_claimed = queue_claim(drift->worker->queue, key, drift->patient && is_in_time(drift) ? CLAIM_MS : 0);
+    int result = plan_vm(drift, row, err);
+    if (is_claimed) {
+        queue_release(drift->worker->queue, key);
     }
-    return 0;
+    return result;
 }
 
 static int look_at_vms(struct drift *drift, enum vm_state state, struct error *err)
 {
     struct vm_row *rows = NULL;
     size_t count = 0;
-    int result = vms_list(drift->worker->db, "", &state, LIMIT_VMS, &rows, &count, err);
+    int result = border_vm_list(drift->worker->border, &state, &rows, &count, err);
     for (size_t i = 0; i < count && result == 0; i++) {
         result = look_at_vm(drift, &rows[i], err);
     }
-    vms_list_free(rows, count);
+    vm_rows_free(rows, count);
     return result;
 }
 
-json_t *drift_look(struct worker *worker, struct error *err)
+json_t *drift_look(struct worker *worker, bool patient, struct error *err)
 {
-    struct drift drift = {.worker = worker, .items = json_array(), .now_ms = clock_monotonic_ms()};
-    if (look_at_network(&drift, err) != 0 || wireguard_look(worker, add_of_tunnel, &drift, err) != 0 || look_at_vms(&drift, VM_RUNNING, err) != 0 ||
+    struct drift drift = {.worker = worker, .items = json_build_array(), .now_ms = clock_monotonic_ms(), .patient = patient};
+    if (look_at_network(&drift, err) != 0 || wireguard_look(worker, NULL, add_of_tunnel, &drift, err) != 0 || look_at_vms(&drift, VM_RUNNING, err) != 0 ||
         look_at_vms(&drift, VM_PAUSED, err) != 0) {
-        json_decref(drift.items);
+        json_build_free(&drift.items);
         return NULL;
     }
-    return json_pack("{s:o, s:I}", "items", drift.items, "total", (json_int_t)drift.total);
+    json_t *json = json_pack("{s:o, s:I}", "items", json_build_take(&drift.items), "total", (json_int_t)drift.total);
+    if (json == NULL) {
+        (void)error_oom(err);
+    }
+    return json;
 }

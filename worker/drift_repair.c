@@ -4,12 +4,11 @@
  */
 #include "core/cleanup.h"
 #include "core/json.h"
-#include "db/repairs.h"
-#include "db/vms.h"
+#include "core/json_build.h"
 #include "worker/drift.h"
+#include "worker/task_report.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { LOOKS_MAX = 12, LOOK_FIRST_MS = 20, LOOK_MAX_MS = 2000 }; /* 8 s in all */
@@ -36,16 +35,16 @@ static bool has(const json_t *items, const json_t *wanted)
 /* Those of `found` that are, or are not, in `now`. */
 static json_t *select_items(const json_t *found, const json_t *now, bool still_there)
 {
-    json_t *list = json_array();
+    AUTO_JSON_BUILD list = json_build_array();
     size_t i = 0;
     json_t *item = NULL;
     json_array_foreach(found, i, item)
     {
         if (has(now, item) == still_there) {
-            (void)json_array_append(list, item);
+            json_build_add(&list, json_incref(item));
         }
     }
-    return list;
+    return json_build_take(&list);
 }
 
 static bool is_repairable(const json_t *item)
@@ -85,64 +84,40 @@ static void wake(struct worker *worker, const json_t *items)
     }
 }
 
-static int store(struct worker *worker, const struct repair_row *row, json_t *outcome, bool done, struct error *err)
+static void look_again(struct worker *worker, const struct task_row *row, json_int_t looks)
 {
-    AUTO_FREE char *text = json_text(outcome);
-    char key[QUEUE_KEY_MAX];
-    if (text == NULL) {
-        return error_oom(err);
-    }
-    if (repairs_set(worker->db, row->id, text, done, err) != 0) {
-        return -1;
-    }
-    (void)snprintf(key, sizeof key, "repair/%lld", (long long)row->id);
-    if (done) {
-        worker_notify(worker, key);
-    }
-    return 0;
-}
-
-static void look_again(struct worker *worker, const char *id, json_int_t looks)
-{
-    char key[QUEUE_KEY_MAX];
     int64_t delay_ms = looks < 8 ? (int64_t)LOOK_FIRST_MS << looks : LOOK_MAX_MS;
-    (void)snprintf(key, sizeof key, "repair/%.20s", id);
-    (void)queue_add_after(worker->queue, key, delay_ms < LOOK_MAX_MS ? delay_ms : LOOK_MAX_MS);
+    task_look_again(worker, row, delay_ms < LOOK_MAX_MS ? delay_ms : LOOK_MAX_MS);
 }
 
 /* One look. The outcome tells what the first one found, so that a restart in between loses nothing. */
-static int step(struct worker *worker, const struct repair_row *row, const char *id, struct error *err)
+int drift_repair_step(struct worker *worker, const struct task_row *row, struct error *err)
 {
-    AUTO_JSON *outcome = NULL;
-    AUTO_JSON *now = drift_look(worker, err);
-    if (now == NULL || json_parse(row->outcome, strlen(row->outcome), &outcome, err) != 0) {
+    json_t *stored = NULL;
+    AUTO_JSON *now = drift_look(worker, false, err);
+    if (now == NULL || json_parse(row->outcome, strlen(row->outcome), &stored, err) != 0) {
         return -1;
     }
+    AUTO_JSON_BUILD outcome = {.value = stored};
     const json_t *items = json_object_get(now, "items");
-    json_int_t looks = json_get_int(outcome, "looks", 0);
-    if (json_object_get(outcome, "found") == NULL) {
-        (void)json_object_set(outcome, "found", json_object_get(now, "items"));
-        (void)json_object_set(outcome, "total", json_object_get(now, "total"));
+    const json_int_t stored_looks = json_get_int(outcome.value, "looks", 0);
+    const json_int_t looks = stored_looks >= 0 && stored_looks < LOOKS_MAX ? stored_looks : LOOKS_MAX - 1; /* what is stored need not be ours */
+    if (json_object_get(outcome.value, "found") == NULL) {
+        json_build_put(&outcome, "found", json_or_null(items));
+        json_build_put(&outcome, "total", json_or_null(json_object_get(now, "total")));
         wake(worker, items);
     }
-    const json_t *found = json_object_get(outcome, "found");
+    const json_t *found = json_object_get(outcome.value, "found");
     AUTO_JSON *remaining = select_items(found, items, true);
-    (void)json_object_set_new(outcome, "looks", json_integer(looks + 1));
+    json_build_put(&outcome, "looks", json_integer(looks + 1));
+    if (remaining == NULL || outcome.value == NULL) { /* nothing left is not the same as nothing known */
+        return error_oom(err);
+    }
     if (any_repairable(remaining) && looks + 1 < LOOKS_MAX) {
-        look_again(worker, id, looks);
-        return store(worker, row, outcome, false, err);
+        look_again(worker, row, looks);
+        return task_report(worker, row, outcome.value, false, err);
     }
-    (void)json_object_set_new(outcome, "repaired", select_items(found, items, false));
-    (void)json_object_set(outcome, "remaining", remaining);
-    return store(worker, row, outcome, true, err);
-}
-
-int drift_repair_reconcile(struct worker *worker, const char *id, struct error *err)
-{
-    AUTO_REPAIR_ROW row = {0};
-    bool found = false;
-    if (repairs_get(worker->db, strtoll(id, NULL, 10), &row, &found, err) != 0) {
-        return -1;
-    }
-    return found && row.done_ms == 0 ? step(worker, &row, id, err) : 0;
+    json_build_put(&outcome, "repaired", select_items(found, items, false));
+    json_build_put(&outcome, "remaining", json_incref(remaining));
+    return task_report(worker, row, outcome.value, true, err);
 }

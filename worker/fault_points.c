@@ -1,8 +1,8 @@
 #include "worker/fault_points.h"
 
-#include "worker/network_plan.h"
-#include "worker/vm_plan.h"
-#include "worker/wireguard_plan.h"
+#include "worker/network/plan.h"
+#include "worker/vm/plan.h"
+#include "worker/wireguard/plan.h"
 
 #include <stdio.h>
 
@@ -18,7 +18,7 @@ void fault_points_print(void)
         (void)printf("wireguard.%s\n", wireguard_op_name((enum wireguard_op_type)op));
     }
     /* The plan of the policies is one batch, and what follows from it. */
-    (void)puts("firewall.change_policies\nfirewall.cut_flows");
+    (void)puts("firewall.change_policies\nfirewall.cut_flows\nnetwork.cut_flows");
     /* Images have no plan: a file is imported after the other. */
     (void)puts("image.kernel\nimage.rootfs\nimage.initrd\nimage.remove");
 }

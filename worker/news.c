@@ -1,9 +1,9 @@
 #include "worker/news.h"
 
 #include "core/cleanup.h"
-#include "db/interfaces.h"
-#include "host/link.h"
-#include "host/nft.h"
+#include "worker/border/wanted.h"
+#include "host/link/link.h"
+#include "host/nft/nft.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 
 enum {
     NETWORK_FOLD_MS = 20,
+    LINK_FOLD_MS = 100, /* of others: a host of containers has news of them all the time */
     OTHERS_FOLD_MS = 500, /* rules of others decide about a message only, and some hosts change theirs all the time */
     NFT_FOLD_MS = 1, /* one transaction is told in one go, and until the repair nothing holds the guests back */
     TAP_FOLD_MS = 50,
@@ -37,23 +38,37 @@ static void wake_network(struct worker *worker)
     }
 }
 
-static bool is_tunnel(struct worker *worker, const char *name)
+/* Do guests leave by it? */
+static bool is_way_out(struct worker *worker, const char *name)
 {
     (void)pthread_mutex_lock(&worker->network.lock);
-    bool is = strcmp(worker->network.memory.egress.tunnel, name) == 0;
+    const struct network_memory *memory = &worker->network.memory;
+    bool is = strcmp(memory->egress.tunnel, name) == 0 || interface_names_have(&memory->uplinks, name);
     (void)pthread_mutex_unlock(&worker->network.lock);
     return is;
 }
 
-/* A TAP was changed, by us or by someone else: its VM is looked at when the dust has settled. */
+/* A TAP was changed, by us or by someone else: its VM is looked at when the dust has settled. Whose it is, the queue's key "tap/…" finds out. */
 static void on_tap(struct worker *worker, const char *name)
 {
-    AUTO_FREE char *id = NULL;
-    if (interfaces_vm_of_tap(worker->db, name, &id, NULL) == 0 && id != NULL) {
-        char key[QUEUE_KEY_MAX];
-        (void)snprintf(key, sizeof key, "vm/%s", id);
-        (void)queue_add_after(worker->queue, key, fold_ms(worker, TAP_FOLD_MS));
+    char key[QUEUE_KEY_MAX];
+    (void)snprintf(key, sizeof key, "tap/%s", name);
+    (void)queue_add_after(worker->queue, key, fold_ms(worker, TAP_FOLD_MS));
+}
+
+int news_of_tap(struct worker *worker, const char *name, struct error *err)
+{
+    char id[LIMIT_VM_ID_BYTES + 1];
+    char key[QUEUE_KEY_MAX];
+    bool found = false;
+    if (border_tap_owner(worker->border, name, id, &found, err) != 0) {
+        return -1; /* and the queue tries it again */
     }
+    if (found) {
+        (void)snprintf(key, sizeof key, "vm/%s", id);
+        (void)queue_add(worker->queue, key);
+    }
+    return 0;
 }
 
 static void on_link(const char *name, void *ctx)
@@ -61,11 +76,14 @@ static void on_link(const char *name, void *ctx)
     struct worker *worker = ctx;
     struct network_settings settings = worker_network(worker);
     if (name == NULL) {
-        worker_look_at_everything(worker); /* news were lost: it may have been any TAP */
-    } else if (strcmp(name, settings.bridge) == 0 || strcmp(name, settings.uplink) == 0 || is_tunnel(worker, name)) {
+        (void)queue_add(worker->queue, QUEUE_EVERYTHING); /* news were lost: it may have been any TAP */
+    } else if (strcmp(name, settings.bridge) == 0 || strcmp(name, settings.uplink) == 0 || is_way_out(worker, name)) {
         wake_network(worker);
     } else if (strncmp(name, settings.tap_prefix, strlen(settings.tap_prefix)) == 0) {
         on_tap(worker, name);
+    } else {
+        /* With a link that goes down go its routes, and the kernel tells of those no more than that. */
+        (void)queue_add_after(worker->queue, "network", fold_ms(worker, LINK_FOLD_MS));
     }
 }
 
@@ -93,7 +111,7 @@ void news_on_sweep(struct worker *worker, const struct news *news)
 {
     uint64_t times = 0;
     if (read(news->sweep, &times, sizeof times) == (ssize_t)sizeof times) {
-        worker_look_at_everything(worker);
+        (void)queue_add(worker->queue, QUEUE_EVERYTHING);
     }
 }
 

@@ -17,6 +17,9 @@ struct news {
 int news_open(struct worker *worker, struct news *ret, struct error *err);
 void news_close(struct news *news);
 
+/* The key "tap/<name>": queues the VM whose TAP it is. An error means that it should be tried again later. */
+int news_of_tap(struct worker *worker, const char *name, struct error *err);
+
 /* What to do when their descriptors are readable. */
 void news_on_links(struct worker *worker, const struct news *news);
 void news_on_nft(struct worker *worker, const struct news *news);

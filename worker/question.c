@@ -3,15 +3,17 @@
 #include "core/cleanup.h"
 #include "core/json.h"
 #include "core/limits.h"
-#include "db/vms.h"
-#include "host/console.h"
-#include "host/nft.h"
-#include "host/nft_drops.h"
-#include "host/store.h"
-#include "worker/console_hub.h"
+#include "host/nft/drops.h"
+#include "host/nft/nft.h"
+#include "host/store/store.h"
+#include "host/vmm/console.h"
+#include "worker/border/wanted.h"
 #include "worker/drift.h"
-#include "worker/firewall.h"
-#include "worker/wireguard.h"
+#include "worker/firewall/firewall.h"
+#include "worker/host_facts.h"
+#include "worker/plan.h"
+#include "worker/vm/console_hub.h"
+#include "worker/wireguard/wireguard.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +45,7 @@ static int runtime_dir(struct worker *worker, const json_t *question, char *buf,
     AUTO_VM_ROW row = {0};
     bool found = false;
     const char *id = json_get_string(question, "vm");
-    if (id == NULL || vms_get(worker->db, id, &row, &found, err) != 0) {
+    if (id == NULL || border_vm_get(worker->border, id, &row, &found, err) != 0) {
         return id == NULL ? error_set(err, ERR_BAD_REQUEST, "no VM is named") : -1;
     }
     if (!found || strchr(row.id, '/') != NULL || row.id[0] == '.') {
@@ -119,7 +121,7 @@ static json_t *vm_drops(struct worker *worker, const json_t *question, int *ret_
     bool found = false;
     const char *id = json_get_string(question, "vm");
     (void)ret_fd;
-    if (id == NULL || vms_get(worker->db, id, &row, &found, err) != 0) {
+    if (id == NULL || border_vm_get(worker->border, id, &row, &found, err) != 0) {
         (void)(id == NULL ? error_set(err, ERR_BAD_REQUEST, "no VM is named") : 0);
         return NULL;
     }
@@ -140,7 +142,7 @@ static json_t *drift(struct worker *worker, const json_t *question, int *ret_fd,
 {
     (void)question;
     (void)ret_fd;
-    return drift_look(worker, err);
+    return drift_look(worker, true, err);
 }
 
 static json_t *counters(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
@@ -161,19 +163,42 @@ static json_t *tunnel_check_wanted(struct worker *worker, const json_t *question
     return wireguard_check(worker, question, err);
 }
 
+static json_t *network_check(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    const char *subnet = json_get_string(question, "subnet");
+    (void)ret_fd;
+    if (subnet == NULL) {
+        (void)error_set(err, ERR_BAD_REQUEST, "no subnet is named");
+        return NULL;
+    }
+    return claim_check(worker->claims, CLAIM_SUBNET, subnet, err) == 0 ? json_object() : NULL;
+}
+
+/* The answer is the fact, which is stored by then. */
+static json_t *look_at_host(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    (void)question;
+    (void)ret_fd;
+    return host_facts_refresh(worker, err) == 0 ? json_object() : NULL;
+}
+
 static const struct {
     const char *name;
     json_t *(*answer)(struct worker *worker, const json_t *question, int *ret_fd, struct error *err);
     bool slow;
+    json_t *(*answer_with)(struct worker *worker, int handed_over, struct error *err); /* instead, of a question that comes with a descriptor */
 } questions[] = {
-    {"read_manifest", read_manifest, false},
-    {"console_read", console_read, false},
-    {"console_input", console_input, false},
-    {"vm_drops", vm_drops, false},
-    {"drift", drift, true},
-    {"firewall_counters", counters, false},
-    {"wireguard_status", tunnel_status, true},
-    {"wireguard_check", tunnel_check_wanted, true},
+    {"read_manifest", read_manifest, false, NULL},
+    {"console_read", console_read, false, NULL},
+    {"console_input", console_input, false, NULL},
+    {"vm_drops", vm_drops, false, NULL},
+    {"drift", drift, true, NULL},
+    {"host", look_at_host, true, NULL},
+    {"firewall_counters", counters, false, NULL},
+    {"wireguard_status", tunnel_status, true, NULL},
+    {"network_check", network_check, false, NULL},
+    {"wireguard_check", tunnel_check_wanted, true, NULL},
+    {"plan", NULL, true, plan_answer},
 };
 
 bool question_is_slow(const char *question)
@@ -191,7 +216,7 @@ bool question_is_slow(const char *question)
     return false;
 }
 
-void question_answer(struct worker *worker, const char *question, char **ret_text, int *ret_fd)
+void question_answer(struct worker *worker, const char *question, int handed_over, char **ret_text, int *ret_fd)
 {
     struct error err = {.code = ERR_BAD_REQUEST};
     AUTO_JSON *parsed = NULL;
@@ -202,7 +227,8 @@ void question_answer(struct worker *worker, const char *question, char **ret_tex
         const char *name = json_get_string(parsed, "question");
         for (size_t i = 0; name != NULL && i < ARRAY_LEN(questions); i++) {
             if (strcmp(questions[i].name, name) == 0) {
-                answer = questions[i].answer(worker, parsed, ret_fd, &err);
+                answer = questions[i].answer != NULL ? questions[i].answer(worker, parsed, ret_fd, &err)
+                                                     : questions[i].answer_with(worker, handed_over, &err);
             }
         }
     }

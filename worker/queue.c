@@ -1,7 +1,7 @@
 #include "worker/queue.h"
 
-#include "core/clock.h"
 #include "core/cleanup.h"
+#include "core/clock.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -25,7 +25,9 @@ struct entry {
 struct queue {
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    pthread_cond_t released; /* for who claims a key: one is not worked on any more */
     struct entry *buckets[BUCKETS];
+    size_t count; /* of entries */
     struct entry *ready_first, *ready_last;
     struct entry *delayed; /* by due_ms */
     struct entry *everything; /* of QUEUE_EVERYTHING: made at once, so that it needs no memory later */
@@ -43,7 +45,7 @@ static struct entry **bucket_of(struct queue *queue, const char *key)
     return &queue->buckets[hash % BUCKETS];
 }
 
-static struct entry *find(struct queue *queue, const char *key)
+static struct entry *find_entry(struct queue *queue, const char *key)
 {
     struct entry *entry = *bucket_of(queue, key);
     while (entry != NULL && strcmp(entry->key, key) != 0) {
@@ -54,12 +56,13 @@ static struct entry *find(struct queue *queue, const char *key)
 
 static struct entry *find_or_make(struct queue *queue, const char *key)
 {
-    struct entry *entry = find(queue, key);
-    if (entry != NULL || strlen(key) >= QUEUE_KEY_MAX) {
+    struct entry *entry = find_entry(queue, key);
+    if (entry != NULL || strlen(key) >= QUEUE_KEY_MAX || queue->count == QUEUE_KEYS_MAX) {
         return entry;
     }
     entry = calloc(1, sizeof *entry);
     if (entry != NULL) {
+        queue->count++;
         struct entry **bucket = bucket_of(queue, key);
         memcpy(entry->key, key, strlen(key) + 1);
         entry->chain = *bucket;
@@ -78,6 +81,7 @@ static void forget(struct queue *queue, struct entry *entry)
         p = &(*p)->chain;
     }
     *p = entry->chain;
+    queue->count--;
     free(entry);
 }
 
@@ -139,6 +143,7 @@ int queue_new(struct queue **ret, struct error *err)
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&queue->lock, NULL);
     (void)pthread_cond_init(&queue->changed, &attr);
+    (void)pthread_cond_init(&queue->released, &attr);
     (void)pthread_condattr_destroy(&attr);
     queue->everything = find_or_make(queue, QUEUE_EVERYTHING);
     if (queue->everything == NULL) {
@@ -163,6 +168,7 @@ void queue_free(struct queue *queue)
         }
     }
     (void)pthread_cond_destroy(&queue->changed);
+    (void)pthread_cond_destroy(&queue->released);
     (void)pthread_mutex_destroy(&queue->lock);
     free(queue);
 }
@@ -267,10 +273,21 @@ int64_t queue_backoff_ms(unsigned failures)
     return delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS;
 }
 
+/* With the lock held: nobody works on it any more. */
+static void let_go(struct queue *queue, struct entry *entry)
+{
+    if (entry->place == PLACE_NONE) {
+        forget(queue, entry);
+    } else {
+        (void)pthread_cond_signal(&queue->changed);
+    }
+    (void)pthread_cond_broadcast(&queue->released);
+}
+
 void queue_done(struct queue *queue, const char *key, bool failed)
 {
     (void)pthread_mutex_lock(&queue->lock);
-    struct entry *entry = find(queue, key);
+    struct entry *entry = find_entry(queue, key);
     entry->working = false;
     queue->working--;
     queue->marked -= entry->working_marked ? 1 : 0;
@@ -281,11 +298,44 @@ void queue_done(struct queue *queue, const char *key, bool failed)
     } else {
         entry->failures = 0;
     }
-    if (entry->place == PLACE_NONE) {
-        forget(queue, entry);
-    } else {
-        (void)pthread_cond_signal(&queue->changed);
+    let_go(queue, entry);
+    (void)pthread_mutex_unlock(&queue->lock);
+}
+
+/* With the lock held: the key's, whose time has come. NULL: somebody works on it, or is about to. */
+static struct entry *find_quiet(struct queue *queue, const char *key)
+{
+    struct entry *entry = find_or_make(queue, key);
+    return entry != NULL && !entry->working && entry->place != PLACE_READY ? entry : NULL;
+}
+
+bool queue_claim(struct queue *queue, const char *key, int64_t timeout_ms)
+{
+    const int64_t until_ms = clock_monotonic_ms() + timeout_ms;
+    const struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    (void)pthread_mutex_lock(&queue->lock);
+    struct entry *entry = find_quiet(queue, key);
+    while (entry == NULL && !queue->stopped && strlen(key) < QUEUE_KEY_MAX && clock_monotonic_ms() < until_ms) {
+        (void)pthread_cond_timedwait(&queue->released, &queue->lock, &until);
+        entry = find_quiet(queue, key);
     }
+    if (entry != NULL) {
+        entry->working = true;
+        queue->working++;
+    }
+    (void)pthread_mutex_unlock(&queue->lock);
+    return entry != NULL;
+}
+
+void queue_release(struct queue *queue, const char *key)
+{
+    (void)pthread_mutex_lock(&queue->lock);
+    struct entry *entry = find_entry(queue, key);
+    entry->working = false;
+    queue->working--;
+    queue->marked -= entry->working_marked ? 1 : 0;
+    entry->working_marked = false;
+    let_go(queue, entry);
     (void)pthread_mutex_unlock(&queue->lock);
 }
 
@@ -294,6 +344,7 @@ void queue_stop(struct queue *queue)
     (void)pthread_mutex_lock(&queue->lock);
     queue->stopped = true;
     (void)pthread_cond_broadcast(&queue->changed);
+    (void)pthread_cond_broadcast(&queue->released);
     (void)pthread_mutex_unlock(&queue->lock);
 }
 
@@ -325,12 +376,4 @@ bool queue_is_past_mark(struct queue *queue)
     bool past = queue->marked == 0;
     (void)pthread_mutex_unlock(&queue->lock);
     return past;
-}
-
-bool queue_is_idle(struct queue *queue)
-{
-    (void)pthread_mutex_lock(&queue->lock);
-    bool idle = queue->ready_first == NULL && queue->working == 0;
-    (void)pthread_mutex_unlock(&queue->lock);
-    return idle;
 }

@@ -14,7 +14,10 @@
 
 struct queue;
 
-enum { QUEUE_KEY_MAX = 96 };
+enum {
+    QUEUE_KEY_MAX = 160,
+    QUEUE_KEYS_MAX = 65536, /* that wait at once: who names keys may be hostile; with one more, everything is looked at instead */
+};
 
 /* The key that comes when another one got lost, as there was no memory for it: look at everything. */
 #define QUEUE_EVERYTHING ""
@@ -34,14 +37,18 @@ bool queue_take(struct queue *queue, char key[QUEUE_KEY_MAX]);
  */
 void queue_done(struct queue *queue, const char *key, bool failed);
 
+/*
+ * Takes a key away from those who work, without working on it: so that nothing about it changes while it is looked at. Waits until it is neither worked
+ * on nor ready; false when it is not within `timeout_ms`, when the queue was stopped, or without memory. What is added meanwhile is worked on afterwards.
+ */
+bool queue_claim(struct queue *queue, const char *key, int64_t timeout_ms);
+void queue_release(struct queue *queue, const char *key);
+
 void queue_stop(struct queue *queue); /* wakes every waiting thread */
 
 /* Marks what is ready or worked on now; was all of it, of every mark so far, worked on? What is added later does not count. */
 void queue_mark(struct queue *queue);
 bool queue_is_past_mark(struct queue *queue);
-
-/* Is there neither a key that is ready nor one that is worked on? (Delayed ones do not count.) For tests. */
-bool queue_is_idle(struct queue *queue);
 
 int64_t queue_backoff_ms(unsigned failures); /* the delay after so many failures in a row; for tests */
 

@@ -2,7 +2,7 @@
 
 #include "core/cleanup.h"
 #include "core/wireguard_key.h"
-#include "db/facts.h"
+#include "worker/border/wanted.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +40,7 @@ static int write_key(int dir, const uint8_t key[SEAL_KEY_BYTES], struct error *e
     return 0;
 }
 
-static int publish(const uint8_t private_key[SEAL_KEY_BYTES], struct db *db, struct error *err)
+static int publish(const uint8_t private_key[SEAL_KEY_BYTES], struct border *border, struct error *err)
 {
     struct wireguard_key key;
     char base64[WIREGUARD_KEY_TEXT_MAX];
@@ -50,10 +50,10 @@ static int publish(const uint8_t private_key[SEAL_KEY_BYTES], struct db *db, str
         return -1;
     }
     (void)snprintf(text, sizeof text, "\"%s\"", wireguard_key_format(&key, base64));
-    return facts_set(db, "seal_key", text, NULL, err);
+    return border_fact_set(border, FACT_SEAL_KEY, text, NULL, err);
 }
 
-int seal_key_load(const char *state_dir, struct db *db, uint8_t ret[SEAL_KEY_BYTES], struct error *err)
+int seal_key_load(const char *state_dir, struct border *border, uint8_t ret[SEAL_KEY_BYTES], struct error *err)
 {
     bool found = false;
     AUTO_CLOSE int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -66,5 +66,5 @@ int seal_key_load(const char *state_dir, struct db *db, uint8_t ret[SEAL_KEY_BYT
     if (!found && (seal_make_private_key(ret, err) != 0 || write_key(dir, ret, err) != 0)) {
         return -1;
     }
-    return publish(ret, db, err);
+    return publish(ret, border, err);
 }

@@ -7,9 +7,10 @@
 #define SMARTVM_WORKER_SEAL_KEY_H
 
 #include "core/seal.h"
-#include "db/db.h"
+
+struct border;
 
 /* Reads the private key, or makes one, and publishes the public half. */
-int seal_key_load(const char *state_dir, struct db *db, uint8_t ret[SEAL_KEY_BYTES], struct error *err);
+int seal_key_load(const char *state_dir, struct border *border, uint8_t ret[SEAL_KEY_BYTES], struct error *err);
 
 #endif

@@ -1,9 +1,11 @@
 #include "worker/sweep.h"
 
+#include "core/array.h"
 #include "core/cleanup.h"
-#include "db/vms.h"
-#include "host/cgroup.h"
-#include "worker/vm_boot.h"
+#include "host/process/cgroup.h"
+#include "worker/border/known_vms.h"
+#include "worker/border/wanted.h"
+#include "worker/vm/boot.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -13,18 +15,17 @@ enum { KILL_WAIT_MS = 5000 };
 
 struct sweep {
     struct worker *worker;
+    struct known_vms known;
     char **gone; /* ids of VMs that have a cgroup and no row */
     size_t gone_count;
     bool failed;
 };
 
-static bool is_known(struct worker *worker, const char *id)
+/* When the database can't tell, the VM counts as known: nothing is killed on a guess. */
+static bool is_known(const struct sweep *sweep, const char *id)
 {
-    AUTO_VM_ROW row = {0};
-    bool found = false;
-    struct error err;
-    /* When the database can't tell, the VM counts as known: nothing is killed on a guess. */
-    return vms_get(worker->db, id, &row, &found, &err) != 0 || found;
+    bool known = false;
+    return known_vms_have(&sweep->known, id, &known, NULL) != 0 || known;
 }
 
 /* A daemon of another network namespace may have a bridge of the same name, and so the same cgroup: its VMMs have other sockets. */
@@ -44,10 +45,10 @@ static void note_cgroup(const char *id, pid_t pid, void *ctx)
         return;
     }
     bool noted = sweep->gone_count > 0 && strcmp(sweep->gone[sweep->gone_count - 1], id) == 0;
-    if (noted || is_known(sweep->worker, id)) {
+    if (noted || is_known(sweep, id)) {
         return;
     }
-    char **grown = realloc(sweep->gone, (sweep->gone_count + 1) * sizeof *grown);
+    char **grown = array_grow(sweep->gone, sweep->gone_count, sizeof *grown);
     if (grown == NULL) {
         sweep->failed = true;
         return;
@@ -58,32 +59,32 @@ static void note_cgroup(const char *id, pid_t pid, void *ctx)
     sweep->gone_count += sweep->gone[sweep->gone_count] != NULL;
 }
 
-static int sweep_cgroups(struct worker *worker, struct error *err)
+static int sweep_cgroups(struct sweep *sweep, struct error *err)
 {
-    struct sweep sweep = {.worker = worker};
-    int result = cgroup_list(worker->mark, note_cgroup, &sweep, err);
-    if (sweep.failed) {
+    const char *mark = sweep->worker->mark;
+    int result = cgroup_list(mark, note_cgroup, sweep, err);
+    if (sweep->failed) {
         result = error_oom(err);
     }
-    for (size_t i = 0; i < sweep.gone_count; i++) {
+    for (size_t i = 0; i < sweep->gone_count; i++) {
         if (result == 0) {
-            result = cgroup_remove(worker->mark, sweep.gone[i], err);
+            result = cgroup_remove(mark, sweep->gone[i], err);
         }
-        free(sweep.gone[i]);
+        free(sweep->gone[i]);
     }
-    free(sweep.gone);
+    free(sweep->gone);
     return result;
 }
 
 static void kill_process(pid_t pid, const char *argument, void *ctx)
 {
-    struct worker *worker = ctx;
+    const struct sweep *sweep = ctx;
     char id[LIMIT_VM_ID_BYTES + 1];
     char prefix[64];
     uint64_t start_time = 0;
     int pidfd = -1;
     const char *path = strchr(argument, '/');
-    (void)snprintf(prefix, sizeof prefix, "%s/vm/", worker->config->run_dir);
+    (void)snprintf(prefix, sizeof prefix, "%s/vm/", sweep->worker->config->run_dir);
     if (path == NULL || strncmp(path, prefix, strlen(prefix)) != 0) {
         return;
     }
@@ -92,7 +93,7 @@ static void kill_process(pid_t pid, const char *argument, void *ctx)
     const char *rest = path + strlen(prefix) + strcspn(path + strlen(prefix), "/");
     size_t socket_len = strlen("/api.sock");
     bool is_socket = strncmp(rest, "/api.sock", socket_len) == 0 && (rest[socket_len] == '\0' || rest[socket_len] == ',');
-    if (!is_socket || is_known(worker, id) || process_start_time(pid, &start_time, NULL) != 0 ||
+    if (!is_socket || is_known(sweep, id) || process_start_time(pid, &start_time, NULL) != 0 ||
         process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
         return;
     }
@@ -103,18 +104,16 @@ static void kill_process(pid_t pid, const char *argument, void *ctx)
 }
 
 /* Where cgroups could not tell: processes whose socket lies in a runtime directory of ours. */
-static int sweep_processes(struct worker *worker, struct error *err)
+static int sweep_processes(struct sweep *sweep, struct error *err)
 {
-    char prefix[80];
-    (void)snprintf(prefix, sizeof prefix, "%s/vm/", worker->config->run_dir);
-    if (process_find(prefix, kill_process, worker, err) != 0) {
-        return -1;
-    }
-    (void)snprintf(prefix, sizeof prefix, "unix:%s/vm/", worker->config->run_dir);
-    return process_find(prefix, kill_process, worker, err);
+    char path[80];
+    char qemu_path[90];
+    (void)snprintf(path, sizeof path, "%s/vm/", sweep->worker->config->run_dir);
+    (void)snprintf(qemu_path, sizeof qemu_path, "unix:%s", path);
+    return process_find((const char *const[]){path, qemu_path, NULL}, kill_process, sweep, err);
 }
 
-static int sweep_directory(struct worker *worker, const char *parent, struct error *err)
+static int sweep_directory(const struct sweep *sweep, const char *parent, struct error *err)
 {
     AUTO_CLOSEDIR DIR *dir = opendir(parent);
     if (dir == NULL) {
@@ -122,7 +121,7 @@ static int sweep_directory(struct worker *worker, const char *parent, struct err
     }
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         char path[700];
-        if (entry->d_name[0] == '.' || is_known(worker, entry->d_name)) {
+        if (entry->d_name[0] == '.' || is_known(sweep, entry->d_name)) {
             continue;
         }
         (void)snprintf(path, sizeof path, "%s/%s", parent, entry->d_name);
@@ -135,25 +134,26 @@ static int sweep_directory(struct worker *worker, const char *parent, struct err
 
 int sweep_leftovers(struct worker *worker, struct error *err)
 {
+    struct sweep sweep = {.worker = worker};
     char runtime_dirs[128];
     (void)snprintf(runtime_dirs, sizeof runtime_dirs, "%s/vm", worker->config->run_dir);
-    if (sweep_cgroups(worker, err) != 0 || sweep_processes(worker, err) != 0 ||
-        sweep_directory(worker, runtime_dirs, err) != 0) {
+    if (known_vms_load(worker->border, &sweep.known, err) != 0) {
         return -1;
     }
-    return sweep_directory(worker, worker->stage_root, err);
+    int result = sweep_cgroups(&sweep, err);
+    result = result == 0 ? sweep_processes(&sweep, err) : result;
+    result = result == 0 ? sweep_directory(&sweep, runtime_dirs, err) : result;
+    result = result == 0 ? sweep_directory(&sweep, worker->stage_root, err) : result;
+    known_vms_free(&sweep.known);
+    return result;
 }
 
 bool sweep_any_process(struct worker *worker)
 {
     static const enum vm_state states[] = {VM_CREATING, VM_STARTING, VM_RUNNING, VM_PAUSED, VM_STOPPING};
     for (size_t i = 0; i < ARRAY_LEN(states); i++) {
-        struct vm_row *rows = NULL;
-        size_t count = 0;
-        if (vms_list(worker->db, "", &states[i], 1, &rows, &count, NULL) == 0) {
-            vms_list_free(rows, count);
-        }
-        if (count > 0) {
+        bool any = false;
+        if (border_vm_any(worker->border, states[i], &any, NULL) != 0 || any) { /* there may be one */
             return true;
         }
     }

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import time
 from urllib.parse import quote, urlencode
@@ -267,17 +268,46 @@ class Stream:
         return parse_events(text.decode())
 
 
+class EventSource:
+    """A server-sent stream as a browser reads it (WHATWG HTML, 9.2.6), line by line; `messages` is what onmessage gets."""
+
+    def __init__(self):
+        self.messages, self.others, self.retry, self.last_id = [], [], None, ""
+        self._type, self._data, self._rest = "", [], ""
+
+    def feed(self, text):
+        *lines, self._rest = re.split(r"\r\n|\r|\n", self._rest + text)
+        for line in lines:
+            self._take(line)
+        return self
+
+    def _take(self, line):
+        if line == "":
+            self._dispatch()
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "event":
+                self._type = value
+            elif name == "data":
+                self._data.append(value)
+            elif name == "id" and "\0" not in value:
+                self.last_id = value
+            elif name == "retry" and value.isdigit():
+                self.retry = int(value)
+
+    def _dispatch(self):
+        if self._data:
+            event = {"id": self.last_id, "data": "\n".join(self._data)}
+            (self.messages if self._type in ("", "message") else self.others).append(event)
+        self._type, self._data = "", []
+
+
 def parse_events(text):
-    """[{"id", "event", "data"}] of a server-sent stream; comments (heartbeats) are left out."""
-    events = []
-    for block in text.split("\n\n"):
-        fields = {}
-        for line in block.split("\n"):
-            if line and not line.startswith(":"):
-                name, _, value = line.partition(":")
-                fields[name] = value.removeprefix(" ")
-        if fields:
-            if "data" in fields:
-                fields["data"] = json.loads(fields["data"])
-            events.append(fields)
-    return events
+    """[{"id", "event", "data"}] of a server-sent stream, where "event" is the type that the data tells."""
+    source = EventSource().feed(text + "\n\n")
+    assert not source.others, source.others
+    events = [{"id": event["id"], "data": json.loads(event["data"])} for event in source.messages]
+    for event in events:
+        SPEC.validate({"$ref": "#/components/schemas/Event"}, event["data"], f"the event {event}")
+    return [event | {"event": event["data"]["type"]} for event in events]

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import disks
 import host
 from client import Client
 from host import Netns, eventually
@@ -114,9 +115,16 @@ class Daemon:
     def pid(self):
         return self.process.pid
 
+    def child_pid(self, flag):
+        """Of a process that was started with this argument; None while it has root's uid yet, or is not there."""
+        found = [pid for pid in host.children(self.pid) if host.uid_of(pid) not in (0, None) and flag in host.cmdline_of(pid)]
+        return found[0] if found else None
+
     def api_pid(self):
-        nobody = [pid for pid in host.children(self.pid) if host.uid_of(pid) not in (0, None)]
-        return nobody[0] if nobody else None
+        return self.child_pid("--api-process")
+
+    def keeper_pid(self):
+        return self.child_pid("--keeper-process")
 
     def stop(self, timeout=20):
         """SIGTERM; returns the exit status."""
@@ -194,7 +202,7 @@ class Daemon:
         kernel, rootfs = self.images / "tiny.elf", self.images / "rootfs.img"
         if not kernel.exists():
             kernel.write_bytes(TINY.read_bytes())
-            rootfs.write_bytes(bytes(range(256)) * 256)
+            rootfs.write_bytes(disks.ext4(bytes(range(256))))
         return {
             "schema_version": 1,
             "bundle_id": bundle_id,

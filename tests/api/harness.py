@@ -42,6 +42,13 @@ class Case(unittest.TestCase):
                 self.assertIn(wanted, found, repr(reply))
         return reply.json
 
+    def ended(self, reply, *codes):
+        """A write that was waited for and ended in failure: the resource, with what the problem says as its `error` where it has none."""
+        self.assertGreaterEqual(reply.status, 400, repr(reply))
+        self.assertIn(reply.code, codes, repr(reply))
+        self.assertEqual("application/problem+json", reply.headers["Content-Type"].split(";")[0])
+        return reply.json["resource"]
+
     def condition(self, vm, kind):
         found = [entry for entry in vm["conditions"] if entry["type"].lower() == kind.lower()]
         self.assertEqual(1, len(found), f"conditions of type {kind} in {vm['conditions']}")

@@ -160,6 +160,13 @@ def is_alive(pid):
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
+def cmdline_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def children(pid):
     found = []
     for entry in Path("/proc").iterdir():

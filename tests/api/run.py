@@ -9,6 +9,7 @@ A theme is a file test_THEME.py; each runs in a process of its own, JOBS of them
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 THEME_LIMIT_S = 420
 # The longest first, so that no processor idles at the end.
-ORDER = ["standin", "drift", "ipv6", "wireguard", "restart", "linux", "vmms", "network", "hostile", "faults", "statuses", "policies", "console"]
+ORDER = ["border", "standin", "dry_run", "drift", "ipv6", "wireguard", "restart", "linux", "vmms", "network", "hostile", "faults", "statuses", "policies", "console"]
 
 
 class TimeLimit(Exception):
@@ -189,10 +190,10 @@ def main():
     sys.path.insert(0, str(HERE))
     from daemon import BINARY, TINY
 
-    for path in (BINARY, TINY):
-        if not path.exists():
-            print(f"there is no {path}: tests/run.sh builds it, or name a build directory by SMARTVM_TEST_BUILD")
-            return 2
+    if not all(path.exists() for path in (BINARY, TINY)) or shutil.which("firecracker") is None:
+        made = subprocess.run(["bash", str(HERE.parent / "prepare.sh"), "packages", "program", "firecracker", "image"])
+        if made.returncode != 0:
+            return made.returncode
     themes = sorted(path.stem.removeprefix("test_") for path in HERE.glob("test_*.py"))
     themes.sort(key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     full = not options.names

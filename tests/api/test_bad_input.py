@@ -56,8 +56,8 @@ class BadInputTest(ThemeCase):
 
     def test_wrong_types(self):
         for field, value in (
-            ("id", 1), ("id", None), ("id", ["a"]), ("image", 1), ("desired_state", True), ("machine_config", []),
-            ("machine_config", None), ("network_interfaces", {}), ("boot_args", ["a"]), ("vmm", 3), ("labels", []),
+            ("id", 1), ("id", ["a"]), ("image", None), ("image", 1), ("desired_state", True), ("machine_config", []),
+            ("machine_config", 1), ("network_interfaces", {}), ("boot_args", ["a"]), ("vmm", 3), ("labels", []),
             ("labels", "a=b"), ("autostart", "true"), ("autostart", 1),
         ):
             with self.subTest(f"{field}={value}"):
@@ -67,7 +67,7 @@ class BadInputTest(ThemeCase):
         for field, value, pointer in (
             ("machine_config", {"vcpu_count": "1"}, "/machine_config/vcpu_count"),
             ("machine_config", {"vcpu_count": 1.5}, "/machine_config/vcpu_count"),
-            ("machine_config", {"mem_size_mib": None}, "/machine_config/mem_size_mib"),
+            ("machine_config", {"mem_size_mib": True}, "/machine_config/mem_size_mib"),
             ("network_interfaces", ["eth0"], "/network_interfaces/0"),
             ("network_interfaces", [{"iface_id": 0}], "/network_interfaces/0/iface_id"),
             ("network_interfaces", [{}], "/network_interfaces/0/iface_id"),

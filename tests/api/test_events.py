@@ -1,7 +1,9 @@
 """/events: what happened, in order, with nothing lost."""
 
+import json
 import threading
 
+from client import EventSource
 from harness import OwnDaemonCase, ThemeCase, eventually, limit, parse_events
 
 
@@ -49,6 +51,30 @@ class EventsTest(ThemeCase):
             self.assertIn(vm.encode(), stream.buffer)
             first = parse_events(stream.buffer.decode())[0]
             self.assertEqual("vm.created", first["event"])
+
+    def test_a_browser_gets_them_by_onmessage(self):
+        begin = int(stored(self.c)[-1]["id"])
+        vm = self.create()["id"]
+        self.create()
+        target = f"/events?after={begin}&type=vm.*&resource=vm/{vm}"
+        with self.c.stream(target) as stream:
+            self.assertEqual(("text/event-stream", "no", "no-store"), tuple(stream.response.headers[name] for name in ("Content-Type", "X-Accel-Buffering", "Cache-Control")))
+            stream.read_until(b"running")
+            source = EventSource().feed(stream.buffer.decode())
+        self.assertEqual([], source.others)
+        self.assertEqual(1000, source.retry)
+        events = [json.loads(message["data"]) for message in source.messages]
+        self.assertEqual({f"/vms/{vm}"}, {event["resource"] for event in events})
+        self.assertEqual("vm.created", events[0]["type"])
+        # When it comes back it still has the address that it began with.
+        with self.c.stream(target + "&follow=false", {"Last-Event-ID": source.messages[0]["id"]}) as stream:
+            again = parse_events(stream.read_all().decode())
+        self.assertNotIn(source.messages[0]["id"], [event["id"] for event in again])
+
+    def test_filters_that_are_none(self):
+        for query in ({"type": "VM"}, {"resource": "web"}, {"after": "x"}, {"after": -1}):
+            with self.subTest(query):
+                self.refused(self.c.get("/events", **query), 400, "INVALID_REQUEST", next(iter(query)))
 
     def test_events_come_at_once(self):
         with self.c.stream("/events") as stream:

@@ -32,12 +32,15 @@ class RandomKillTest(OwnDaemonCase):
 
     def kill_at_a_random_moment(self, longest_s):
         time.sleep(self.random.uniform(0, longest_s))
-        victim = self.random.choice(["worker", "worker", "api"])
-        api = self.daemon.api_pid()
+        victim = self.random.choice(["worker", "worker", "api", "keeper"])
+        api, keeper = self.daemon.api_pid(), self.daemon.keeper_pid()
         if victim == "api" and api is not None:
             os.kill(api, signal.SIGKILL)
             eventually(lambda: self.daemon.api_pid() not in (None, api), "another API process")
             self.daemon.await_ready()
+        elif victim == "keeper" and keeper is not None:
+            os.kill(keeper, signal.SIGKILL)
+            eventually(lambda: self.daemon.keeper_pid() not in (None, keeper), "another keeper")
         else:
             self.daemon.kill9()
             self.daemon.start()

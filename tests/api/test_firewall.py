@@ -208,6 +208,8 @@ class FirewallTest(ThemeCase):
                     {"vm": vm["id"], "direction": "egress", "remote": "x1", "protocol": "icmp"}, {"vm": vm["id"], "direction": "egress", "remote": "1.1.1.1", "protocol": "tcp"},
                     {"vm": vm["id"], "direction": "egress", "remote": "1.1.1.1", "protocol": "icmp", "port": 1}):
             self.refused(self.c.post("/firewall/trace", bad), 400, "INVALID_REQUEST")
+        reply = self.c.post("/firewall/trace", {"direction": "egress", "remote": "x1", "protocol": "tcp"})
+        self.assertEqual(["/remote", "", "/port"], [fault["pointer"] for fault in reply.json["errors"]])  # all at once
         self.refused(self.c.post("/firewall/trace", {"vm": "nobody", "direction": "egress", "remote": "1.1.1.1", "protocol": "icmp"}), 404, "NOT_FOUND")
 
 

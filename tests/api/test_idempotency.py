@@ -57,6 +57,40 @@ class IdempotencyTest(ThemeCase):
         self.daemon.start()
         self.assertEqual(first.json["id"], self.keyed("k5", body, wait=10).json["id"])
 
+    def test_who_left_early_waits_when_it_asks_again(self):
+        body = self.body()
+        self.addCleanup(self.forget, body["id"])
+        first = self.keyed("k8", body)
+        self.assertEqual((201, "creating"), (first.status, first.json["state"]))
+        again = self.keyed("k8", body, wait=20)
+        self.assertEqual((201, "running", "true"), (again.status, again.json["state"], again.headers["Idempotency-Replayed"]))
+        self.assertEqual(first.json["id"], again.json["id"])
+        self.assertEqual("running", self.keyed("k8", body).json["state"])  # the answer of the one that waited is kept
+
+    def test_an_action_that_was_not_waited_for(self):
+        vm = self.create()["id"]
+        headers = {"Idempotency-Key": "k9"}
+        self.assertEqual(202, self.c.post(f"/vms/{vm}/stop", {"timeout_seconds": 1}, headers=headers).status)
+        again = self.c.post(f"/vms/{vm}/stop", {"timeout_seconds": 1}, headers=headers, wait=20)
+        self.assertEqual((200, "stopped"), (again.status, again.json["state"]))
+
+    def test_the_time_is_over_again(self):
+        vm = self.create()["id"]
+        headers = {"Idempotency-Key": "k10"}
+        for _ in range(2):
+            reply = self.c.post(f"/vms/{vm}/stop", {"timeout_seconds": 4}, headers=headers, wait=1)
+            self.assertEqual((202, "stopping"), (reply.status, reply.json["state"]))
+        reply = self.c.post(f"/vms/{vm}/stop", {"timeout_seconds": 4}, headers=headers, wait=20)
+        self.assertEqual((200, "stopped"), (reply.status, reply.json["state"]))
+
+    def test_what_is_gone_is_answered_as_it_was(self):
+        body = self.body()
+        first = self.keyed("k11", body)
+        self.ok(self.c.delete(f"/vms/{body['id']}", wait=20), 204)
+        again = self.keyed("k11", body, wait=5)
+        self.assertEqual((201, first.json["state"]), (again.status, again.json["state"]))
+        self.refused(self.c.get(f"/vms/{body['id']}"), 404, "NOT_FOUND")
+
     def test_actions(self):
         vm = self.create(mode="ctrlaltdel")
         headers = {"Idempotency-Key": "k6"}

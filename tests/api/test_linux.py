@@ -99,7 +99,21 @@ class LinuxTest(ThemeCase):
         eventually(lambda: self.c.get(f"/vms/{vm['id']}/console").body.count(b"smartvm-guest: up") == 2, "the second boot", 60, 0.2)
         self.ok(self.c.post(f"/vms/{vm['id']}/console", b"poweroff\n", headers=TEXT), 204)
         ended = self.await_vm(vm["id"], lambda v: v["state"] == "stopped", "the end", 30)
-        self.assertEqual("guest", ended["last_exit"]["tier"])
+        self.assertEqual(("guest", "guest_shutdown"), (ended["last_exit"]["tier"], ended["last_exit"]["reason"]))
+
+    @limit(150)
+    def test_a_reboot_and_a_panic_from_inside(self):
+        vm = self.linux()
+        self.await_console(vm["id"], b"smartvm-guest: up", 60)
+        self.ok(self.c.post(f"/vms/{vm['id']}/console", b"reboot -f\n", headers=TEXT), 204)
+        again = self.await_vm(vm["id"], lambda v: v["state"] == "running" and v["restart_count"] == 1, "the second boot", 30)
+        self.assertEqual("guest_reboot", again["last_exit"]["reason"])
+        self.assertNotEqual(vm["vmm"]["pid"], again["vmm"]["pid"])
+        eventually(lambda: self.c.get(f"/vms/{vm['id']}/console").body.count(b"smartvm-guest: up") == 2, "the second boot's end", 60, 0.2)
+        self.ok(self.c.post(f"/vms/{vm['id']}/console", b"echo c > /proc/sysrq-trigger\n", headers=TEXT), 204)
+        dead = self.await_vm(vm["id"], lambda v: v["state"] == "failed", "the panic", 30)
+        self.assertEqual(("guest_panic", "panicked"), (dead["last_exit"]["reason"], self.condition(dead, "guest")["reason"]))
+        self.assertEqual("Kernel panic - not syncing: sysrq triggered crash", dead["last_exit"]["message"])
 
 
 class QemuTest(ThemeCase):

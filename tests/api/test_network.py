@@ -60,7 +60,7 @@ class NetworkTest(ThemeCase):
     def test_leases(self):
         vm = self.create(network_interfaces=[{"iface_id": "eth0"}, {"iface_id": "eth1"}])
         leases = [lease for lease in self.c.items("/network/leases") if lease["vm"] == vm["id"]]
-        wanted = [{"address": i["ip"], "state": "leased", "vm": vm["id"], "iface_id": i["iface_id"], "mac": i["mac"]} for i in vm["network_interfaces"]]
+        wanted = [{"address": i["ip"], "state": "leased", "freed_at": None, "vm": vm["id"], "iface_id": i["iface_id"], "mac": i["mac"]} for i in vm["network_interfaces"]]
         self.assertEqual(sorted(wanted, key=lambda lease: ipaddress.ip_address(lease["address"])), leases)
         self.assertEqual(leases, [lease for lease in self.c.items("/network/leases", limit=1) if lease["vm"] == vm["id"]])
         self.assertEqual(2, self.c.json("/network")["addresses"]["used"])
@@ -142,8 +142,7 @@ class NetworkTest(ThemeCase):
         vm = self.create(desired_state="stopped", state="stopped")
         tap = vm["network_interfaces"][0]["tap"]
         self.daemon.netns.ip("tuntap", "add", "dev", tap, "mode", "tap")
-        reply = self.c.post(f"/vms/{vm['id']}/start", wait=15)
-        failed = self.ok(reply, 200)
+        failed = self.ended(self.c.post(f"/vms/{vm['id']}/start", wait=15), "TAP_CREATE_FAILED")
         self.assertEqual(("failed", "TAP_CREATE_FAILED"), (failed["state"], failed["error"]["code"]))
         self.assertIn(tap, failed["error"]["message"])
         self.assertEqual("", self.links()[tap]["alias"])
@@ -232,7 +231,7 @@ class ForeignTest(Case):
         reply = daemon.client.post("/images", {"manifest": daemon.tiny_manifest()}, wait=15)
         self.assertEqual("ready", reply.json.get("state"), repr(reply))
         body = {"id": "a", "image": "tiny", "vmm": "firecracker", "network_interfaces": [{"iface_id": "eth0"}]}
-        vm = daemon.client.post("/vms", body, wait=10).json
+        vm = self.ended(daemon.client.post("/vms", body, wait=10), "BRIDGE_SETUP_FAILED")
         self.assertEqual(("failed", "BRIDGE_SETUP_FAILED"), (vm["state"], vm["error"]["code"]))
         daemon.netns.ip("link", "del", daemon.bridge)
         self.assertEqual("running", self.ok(daemon.client.post("/vms/a/start", wait=10), 200)["state"])

@@ -78,13 +78,14 @@ class SettingsTest(ThemeCase):
         self.addCleanup(netns.ip, "link", "del", "later0")
         eventually(lambda: self.forwards("later0"), "forwarding on the uplink that came", 5)
 
-    def test_another_subnet_is_refused_while_vms_have_addresses(self):
-        first, second = self.create(), self.create(desired_state="stopped", state="stopped")
+    def test_another_subnet_is_refused_while_vms_run(self):
+        first, second, third = self.create(), self.create(), self.create(desired_state="stopped", state="stopped")
         reply = self.c.patch("/network", {"subnet": "10.200.0.0/24"}, wait=5)
         problem = self.refused(reply, 409, "IN_USE", "/subnet")
         details = [entry["detail"] for entry in problem["errors"]]
         for vm in (first, second):
             self.assertIn(f"VM '{vm['id']}' has {vm['network_interfaces'][0]['ip']}", details)
+        self.assertFalse([d for d in details if third["id"] in d], "one that does not run gets another address")
         self.assertEqual(self.daemon.config["network"]["subnet"], self.c.json("/network")["subnet"])
 
     def test_lost_updates(self):
@@ -93,8 +94,10 @@ class SettingsTest(ThemeCase):
         self.refused(self.c.patch("/network", {"lease_quarantine_s": 6}, headers={"If-Match": etag}), 412, "PRECONDITION_FAILED")
 
     def test_what_is_not_to_be_changed(self):
-        for body, pointer in (({"bridge": "br1"}, "/bridge"), ({"gateway": "10.0.0.1"}, "/gateway"), ({}, "")):
+        for body, pointer in (({"bridge": "br1"}, "/bridge"), ({"gateway": "10.0.0.1"}, "/gateway")):
             self.refused(self.c.patch("/network", body), 400, "INVALID_CONFIG", pointer)
+        generation = self.c.json("/network")["generation"]
+        self.assertEqual(generation, self.ok(self.c.patch("/network", {}))["generation"], "an empty patch changes nothing (RFC 7396)")
         self.refused(self.c.patch("/network", {"subnet": "10.0.0.0/31"}), 400, "INVALID_SUBNET", "/subnet")
         self.refused(self.c.patch("/network", {"uplink": self.daemon.bridge}), 400, "INVALID_INTERFACE_NAME", "/uplink")
 
@@ -123,13 +126,99 @@ class SubnetTest(OwnDaemonCase):
 
     def test_a_subnet_that_overlaps_a_route_of_the_host(self):
         self.daemon.netns.add_link("lan0", "10.202.0.1/16")
-        reply = self.ok(self.c.patch("/network", {"subnet": "10.202.5.0/24"}, wait=5), 200, 202)
+        reply = self.ok(self.c.patch("/network", {"subnet": "10.202.5.0/24"}, wait=5), 202, 500)  # what was waited for has failed
         bad = eventually(lambda: [c for c in self.c.json("/network")["conditions"] if c["status"] == "false"], "a condition", 5)
         self.assertIn("10.202.0.0/16", bad[0]["message"], reply)
         self.assertIn("PATCH /network", bad[0]["message"])
         self.ok(self.c.patch("/network", {"subnet": None}, wait=10), 200)
         eventually(lambda: self.c.json("/network")["conditions"][0]["status"] == "true", "the repair", 10)
         self.create()
+
+
+class MovedTest(OwnDaemonCase):
+    """The subnet, or the IPv6 network, of VMs that exist is changed: by the configuration, or at run time."""
+
+    def configure(self, **network):
+        self.daemon.stop()
+        self.daemon.config["network"].update(network)
+        self.daemon.start()
+
+    def network_condition(self, vm):
+        return next((c for c in self.vm(vm)["conditions"] if c["type"] == "network"), None)
+
+    def boot_args(self, vm):
+        return json.loads((self.daemon.run_dir / "vm" / vm / "vmm.json").read_text())["boot-source"]["boot_args"]
+
+    def test_the_configured_subnet(self):
+        running, stopped = self.create(), self.create(desired_state="stopped", state="stopped")
+        pid = running["vmm"]["pid"]
+        old = {vm["id"]: vm["network_interfaces"][0] for vm in (running, stopped)}
+        self.configure(subnet="10.211.0.0/24")
+
+        new = self.create()  # 503 DATABASE "UNIQUE constraint failed: interfaces.tap", at every try
+        taps = {self.vm(vm["id"])["network_interfaces"][0]["tap"] for vm in (running, stopped, new)}
+        self.assertEqual(3, len(taps), "each TAP has a name of its own")
+        self.assertEqual("10.211.0.2", new["network_interfaces"][0]["ip"])
+
+        self.assertEqual((pid, old[running["id"]]["tap"]), (self.vm(running["id"])["vmm"]["pid"], self.vm(running["id"])["network_interfaces"][0]["tap"]))
+        condition = eventually(lambda: (c := self.network_condition(running["id"])) and c["status"] == "false" and c, "the condition of the guest", 5)
+        self.assertEqual("changed", condition["reason"])
+        self.assertIn(old[running["id"]]["ip"], condition["message"])
+        self.assertIn("reboot", condition["message"])
+
+        for action, vm in (("reboot", running), ("start", stopped)):
+            self.act(vm["id"], action)
+            eventually(lambda: self.vm(vm["id"])["state"] == "running" and self.network_condition(vm["id"])["status"] == "true", "the new network", 10)
+            interface = self.vm(vm["id"])["network_interfaces"][0]
+            self.assertTrue(interface["ip"].startswith("10.211.0."), interface)
+            self.assertEqual((old[vm["id"]]["tap"], old[vm["id"]]["mac"]), (interface["tap"], interface["mac"]), "these it keeps")
+            self.assertIn(f"ip={interface['ip']}::10.211.0.1:", self.boot_args(vm["id"]))
+            guests = self.daemon.netns.set_elements(self.daemon.mark, "guest4")
+            self.assertIn({"concat": [interface["tap"], interface["mac"], interface["ip"]]}, guests)
+            self.assertFalse([g for g in guests if old[vm["id"]]["ip"] in g["concat"]], "nothing of the old address is left")
+        with self.c.stream("/events", follow="false", headers={"Last-Event-ID": "0"}) as stream:
+            events = [e for e in parse_events(stream.read_all().decode()) if e["event"] == "vm.readdressed"]
+        self.assertEqual({old[vm["id"]]["ip"] for vm in (running, stopped)}, {e["data"]["data"]["from"] for e in events})
+        eventually(lambda: "outside_subnet" not in [c["type"] for c in self.c.json("/network")["conditions"]], "no VM outside", 10)
+        leased = [lease["address"] for lease in self.c.json("/network/leases")["items"] if lease["state"] == "leased"]
+        self.assertEqual(3, len([ip for ip in leased if ip.startswith("10.211.0.")]), leased)
+
+    def test_a_gateway_that_moves_under_an_address_that_stays(self):
+        vm = self.create()
+        while not vm["network_interfaces"][0]["ip"].endswith(".4"):
+            vm = self.create()
+        prefix = vm["network_interfaces"][0]["ip"].rpartition(".")[0]
+        self.configure(subnet=f"{prefix}.0/29")
+        condition = eventually(lambda: (c := self.network_condition(vm["id"])) and c["status"] == "false" and c, "the mask that changed", 5)
+        self.assertIn("255.255.255.248", condition["message"])
+        self.act(vm["id"], "reboot")
+        eventually(lambda: self.network_condition(vm["id"])["status"] == "true", "the new mask", 10)
+        self.assertEqual(vm["network_interfaces"][0]["ip"], self.vm(vm["id"])["network_interfaces"][0]["ip"])
+
+    def test_the_configured_ipv6_network(self):
+        vm = self.create()
+        self.configure(ipv6_subnet="fd00:5a:77::/64")
+        condition = eventually(lambda: (c := self.network_condition(vm["id"])) and c["status"] == "false" and c, "the IPv6 that the guest lacks", 5)
+        self.assertIn("fd00:5a:77::", condition["message"])
+        self.act(vm["id"], "reboot")
+        eventually(lambda: self.network_condition(vm["id"])["status"] == "true", "IPv6", 10)
+        self.assertIn("smartvm.ip6=fd00:5a:77::", self.boot_args(vm["id"]))
+
+    def test_a_subnet_without_room(self):
+        vms = [self.create(desired_state="stopped", state="stopped") for _ in range(2)]
+        self.configure(subnet="10.212.0.0/30")
+        self.act(vms[0]["id"], "start")
+        eventually(lambda: self.vm(vms[0]["id"])["state"] == "running", "the one that fits", 10)
+        self.c.post(f"/vms/{vms[1]['id']}/start", wait=20)
+        failed = eventually(lambda: (v := self.vm(vms[1]["id"]))["state"] == "failed" and v, "the one that does not", 10)
+        self.assertIn("IP_EXHAUSTED", json.dumps(failed))
+
+    def test_at_run_time(self):
+        vm = self.create(desired_state="stopped", state="stopped")
+        self.ok(self.c.patch("/network", {"subnet": "10.213.0.0/24"}, wait=10))
+        self.act(vm["id"], "start")
+        eventually(lambda: self.vm(vm["id"])["state"] == "running", "the start", 10)
+        self.assertEqual("10.213.0.2", self.vm(vm["id"])["network_interfaces"][0]["ip"])
 
 
 class UplinkTest(Case):

@@ -29,7 +29,7 @@ class Server(threading.Thread):
 
     def __init__(self, netns, family=socket.AF_INET, address=OUTSIDE):
         super().__init__(daemon=True)
-        self.seen, self.on = set(), True
+        self.seen, self.sources, self.on = set(), set(), True
         self.sockets = [hostile.in_netns(netns, lambda port=port: self.listen(family, address, port)) for port in PORTS]
         self.start()
 
@@ -44,6 +44,7 @@ class Server(threading.Thread):
             for sock in hostile.select.select(self.sockets, [], [], 0.05)[0]:
                 data, address = sock.recvfrom(2000)
                 self.seen.add(data)
+                self.sources.add(address[0])
                 sock.sendto(data, address)
 
     def stop(self):
@@ -63,7 +64,7 @@ class Guest:
         interface = vm["network_interfaces"][0]
         self.case, self.id, self.ip = case, vm["id"], interface["ip"]
         self.mac, self.gateway_mac = hostile.mac_bytes(interface["mac"]), hostile.mac_bytes(bridge_mac)
-        self.answers, self.number = set(), 0
+        self.answers, self.tcp_ports, self.number = set(), set(), 0
         self.join()
 
     def join(self):
@@ -73,6 +74,8 @@ class Guest:
         def take(frame):
             answer(frame)
             self.answers.add(frame[self.text_at :])
+            if frame[12:14] == b"\x08\x00" and frame[23] == 6:
+                self.tcp_ports.add(int.from_bytes(frame[36:38], "big"))
 
         receiver = standin.Receiver(self.wire, take)
         self.case.addCleanup(lambda: (receiver.stop(), self.wire.close()))

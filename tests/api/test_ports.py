@@ -20,8 +20,18 @@ def elements(daemon, protocol="tcp"):
     return None
 
 
-def port(host_port, guest_port=80, protocol="tcp"):
-    return {"host_port": host_port, "guest_port": guest_port, "protocol": protocol}
+def port(host_port, guest_port=80, protocol="tcp", host_ip="0.0.0.0", count=1):
+    """As the resource shows it."""
+    return {"host_ip": host_ip, "host_port": host_port, "guest_port": guest_port, "count": count, "protocol": protocol}
+
+
+def at_addresses(daemon):
+    """{(protocol, address, port): (guest's address, guest's port)} of ports at one address."""
+    for entry in daemon.netns.ruleset():
+        found = entry.get("map")
+        if found and (found["table"], found["name"]) == (daemon.mark, "ports_at4"):
+            return {tuple(key["concat"]): tuple(value["concat"]) for key, value in found.get("elem", [])}
+    return None
 
 
 class ElementsTest(ThemeCase):
@@ -68,6 +78,43 @@ class ElementsTest(ThemeCase):
         self.forget(second["id"])
         self.ok(self.c.patch(f"/vms/{first['id']}", {"ports": [port(8084)]}, wait=5))
         self.assertEqual({8084: (first["network_interfaces"][0]["ip"], 80)}, elements(self.daemon))
+
+    def test_at_one_address(self):
+        vm = self.create(ports=[port(8090, host_ip="127.0.0.1"), port(8090, 81, host_ip=HOST)])
+        address = vm["network_interfaces"][0]["ip"]
+        self.assertEqual([port(8090, host_ip="127.0.0.1"), port(8090, 81, host_ip=HOST)], vm["ports"])
+        self.assertEqual({("tcp", "127.0.0.1", 8090): (address, 80), ("tcp", HOST, 8090): (address, 81)}, at_addresses(self.daemon))
+        self.assertEqual({}, elements(self.daemon))
+        body = self.body(ports=[port(8090)])
+        self.assertIn(vm["id"], self.refused(self.c.post("/vms", body), 409, "IN_USE", "/ports/0/host_port")["detail"])
+        changed = self.ok(self.c.patch(f"/vms/{vm['id']}", {"ports": [{"host_port": 8090, "guest_port": 80}]}, wait=5))
+        self.assertEqual([port(8090)], changed["ports"])
+        self.assertEqual({8090: (address, 80)}, elements(self.daemon))
+        self.assertEqual({}, at_addresses(self.daemon))
+
+    def test_a_range(self):
+        vm = self.create(ports=[port(8100, 9100, count=11)])
+        address = vm["network_interfaces"][0]["ip"]
+        self.assertEqual({8100 + n: (address, 9100 + n) for n in range(11)}, elements(self.daemon))
+        self.refused(self.c.post("/vms", self.body(ports=[port(8110)])), 409, "IN_USE", "/ports/0/host_port")
+        self.ok(self.c.patch(f"/vms/{vm['id']}", {"ports": [port(8100, 9100, count=2)]}, wait=5))
+        self.assertEqual({8100: (address, 9100), 8101: (address, 9101)}, elements(self.daemon))
+
+    def test_as_many_as_there_may_be(self):
+        vm = self.create(ports=[port(10000, 20000, count=1000)])
+        self.assertEqual(1000, len(elements(self.daemon)))
+        self.act(vm["id"], "kill")
+        self.assertEqual({}, elements(self.daemon))
+
+    def test_chosen_by_the_daemon(self):
+        first, second = self.create(ports=[port(0)]), self.create(ports=[port(0, 81), port(0, 82, count=3)])
+        chosen = [entry["host_port"] for vm in (first, second) for entry in vm["ports"]]
+        self.assertEqual([30000, 30001, 30002], chosen)
+        self.assertEqual({30000, 30001, 30002, 30003, 30004}, set(elements(self.daemon)))
+        again = self.ok(self.c.patch(f"/vms/{second['id']}", {"ports": [port(0, 81), port(0, 82, count=3)]}, wait=5))
+        self.assertEqual((second["ports"], second["generation"]), (again["ports"], again["generation"]))
+        self.daemon.restart()
+        self.assertEqual(second["ports"], self.vm(second["id"])["ports"])
 
     def test_what_others_do_to_them_is_undone(self):
         vm = self.create(ports=[port(8085)])
@@ -161,7 +208,7 @@ class PacketsTest(OwnDaemonCase):
         self.daemon = self.start_daemon(self.settings, tiny=False)
         self.c = self.daemon.client
         reply = self.c.post("/images", {"manifest_path": str(BUNDLE / "manifest.json")}, wait=60)
-        self.assertEqual((201, "ready"), (reply.status, reply.json["state"]), repr(reply))
+        self.assertEqual((201, "ready"), (reply.status, reply.json.get("state")), repr(reply))
         self.image = reply.json["id"]
 
     def linux(self, **extra):
@@ -222,6 +269,15 @@ class PacketsTest(OwnDaemonCase):
         self.ok(self.c.post(f"/vms/{other['id']}/console", script.encode() + b"\n", headers={"Content-Type": "text/plain"}), 204)
         for n in range(3):
             self.await_console(other["id"], f"shut-{n + 1}".encode(), 20)
+
+        # At one address of the host, and there only.
+        self.ok(self.c.patch(f"/vms/{vm['id']}", {"ports": [port(8082, host_ip="127.0.0.1"), port(8083, host_ip=HOST)]}, wait=5))
+        self.reached(vm, "127.0.0.1", 8082)
+        self.assertIsNone(self.asks(HOST, 8082))
+        self.assertIsNone(self.asks(HOST, 8082, world=True))
+        self.reached(vm, HOST, 8083)
+        self.reached(vm, HOST, 8083, world=True)
+        self.assertIsNone(self.asks("127.0.0.1", 8083))
 
         self.forget(vm["id"])
         self.nowhere(8081)

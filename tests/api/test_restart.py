@@ -51,6 +51,24 @@ class RestartTest(OwnDaemonCase):
         self.daemon.start()
         self.assertEqual("stopped", self.act(vm, "kill")["state"])
 
+    def test_what_waits_for_a_boot_is_known_afterwards(self):
+        vm = self.create()
+        path = f"/vms/{vm['id']}"
+        self.ok(self.c.patch(path, {"machine_config": {"mem_size_mib": 64}}, wait=5))
+        for lost in (False, True):
+            self.daemon.kill9()
+            if lost:  # what is kept beside the process of the document that it was started by: then the database's word counts
+                (self.daemon.run_dir / "vm" / vm["id"] / "row").unlink()
+            self.daemon.start()
+            now = self.vm(vm["id"])
+            self.assertEqual((["machine_config"], vm["vmm"]["pid"]), (now["pending_reboot"], now["vmm"]["pid"]))
+        self.assertEqual(["machine_config", "boot_args"],
+                         self.ok(self.c.patch(path, {"boot_args": "tiny=ctrlaltdel"}, wait=5))["pending_reboot"])
+        self.assertEqual([], self.act(vm["id"], "reboot")["pending_reboot"])
+        self.daemon.kill9()
+        self.daemon.start()
+        self.assertEqual([], self.vm(vm["id"])["pending_reboot"])
+
     def test_kill_9_of_the_worker(self):
         vms = self.three()
         self.daemon.kill9()
@@ -82,7 +100,7 @@ class RestartTest(OwnDaemonCase):
         self.addCleanup(tracer.terminate)
         eventually(lambda: all("TracerPid:\t0\n" not in status.read_text() for status in Path(f"/proc/{self.daemon.pid}/task").glob("*/status")), "the tracer")
         self.ok(self.c.post("/vms", vm), 201)
-        eventually(lambda: len(children(self.daemon.pid)) > 1, "a child that is held")
+        eventually(lambda: len(children(self.daemon.pid)) > 2, "a child that is held")
         api = self.daemon.api_pid()
         os.kill(api, signal.SIGKILL)
         eventually(lambda: self.daemon.api_pid() not in (None, api), "another API process")

@@ -123,17 +123,32 @@ class PatchTest(ThemeCase):
         self.act(vm["id"], "start")
         self.await_console(vm["id"], b"panic")
 
-    def test_configuration_of_a_running_vm_is_refused(self):
-        vm = self.create()["id"]
-        for change in ({"machine_config": {"mem_size_mib": 64}}, {"boot_args": "a"}, {"vmm": "qemu"}):
-            with self.subTest(str(change)):
-                self.refused(self.c.patch(f"/vms/{vm}", change), 409, "INVALID_STATE")
+    def test_configuration_of_a_running_vm_waits_for_its_next_boot(self):
+        vm = self.create()
+        path, pid = f"/vms/{vm['id']}", vm["vmm"]["pid"]
+        self.assertEqual([], vm["pending_reboot"])
+        change = {"machine_config": {"mem_size_mib": 64}, "boot_args": "tiny=ctrlaltdel", "labels": {"a": "b"}, "restart_policy": "never"}
+        for _ in range(2):
+            patched = self.ok(self.c.patch(path, change, wait=5))
+            self.assertEqual((["machine_config", "boot_args"], 64, "tiny=ctrlaltdel", pid),
+                             (patched["pending_reboot"], patched["machine_config"]["mem_size_mib"], patched["boot_args"], patched["vmm"]["pid"]))
+        self.assertEqual(["machine_config", "boot_args"], self.vm(vm["id"])["pending_reboot"])
+        self.assertEqual(["machine_config"], self.ok(self.c.patch(path, {"boot_args": vm["boot_args"]}, wait=5))["pending_reboot"])
+        self.ok(self.c.patch(path, {"boot_args": "tiny=ctrlaltdel"}, wait=5))
+        rebooted = self.act(vm["id"], "reboot")
+        self.assertEqual([], rebooted["pending_reboot"])
+        self.assertNotEqual(pid, rebooted["vmm"]["pid"])
+        self.await_console(vm["id"], b"waiting")
+        self.ok(self.c.patch(path, {"machine_config": None}, wait=5))
+        self.assertEqual(["machine_config"], self.vm(vm["id"])["pending_reboot"])
+        self.assertEqual([], self.act(vm["id"], "stop")["pending_reboot"])
+        self.assertEqual(128, self.vm(vm["id"])["machine_config"]["mem_size_mib"])
 
     def test_bad_patches(self):
         vm = self.create(desired_state="stopped", state="stopped")["id"]
         before = self.c.get(f"/vms/{vm}")
         for body, pointer in (
-            ({}, ""), ({"id": "b"}, "/id"), ({"image": "b"}, "/image"), ({"state": "running"}, "/state"), ({"labels": None}, "/labels"),
+            ({"id": "b"}, "/id"), ({"image": "b"}, "/image"), ({"state": "running"}, "/state"),
             ({"labels": {"-": "a"}}, "/labels"), ({"machine_config": {"vcpu_count": 3}}, "/machine_config/vcpu_count"),
             ({"network_interfaces": []}, "/network_interfaces"), ({"desired_state": None}, "/desired_state"),
         ):
@@ -142,6 +157,14 @@ class PatchTest(ThemeCase):
                 self.refused(reply, 400, "INVALID_CONFIG")
                 self.assertTrue(any(e["pointer"].startswith(pointer) for e in reply.json["errors"]), repr(reply))
         self.assertEqual(before.etag, self.c.get(f"/vms/{vm}").etag)
+
+    def test_patches_that_change_nothing(self):
+        """RFC 7396: an empty object changes nothing, and null removes; of labels it removes all."""
+        vm = self.create(desired_state="stopped", state="stopped")["id"]
+        before = self.c.json(f"/vms/{vm}")
+        self.assertEqual(before, self.ok(self.c.patch(f"/vms/{vm}", {}, wait=5)))
+        self.assertEqual({"a": "1"}, self.ok(self.c.patch(f"/vms/{vm}", {"labels": {"a": "1"}}, wait=5))["labels"])
+        self.assertEqual({}, self.ok(self.c.patch(f"/vms/{vm}", {"labels": None}, wait=5))["labels"])
 
     def test_too_much_memory_by_patch(self):
         vm = self.create(desired_state="stopped", state="stopped")["id"]

@@ -5,6 +5,7 @@ need a daemon that is slow, has just begun, or whose disk is full.
 
 import os
 
+import disks
 from harness import SPEC, Case, Daemon, OwnDaemonCase, ThemeCase, VmWords, eventually, limit, run
 
 BODY_BYTES = 256 * 1024  # LIMIT_BODY_BYTES of core/limits.h
@@ -42,6 +43,30 @@ def set_fault(daemon, line):
     new.write_text(line + "\n")
     os.chmod(new, 0o666)
     os.rename(new, daemon.run_dir / "fault")
+
+
+class PreconditionsTest(ThemeCase):
+    """RFC 9110, section 13: what has not changed is not sent again, and what exists is not made."""
+
+    def test_what_has_not_changed(self):
+        self.create(vm="known", desired_state="stopped", state="stopped")
+        self.ok(self.c.put("/firewall/sets/known", {"addresses": []}, wait=5))
+        repair = self.c.post("/drift/repair", {}, wait=10).json["id"]
+        self.c.put("/network/wireguard", {"existing_interface": "wg-nowhere"}, wait=5)
+        self.addCleanup(lambda: self.c.delete("/network/wireguard", wait=5))
+        for path in ("/images/tiny", "/vms/known", "/firewall", "/firewall/sets/known", "/vms/known/firewall", "/network", "/network/wireguard",
+                     f"/drift/repairs/{repair}"):
+            with self.subTest(path):
+                eventually(lambda: self.c.get(path, headers={"If-None-Match": self.c.get(path).etag}).status == 304, path)
+                self.assertEqual(304, self.c.get(path, headers={"If-None-Match": "*"}).status)
+                self.assertEqual(200, self.c.get(path, headers={"If-None-Match": '"other"'}).status)
+
+    def test_what_exists_is_not_made(self):
+        self.create(vm="first", desired_state="stopped", state="stopped")
+        only_new = {"If-None-Match": "*"}
+        self.refused(self.c.post("/vms", self.body("first"), headers=only_new), 412, "PRECONDITION_FAILED")
+        self.refused(self.c.post("/images", {"manifest": self.daemon.tiny_manifest("tiny")}, headers=only_new), 412, "PRECONDITION_FAILED")
+        self.ok(self.c.post("/vms", self.body("second", desired_state="stopped"), headers=only_new, wait=5), 201)
 
 
 class WalkTest(ThemeCase):
@@ -105,7 +130,7 @@ class WalkTest(ThemeCase):
                     self.assertIn("400", operation.responses)
 
     def test_an_etag_that_is_not_the_resources(self):
-        self.ok(self.c.put("/network/wireguard", {"existing_interface": "wg-nowhere"}, wait=5))
+        self.ended(self.c.put("/network/wireguard", {"existing_interface": "wg-nowhere"}, wait=5), "WIREGUARD_SETUP_FAILED")
         self.addCleanup(lambda: self.c.delete("/network/wireguard", wait=5))
         self.before = self.state()
         self.walk((o for o in SPEC.operations if "If-Match" in parameters_of(o)), 412, "PRECONDITION_FAILED",
@@ -228,9 +253,9 @@ class FullDiskTest(VmWords, Case):
         running = self.create()
         self.fill(leave=512 * 1024)
         rootfs = self.daemon.images / "large.img"
-        rootfs.write_bytes(os.urandom(1 << 20))
+        rootfs.write_bytes(disks.ext4(os.urandom(1 << 20), 1 << 20))
         large = self.daemon.tiny_manifest("large") | {"rootfs": {"path": str(rootfs)}}
-        image = self.ok(self.c.post("/images", {"manifest": large}, wait=20), 201)
+        image = self.ended(self.c.post("/images", {"manifest": large}, wait=20), "INSUFFICIENT_STORAGE")
         self.assertEqual(("failed", "INSUFFICIENT_STORAGE"), (image["state"], image["error"]["code"]))
         self.assertEqual([], [p for p in self.state.rglob("*") if p.is_file() and p.stat().st_size == 1 << 20], "the part that was copied")
 

@@ -119,6 +119,78 @@ class ResourceTest(ThemeCase, TunnelCase):
         self.assertEqual(1380, link["mtu"])
         self.assertEqual([("10.77.0.2", 24), ("10.78.0.2", 32)], sorted((a["local"], a["prefixlen"]) for a in link["addr_info"] if a["family"] == "inet"))
 
+    def text(self, interface, peer):
+        return {"config": f"[Interface]\nPrivateKey = {self.private}\n{interface}\n[Peer]\nPublicKey = {new_key()[1]}\n{peer}\n", "interface_name": self.name}
+
+    def of_ipv6(self):
+        netns = self.daemon.netns
+        addresses = [a for a in json.loads(netns.ip("-j", "-6", "address", "show", self.name))[0]["addr_info"] if a["scope"] != "link"]
+        return (addresses, netns.ip("-6", "route", "show", "table", str(TABLE), check=False).split(),
+                [r for r in json.loads(netns.ip("-j", "-6", "rule")) if r["priority"] == 5100])
+
+    @limit(120)
+    def test_texts_of_providers(self):
+        """Dual-stack ones, where guests have no IPv6: it is left out, and named; nothing of it reaches the host."""
+        endpoint = "Endpoint = 198.51.100.1:51820"
+        texts = {
+            "mullvad": self.text("Address = 10.66.1.2/32,fc00:bbbb:bbbb:bb01::3:101/128\nDNS = 10.64.0.1", f"AllowedIPs = 0.0.0.0/0,::0/0\n{endpoint}"),
+            "proton": self.text("# NetShield = 0\nAddress = 10.2.0.2/32, 2a07:b944::2:2/128\nDNS = 10.2.0.1, 2a07:b944::2:1", f"# NL#1\nAllowedIPs = 0.0.0.0/0, ::/0\n{endpoint}"
+                                "\nPersistentKeepalive = 25"),
+            "airvpn": self.text("Address = 10.128.0.2/32,fd7d:76ee:e68f:a993::2/128\nMTU = 1320\nDNS = 10.128.0.1, fd7d:76ee:e68f:a993::1",
+                                f"PresharedKey = {new_key()[0]}\n{endpoint}\nAllowedIPs = 0.0.0.0/0,::/0\nPersistentKeepalive = 15"),
+            "warp": self.text("Address = 172.16.0.2/32\nAddress = 172.16.0.2/32\nAddress = 2606:4700:110:8a1a::2/128\nMTU = 1280\nDNS = 1.1.1.1",
+                              "AllowedIPs = 0.0.0.0/0\nAllowedIPs = ::/0\nEndpoint = [2001:db8::a29f:c001]:2408"),
+            "empty": self.text("Address = 10.2.0.2/32\nPostUp =\nPreDown = # nothing\nDNS =\nMTU =\nTable =\nSaveConfig = false\nListenPort = 0\nFwMark = off",
+                               f"AllowedIPs = 0.0.0.0/0\n{endpoint}\nPersistentKeepalive = off"),
+        }
+        texts["windows"] = {**texts["proton"], "config": "\ufeff" + texts["proton"]["config"].replace("\n", "\r\n")}
+        for name, text in texts.items():
+            with self.subTest(name):
+                made = self.put(text)
+                self.assertEqual((("up", ["0.0.0.0/0"], 1)), (made["state"], made["peers"][0]["allowed_ips"], len(made["interface"]["addresses"])))
+                self.assertNotIn("left_out", made)
+                self.assertEqual(([], [], []), self.of_ipv6())
+                left_out = [w for w in made["warnings"] if "IPv6 is left out" in w]
+                if name == "empty":
+                    self.assertEqual([], made["warnings"])
+                else:
+                    self.assertRegex(left_out[0], r"Address (fc00:bbbb|2a07:b944|fd7d:76ee|2606:4700)[0-9a-f:]+/128, AllowedIPs ::/0$")
+                self.assertEqual(made["warnings"], self.get()["warnings"])
+                shown = self.daemon.netns.run("wg", "show", self.name, "allowed-ips").split("\t")[1].strip()
+                self.assertEqual("0.0.0.0/0", shown)
+        made = self.put(self.body(self.peer(allowed_ips=["fd00::/8", "10.0.0.0/8"])))
+        self.assertIn("AllowedIPs fd00::/8", made["warnings"][0])
+
+    def test_nothing_is_left(self):
+        for pointer, body in (
+            ("/config", self.text("Address = 2a07::2/128", "AllowedIPs = 0.0.0.0/0")), ("/config", self.text("Address = 10.0.0.2", "AllowedIPs = ::/0")),
+            ("/interface/addresses", fields(self.private, [self.peer()]) | {"interface": {"private_key": self.private, "addresses": ["2a07::2/128"]}}),
+            ("/peers/1/allowed_ips", self.body(self.peer(), self.peer(allowed_ips=["::/0", "fd00::/8"]))),
+        ):
+            problem = self.refused(self.c.put("/network/wireguard", body), 400, "INVALID_WIREGUARD_CONFIG", pointer)
+            self.assertIn("left", problem["detail"])
+            self.assertIn("IPv6", problem["detail"])
+
+    def test_all_faults_of_a_text_at_once(self):
+        secret = new_key()[0]
+        text = (f"[Interface]\nPrivateKey = {self.private}x\nAddress = nonsense, 10.0.0.2/24\nPostUp = id\nJc = 4\nJmin = 40\nMTU = 1\n{secret}\nWhatever = 1\n"
+                f"[Peer]\nPublicKey = {secret}x\nEndpoint = here\n[Peer]\nAllowedIPs = 10.0.0.0/33\n")
+        problem = self.refused(self.c.put("/network/wireguard", {"config": text}), 400, "INVALID_WIREGUARD_CONFIG")
+        found = [entry["detail"] for entry in problem["errors"]]
+        self.assertEqual({"/config"}, {entry["pointer"] for entry in problem["errors"]})
+        for wanted in ("line 2: PrivateKey:", "line 3: Address:", "line 4: PostUp: is refused", "line 5: Jc: is a key of AmneziaWG", "line 6: Jmin: is a key of AmneziaWG",
+                       "line 7: MTU:", "line 8: the key of this line is not known", "line 9: Whatever: is no key", "line 11: PublicKey:", "line 12: Endpoint:",
+                       "line 13: every peer needs a public key", "line 14: AllowedIPs:"):
+            self.assertEqual(1, len([detail for detail in found if detail.startswith(wanted)]), (wanted, found))
+        self.assertEqual(12, len(found), found)
+        self.assertNotIn(secret[:20], json.dumps(problem))
+        self.assertNotIn(self.private[:20], json.dumps(problem))
+        bad = {"interface": {"private_key": "!" * 44, "addresses": ["nonsense"]}, "peers": [{"public_key": "?" * 44, "endpoint": "here"}]}
+        self.refused(self.c.put("/network/wireguard", bad), 400, "INVALID_WIREGUARD_CONFIG",
+                     ["/interface/private_key", "/interface/addresses", "/peers/0/public_key", "/peers/0/endpoint"])
+        text = f"[Interface]\nPrivateKey = {self.private}\nAddress = 10.0.0.2\n" + "Nothing = 1\n" * 40
+        self.assertEqual(32, len(self.refused(self.c.put("/network/wireguard", {"config": text}), 400, "INVALID_WIREGUARD_CONFIG")["errors"]))
+
     def test_only_what_differs_is_sent(self):
         first, second, third = self.peer(allowed_ips=["10.1.0.0/16"]), self.peer(allowed_ips=["10.2.0.0/16"]), self.peer(allowed_ips=["10.3.0.0/16"])
         self.put(self.body(first, second))
@@ -133,8 +205,9 @@ class ResourceTest(ThemeCase, TunnelCase):
     def test_one_etag_one_change(self):
         self.refused(self.c.put("/network/wireguard", self.body(), headers={"If-Match": "*"}), 412, "PRECONDITION_FAILED")
         reply = self.c.put("/network/wireguard", self.body(), wait=10)
-        etag = reply.headers["ETag"]
-        self.assertEqual(etag, self.c.get("/network/wireguard").headers["ETag"])
+        now = self.c.get("/network/wireguard")
+        self.assertEqual(reply.json == now.json, reply.headers["ETag"] == now.headers["ETag"])  # what is observed may have changed since
+        etag = now.headers["ETag"]
         self.ok(self.c.put("/network/wireguard", self.body(), wait=10, headers={"If-Match": etag}))
         self.refused(self.c.put("/network/wireguard", self.body(), headers={"If-Match": etag}), 412, "PRECONDITION_FAILED")
         self.refused(self.c.delete("/network/wireguard", headers={"If-Match": etag}), 412, "PRECONDITION_FAILED")
@@ -281,6 +354,47 @@ class ResourceTest(ThemeCase, TunnelCase):
         self.daemon.netns.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv4/conf/{self.name}/rp_filter")
         eventually(as_wanted, "rp_filter", 8)
 
+    def reason(self, since):
+        """Why the tunnel was started again, as the event tells."""
+        def look():
+            found = [e["data"]["data"]["found"] for e in stored(self.c, since) if e["event"] == "wireguard.repaired" and e["data"]["data"]["operation"] == "start"]
+            return found[0] if found else None
+
+        return eventually(look, "another process", 8)
+
+    @limit(90)
+    def test_why_a_process_ended_is_told(self):
+        self.put(self.body())
+        since = int(stored(self.c)[-1]["id"])
+        kill(self.wireguard_pids()[0], 9)
+        self.assertIn("wireguard-go ended with signal 9", self.reason(since))
+        eventually(lambda: self.get()["state"] == "up", "the tunnel")
+        self.daemon.restart()
+        eventually(lambda: self.get()["state"] == "up" and self.wireguard_pids(), "the tunnel")
+        time.sleep(0.5)
+        since = int(stored(self.c)[-1]["id"])
+        kill(self.wireguard_pids()[0], 6)  # a Go program tells of this one
+        self.assertRegex(self.reason(since), r"wireguard-go has ended: SIGABRT: abort$")
+        eventually(lambda: self.get()["state"] == "up", "the tunnel")
+
+    @limit(90)
+    def test_why_a_process_does_not_start_is_told(self):
+        binary = self.daemon.base / "wireguard-go-that-fails"
+        binary.write_text(f"#!/bin/sh\necho 'ERROR: (x) 2026/11/28 20:49:40 no widgets for {self.private}'\nexit 3\n")
+        binary.chmod(0o755)
+        self.daemon.config["network"]["wireguard_go"] = str(binary)
+        self.daemon.restart()
+        try:
+            reply = self.c.put("/network/wireguard", self.body(), wait=10)
+            eventually(lambda: self.get()["state"] == "failed", "the failure")
+            message = [c for c in self.get()["conditions"] if c["type"] == "ready"][0]["message"]
+            self.assertIn("ended with exit code 3: no widgets for (hidden)", message)
+            self.assertNotIn(self.private[:20].encode(), reply.body)
+            self.remove()
+        finally:
+            del self.daemon.config["network"]["wireguard_go"]
+            self.daemon.restart()
+
     def test_a_process_that_dies_or_hangs(self):
         self.put(self.body())
         pid = self.wireguard_pids()[0]
@@ -362,7 +476,7 @@ class ExistingTest(ThemeCase, TunnelCase):
         self.assertEqual([], self.rules() + self.routes())
 
     def test_one_that_comes_later_and_goes(self):
-        made = self.put({"existing_interface": self.name})
+        made = self.ended(self.c.put("/network/wireguard", {"existing_interface": self.name}, wait=10), "WIREGUARD_SETUP_FAILED")
         self.assertEqual("failed", made["state"])
         self.assertEqual("INTERFACE_MISSING", made["conditions"][0]["reason"])
         self.assertEqual([self.name], self.uplinks())
@@ -605,9 +719,10 @@ class NobodyMakesItTest(OwnDaemonCase, TunnelCase):
 
     def test_it_fails_closed_and_says_what_is_missing(self):
         self.addCleanup(self.remove)
-        made = self.put(fields(new_key()[0], [], interface_name=new_name("wd")))
-        if made["backend"] == "kernel":
+        reply = self.c.put("/network/wireguard", fields(new_key()[0], [], interface_name=new_name("wd")), wait=10)
+        if reply.status == 200 and reply.json["backend"] == "kernel":
             self.skipTest("this kernel has WireGuard")
+        made = self.ended(reply, "WIREGUARD_SETUP_FAILED")
         self.assertEqual(("failed", None), (made["state"], made["backend"]))
         ready = self.condition(made, "ready")
         self.assertEqual(("false", "WIREGUARD_SETUP_FAILED"), (ready["status"], ready["reason"]))

@@ -4,9 +4,9 @@
  */
 #include "core/cleanup.h"
 #include "core/clock.h"
-#include "host/link.h"
-#include "host/link_rtnl.h"
-#include "host/nft_elements.h"
+#include "host/link/link.h"
+#include "host/link/rtnl.h"
+#include "host/nft/elements.h"
 #include "tests/host/netns.h"
 
 #include <check.h>
@@ -78,7 +78,7 @@ static void compare(const char *name, const struct way *ours, const struct way *
 
 static void attach(void)
 {
-    must(nft_guests_change("svb", &guest, 1, NULL, 0, &err));
+    must(nft_guests_change("svb", &guest, 1, NULL, 0, NULL, &err));
     must(link_tap_ensure(guest.tap, "svb:vm", "svb0", guest_mac, (uid_t)-1, &err));
 }
 
@@ -86,7 +86,7 @@ static void detach(void)
 {
     const char *name = guest.tap;
     must(link_delete("svb", &name, 1, &err));
-    must(nft_guests_change("svb", NULL, 0, &guest, 1, &err));
+    must(nft_guests_change("svb", NULL, 0, &guest, 1, NULL, &err));
 }
 
 /* One process each, as a script would; fewer rules than ours, since iptables knows no bridge and ebtables no state. */

@@ -2,7 +2,7 @@
  * Figures of firewall policies, in namespaces of its own: how long a thousand policies take to replace, and what a packet costs with one and
  * with a thousand VMs. Prints lines as tests/bench/run.sh does.
  */
-#include "host/gate.h"
+#include "host/gate/gate.h"
 #include "tests/host/policy_box.h"
 
 #include <check.h>
@@ -193,8 +193,8 @@ static void set_gate(bool there)
         MUST(gate_apply(&gate, &err));
     } else {
         (void)netns_try("tc qdisc del dev br0 clsact", NULL);
-        (void)netns_try("ip rule del pref 1 iif br0", NULL);
-        (void)netns_try("ip rule del pref 1 iif lo", NULL);
+        (void)netns_try("ip rule del pref 64 iif br0", NULL);
+        (void)netns_try("ip rule del pref 64 iif lo", NULL);
     }
 }
 

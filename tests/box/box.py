@@ -177,7 +177,7 @@ class Box:
         return self.sh("""
             mount -t debugfs debug /sys/kernel/debug 2> /dev/null
             cd /sys/kernel/debug/kvm || exit 0
-            look() { for vm in [0-9]*-*; do echo $vm $(cat $vm/exits $vm/irq_exits $vm/irq_injections); done; }
+            look() { for vm in [0-9]*-*; do [ -e $vm/exits ] && echo $vm $(cat $vm/exits $vm/irq_exits $vm/irq_injections 2> /dev/null); done; }
             { look; sleep 3; look; } | awk '
                 !($1 in exits) { exits[$1] = $2; irqs[$1] = $3; injections[$1] = $4; next }
                 $3 - irqs[$1] > 50 && $2 - exits[$1] - ($3 - irqs[$1]) < 10 && $4 == injections[$1] { print $1 }'""", check=False)[0].split()

@@ -95,7 +95,7 @@ cp "$build/smartvmd" "$tree/usr/bin/smartvmd"
 cp -r "$bundle" "$tree/usr/share/box/debian-minimal"
 sed "s|$bundle|/usr/share/box/debian-minimal|" "$bundle/manifest.json" > "$tree/usr/share/box/debian-minimal/manifest.json"
 cp "$tiny" "$tree/usr/share/box/"
-head -c 65536 /dev/zero | tr '\0' s > "$tree/usr/share/box/rootfs.img"
+mke2fs -q -F -t ext2 "$tree/usr/share/box/rootfs.img" 256k
 mkdir -p "$tree"/usr/lib/systemd/system/sysinit.target.wants "$tree"/etc/systemd/system/smartvmd.service.d "$tree"/usr/local/sbin
 cp -L "${systemd[@]}" "$tree/usr/lib/systemd/"
 cp /lib/systemd/system/*.target /lib/systemd/system/systemd-journald*.s* "$tree/usr/lib/systemd/system/"

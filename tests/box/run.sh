@@ -1,9 +1,11 @@
 #!/bin/bash
 # A whole KVM host in a virtual machine, and the daemon on it: tests/box/run.sh [--long] [-v] [SCENARIO]…
-# Needs the build and the image of tests/run.sh. The last line is "N passed, N failed, N skipped".
+# The last line is "N passed, N failed, N skipped".
 set -uo pipefail
 here=$(dirname "$(readlink -f "$0")")
-export SMARTVM_TEST_BUILD=${SMARTVM_TEST_BUILD:-$(dirname "$(dirname "$here")")/build-tests}
+# shellcheck source=tests/prepare.sh
+. "$here/../prepare.sh"
+prepare packages program firecracker image
 if ! bash "$here/build.sh" "$SMARTVM_TEST_BUILD"; then
     echo "0 passed, 1 failed, 0 skipped"
     exit 1

@@ -8,9 +8,11 @@ import os
 import re
 import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -21,6 +23,32 @@ from host import tsc_khz  # noqa: E402
 
 GUEST, GATEWAY, MASK = "172.30.0.2", "172.30.0.1", "255.255.255.0"
 KEYS = [{"type": "qcode", "data": key} for key in ("ctrl", "alt", "delete")]
+
+
+def answer_names():
+    """A name server that knows one name: its own, and refuses all others."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((GATEWAY, 53))
+        while True:
+            query, client = server.recvfrom(512)
+            end = query.index(b"\0", 12) + 5
+            known = query[12:end - 4] == b"\5hello\4test\0"
+            answer = b""
+            if known and query[end - 4:end - 2] == b"\0\1":
+                answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(GATEWAY)
+            flags, answers = (0x8180 if known else 0x8183), (1 if answer else 0)
+            server.sendto(query[:2] + struct.pack(">HHHHH", flags, 1, answers, 0, 0) + query[12:end] + answer, client)
+
+
+def serve_page():
+    """On port 8081 a page; on 8082 nothing ever comes."""
+    silent = socket.create_server((GATEWAY, 8082))  # noqa: F841: it listens as long as it is there
+    page = socket.create_server((GATEWAY, 8081))
+    while True:
+        connection, _ = page.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 10\r\n\r\nfrom-dns!\n")
 
 
 def run(*command):
@@ -42,7 +70,9 @@ class Guest:
         devices = []
         if "network" in wants:
             self.make_network()
-            arguments += f" ip={GUEST}::{GATEWAY}:{MASK}::eth0:off"
+            arguments += f" ip={GUEST}::{GATEWAY}:{MASK}::eth0:off:{GATEWAY}"
+            threading.Thread(target=answer_names, daemon=True).start()
+            threading.Thread(target=serve_page, daemon=True).start()
             devices = ["-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no",
                        "-device", "virtio-net-device,netdev=n0"]
         self.began = time.monotonic()
@@ -121,6 +151,15 @@ def check_guest(guest, wants):
         run("ping", "-c1", "-W5", GUEST)
         guest.type(f"ping -c1 -W5 {GATEWAY}")
         guest.expect("1 packets received")
+        for command, answer in (("wget -q -O - http://hello.test:8081/", "\nfrom-dns!"),
+                                ("wget -T 5 -q -O - http://hello.test:8081/", "\nfrom-dns!"),
+                                ("wget -qT5 -O - http://hello.test:8081/", "\nfrom-dns!"),
+                                ("sh -c 'wget -T 5 -qO- http://hello.test:8081/'", "\nfrom-dns!"),
+                                ("wget -T 5 http://unknown.test/", "bad address"),
+                                ("wget -T 1 http://hello.test:8082/", "download timed out")):
+            guest.type(command)
+            guest.expect(answer)
+            guest.expect("hello# ")
 
 
 def main():

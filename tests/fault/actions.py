@@ -5,6 +5,7 @@ what must hold in the end: what was acknowledged has happened, and asking once m
 
 import json
 import os
+import socket
 
 
 class Action:
@@ -44,7 +45,7 @@ class VmCreate(Action):
 
     def settled(self, world):
         vm = world.vm("subject")
-        assert vm is None or vm["state"] != "stopped" or "last_exit" in vm, f"a start that failed does not say so: {vm}"
+        assert vm is None or vm["state"] != "stopped" or vm["last_exit"] is not None, f"a start that failed does not say so: {vm}"
 
     def again(self, world):
         if world.vm("subject") is None:
@@ -73,6 +74,25 @@ class VmAction(Action):
 
 class VmStart(VmAction):
     name, action, first_state = "vm_start", "start", "stopped"
+
+
+class VmStartMoved(VmStart):
+    """The subnet was changed since the VM got its address: its start gives it another one."""
+
+    name = "vm_start_moved"
+    subnet = "10.222.0.0/24"
+
+    def prepare(self, world):
+        super().prepare(world)
+        world.ok(world.client.patch("/network", {"subnet": self.subnet}, wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        address = world.vm("subject")["network_interfaces"][0]["ip"]
+        assert address.startswith("10.222.0."), address
+        world.check_host()
+        world.ok(world.client.delete("/vms/subject", wait=15), 204)
+        world.ok(world.client.patch("/network", {"subnet": None}, wait=15), 200)
 
 
 class VmStop(VmAction):
@@ -135,8 +155,13 @@ class VmDeleteStopped(VmDelete):
 class ImageImport(Action):
     name, first_state = "image_import", None
 
+    # An archive of nothing (cpio, newc).
+    INITRD = b"070701" + b"%08x" * 13 % (0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 11, 0) + b"TRAILER!!!" + bytes(4)
+
     def request(self, world):
-        return "POST", "/images", {"manifest": world.daemon.tiny_manifest("imported", read_only=False)}
+        initrd = world.daemon.images / "nothing.cpio"
+        initrd.write_bytes(self.INITRD)
+        return "POST", "/images", {"manifest": {**world.daemon.tiny_manifest("imported", read_only=False), "initrd": {"path": str(initrd)}}}
 
     def again(self, world):
         reply = world.client.get("/images/imported")
@@ -202,6 +227,66 @@ class HostAction(Action):
         world.await_network()
 
 
+class Restarts(HostAction):
+    """A VM ends, and is started again."""
+
+    def again(self, world):
+        """After a pause, so that it may well be `starting`."""
+        if world.vm("subject")["state"] in ("stopped", "failed"):
+            super().again(world)
+
+
+class GuestReboots(Restarts):
+    """A guest that reboots: the daemon boots it again, with the drive that it had."""
+
+    name = "guest_reboots"
+
+    def prepare(self, world):
+        world.create("subject", "running", boot_args="tiny=ctrlaltdel:reboot")
+        self.before = world.vm("subject")["vmm"]["pid"]
+        world.await_that(lambda: b"waiting" in world.client.get("/vms/subject/console").body, "a guest that listens")
+
+    def disturb(self, world):
+        from host import is_alive  # its directory is known by now: world.py
+
+        path = world.daemon.run_dir / "vm" / "subject" / "api.sock"
+        body = '{"action_type": "SendCtrlAltDel"}'
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(path))
+            sock.sendall(f"PUT /actions HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            sock.recv(4096)
+        world.await_that(lambda: not is_alive(self.before), "the end of the VMM")
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        vm = world.vm("subject")
+        assert vm["vmm"]["pid"] != self.before, vm
+        assert vm["restart_count"] != 1 or vm["last_exit"]["reason"] == "guest_reboot", vm["last_exit"]
+
+
+class VmmDies(Restarts):
+    """A VMM is killed by somebody, and its VM is to be started again then."""
+
+    name = "vmm_dies"
+
+    def prepare(self, world):
+        world.create("subject", "running", restart_policy="on-failure")
+        self.before = world.vm("subject")["vmm"]["pid"]
+
+    def disturb(self, world):
+        os.kill(self.before, 9)
+
+    def settled(self, world):
+        """Until its end is noted, it rests as before."""
+        world.await_pid_other_than(self.before)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        vm = world.vm("subject")
+        assert vm["vmm"]["pid"] != self.before and vm["restart_count"] > 0, vm
+
+
 class NetworkUp(HostAction):
     """Everything of the network is gone, and the daemon comes up."""
 
@@ -245,7 +330,7 @@ class Drift(HostAction):
             netns.run("nft", "flush", "chain", "inet", daemon.mark, chain, check=False)
         netns.run("sysctl", "-qw", f"net.ipv4.conf.{daemon.bridge}.route_localnet=0", check=False)
         netns.run("tc", "qdisc", "del", "dev", daemon.bridge, "clsact", check=False)
-        netns.ip("rule", "del", "pref", "1", "iif", "lo", check=False)
+        netns.ip("rule", "del", "pref", "64", "iif", "lo", check=False)
         netns.ip("-6", "address", "flush", "dev", daemon.bridge, "scope", "global", check=False)
         netns.run("sysctl", "-qw", f"net.ipv6.conf.{daemon.bridge}.force_forwarding=0", check=False)
         netns.run("sysctl", "-qw", f"net.ipv6.conf.{daemon.bridge}.forwarding=0", check=False)
@@ -547,6 +632,10 @@ class WireguardUp(Action):
     def request(self, world):
         return "PUT", "/network/wireguard", self.body()
 
+    def settled(self, world):
+        """A tunnel needs the network, whose own work may have failed, too."""
+        world.await_network()
+
     def again(self, world):
         if world.vm("subject")["state"] != "running":
             world.ok(world.client.post("/vms/subject/start", wait=15), 200)
@@ -639,7 +728,7 @@ class Repair(HostAction):
             pass
 
 
-ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
-                               GuestEnds, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, PolicyPatch, PolicyRemove, PolicyDrift,
+ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStartMoved, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
+                               GuestEnds, GuestReboots, VmmDies, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, PolicyPatch, PolicyRemove, PolicyDrift,
                                HostPolicy, HostPolicyPatch, HostPolicyConfirm, HostPolicyRollBack, AddressSet, AddressSetDelete, EventsTrim, Ports, NetworkPatch, Repair,
                                WireguardUp, WireguardDown, WireguardMoves, WireguardDrift)]

@@ -107,8 +107,13 @@ def frozen(value):
     return json.dumps(value, sort_keys=True)
 
 
+def frozen_policy(policy):
+    """What a rule does not say is null in an answer."""
+    return frozen({**policy, "rules": [{k: v for k, v in rule.items() if v is not None} for rule in policy["rules"]]})
+
+
 ALLOW, DENY = ({"default_action": action, "rules": []} for action in ("allow", "deny"))
-DEFAULT = (frozen(ALLOW), frozen(DENY))
+DEFAULT = (frozen_policy(ALLOW), frozen_policy(DENY))
 
 
 def policy_after(before, method, body):
@@ -116,14 +121,14 @@ def policy_after(before, method, body):
     if method == "DELETE":
         return NO_POLICY
     old = before if before is not NO_POLICY and method == "PATCH" else DEFAULT
-    return tuple(frozen(body[name]) if body.get(name) is not None else default if name in body or method == "PUT" else kept
+    return tuple(frozen_policy(body[name]) if body.get(name) is not None else default if name in body or method == "PUT" else kept
                  for name, default, kept in zip(("egress", "ingress"), DEFAULT, old))
 
 
 def policy_fits(policy, body):
     if "own" in body and body["own"] != (policy is not NO_POLICY):
         return False
-    return (policy or DEFAULT) == (frozen(body["egress"]), frozen(body["ingress"]))
+    return (policy or DEFAULT) == (frozen_policy(body["egress"]), frozen_policy(body["ingress"]))
 
 
 def ports_of(ports):
@@ -401,7 +406,7 @@ Sighting = collections.namedtuple("Sighting", "invoked returned uid vm")
 
 
 def uid_of(etag):
-    return int(re.fullmatch(r'"(\d+)-\d+"', etag).group(1))
+    return int(re.fullmatch(r'"(\d+)-\d+\.[0-9a-f]{16}"', etag).group(1))
 
 
 def check_uids(sightings):

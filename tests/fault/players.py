@@ -88,6 +88,9 @@ class Requests:
 
     def fill(self, op, reply, wait):
         op.status, op.replayed = reply.status, reply.headers.get("Idempotency-Replayed") == "true"
+        if reply.status >= 400 and reply.json["resource"] is not None:  # done, and what was waited for ended in failure
+            op.status = 201 if op.kind in ("create", "image_create") else 200
+            return
         if reply.status >= 400:
             op.code, op.detail = reply.code, reply.json.get("detail", "")
             return
@@ -313,14 +316,14 @@ class Reader(threading.Thread):
 class Disturber(threading.Thread):
     """Kills the daemon and changes the host. What it does, and when, is decided by the seed; which VMM or TAP it meets, by what there is."""
 
-    KINDS = {"kill_worker": 14, "kill_api": 14, "restart": 6, "kill_vmm": 16, "flush_ruleset": 6, "delete_table": 6, "bridge_down": 6, "delete_bridge": 3, "tap_off": 6,
+    KINDS = {"kill_worker": 14, "kill_api": 14, "kill_keeper": 14, "restart": 6, "kill_vmm": 16, "flush_ruleset": 6, "delete_table": 6, "bridge_down": 6, "delete_bridge": 3, "tap_off": 6,
              "flush_elements": 8, "move_route": 5, "kill_worker_twice": 4}
 
     def __init__(self, run):
         super().__init__(name="disturber", daemon=True)
         self.run_, self.daemon, self.netns = run, run.world.daemon, run.world.daemon.netns
         self.rng = random.Random(f"{run.seed}/disturber")
-        self.apis_killed = 0
+        self.apis_killed = self.keepers_killed = 0
 
     def run(self):
         while not self.run_.stop.wait(self.rng.uniform(0.2, 1.6)):
@@ -352,6 +355,12 @@ class Disturber(threading.Thread):
         if pid is not None:
             kill(pid, signal.SIGKILL)
             self.apis_killed += 1
+
+    def kill_keeper(self, number):
+        pid = self.daemon.keeper_pid()
+        if pid is not None:
+            kill(pid, signal.SIGKILL)
+            self.keepers_killed += 1
 
     def restart(self, number):
         self.daemon.await_ready()

@@ -2,7 +2,10 @@
 # Clients at random against a daemon that is killed and a host that is disturbed: tests/fault/random.sh [--seed N] [--seconds N] [--long]
 # The model that the history is checked against is tested first. The last line is "N passed, N failed, N skipped".
 set -uo pipefail
-. "$(dirname "$0")/build.inc"
+root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/prepare.sh
+. "$root/tests/prepare.sh"
+prepare packages program firecracker
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 /usr/bin/python3 "$root/tests/fault/test_model.py" > "$output" 2>&1 || cat "$output"

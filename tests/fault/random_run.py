@@ -20,7 +20,7 @@ from pathlib import Path
 import model
 from model import Op
 from players import Client, Disturber, Guard, Reader, Requests, Run, Watcher
-from world import RESTING, World, eventually
+from world import RESTING, World, disks, eventually
 
 CLIENTS = 4
 SETTLE_S = 40
@@ -35,7 +35,7 @@ class RandomWorld(World):
         rootfs = self.daemon.images / f"{name}.img"
         if not rootfs.exists():
             new = rootfs.with_suffix(f".{threading.get_ident()}")
-            new.write_bytes(name.encode() * 4096)
+            new.write_bytes(disks.ext4(name.encode()))
             os.rename(new, rootfs)
         manifest["rootfs"]["path"] = str(rootfs)
         return manifest
@@ -164,9 +164,11 @@ def check_all(run, disturber, reader):
     attempt(run, "lives", lambda: model.check_known(run.seen, run.names["vms"], run.names["images"] | {"tiny"}))
     attempt(run, "identities", lambda: model.check_uids(run.sightings) + model.check_shared(run.sightings) + model.check_listed(run.lists))
     attempt(run, "generations", lambda: model.check_generations(run.sightings))
-    ended = len(re.findall(r"event=api\.ended", daemon.log_path.read_text(errors="replace")))
-    if ended > disturber.apis_killed:
-        run.fault("daemon", f"the API process ended {ended} times, and was killed {disturber.apis_killed} times")
+    log = daemon.log_path.read_text(errors="replace")
+    for process, killed in (("api", disturber.apis_killed), ("keeper", disturber.keepers_killed)):
+        ended = len(re.findall(rf"event={process}\.ended", log))
+        if ended > killed:
+            run.fault("daemon", f"the process '{process}' ended {ended} times, and was killed {killed} times")
     if reader.connections < 2 and disturber.apis_killed > 1:
         run.fault("event sequence", "the reader was never cut off")
 

@@ -1,5 +1,5 @@
 /* A request body through the JSON reader and the validator, against every schema that a body is checked by. */
-#include "api/spec.h"
+#include "api/spec/spec.h"
 #include "core/cleanup.h"
 #include "core/json.h"
 #include "server/openapi_data.h"

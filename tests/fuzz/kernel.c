@@ -8,15 +8,16 @@
  * namespace that it is started in (of a daemon with the bridge `fuzz0`, an IPv6 subnet, VMs with policies, address sets and ports, say).
  */
 #include "core/cleanup.h"
-#include "host/bridge_ipv6.h"
-#include "host/conntrack.h"
-#include "host/gate.h"
-#include "host/listener.h"
-#include "host/nft.h"
-#include "host/nft_drops.h"
-#include "host/route.h"
-#include "host/tunnel.h"
-#include "host/wireguard_backends.h"
+#include "host/gate/gate.h"
+#include "host/link/bridge_ipv6.h"
+#include "host/link/route.h"
+#include "host/link/uplinks.h"
+#include "host/nft/conntrack.h"
+#include "host/nft/drops.h"
+#include "host/nft/listening.h"
+#include "host/nft/nft.h"
+#include "host/tunnel/tunnel.h"
+#include "host/tunnel/wireguard_backends.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,14 +158,6 @@ CHECKED(uint16_t, nla_get_u16, nla_len)
 CHECKED(uint32_t, nla_get_u32, nla_len)
 CHECKED(uint64_t, nla_get_u64, nla_len)
 
-static void list_guests(void)
-{
-    struct nft_guest *guests = NULL;
-    size_t count = 0;
-    (void)nft_guests_list(mark, &guests, &count, NULL);
-    free(guests);
-}
-
 static void compare_guests(void)
 {
     struct nft_guest_differences differences = {.items = NULL};
@@ -275,10 +268,15 @@ static void check_tunnel(void)
     (void)tunnel_check(&wanted, 0, &check, NULL);
 }
 
-static void find_default_route(void)
+static void find_uplinks(void)
 {
-    char name[INTERFACE_NAME_MAX];
-    (void)link_default_route(name, NULL);
+    const struct ip_net subnet6 = {.address = {.version = IP_V6, .bytes = {0xfd}}, .prefix = 64};
+    const struct uplinks_question question = {.bridge = bridge, .subnet = {0x0afa0000, 24}, .gateway = 0x0afa0001, .subnet6 = &subnet6};
+    struct uplinks found;
+    char words[UPLINKS_TEXT_MAX];
+    if (uplinks_find(&question, &found, NULL) == 0) {
+        (void)uplinks_check_answers(&question, &found, words, NULL);
+    }
 }
 
 static void find_overlap(void)
@@ -293,7 +291,8 @@ static void list_networks(void)
     const char *const except[] = {bridge};
     struct ip_net *nets = NULL;
     size_t count = 0;
-    (void)link_networks_list(except, 1, &nets, &count, NULL);
+    const struct interface_names uplinks = {.items = {"lo"}, .count = 1};
+    (void)link_networks_list(except, 1, &uplinks, &nets, &count, NULL);
     free(nets);
 }
 
@@ -335,12 +334,12 @@ static const struct {
     const char *name;
     void (*look)(void);
 } looks[] = {
-    {"guests", list_guests},        {"guests-compared", compare_guests}, {"closed", check_closed},
+    {"guests-compared", compare_guests}, {"closed", check_closed},
     {"uplinks", list_uplinks},      {"drops", get_drops},                {"ports", list_ports},
     {"policies", look_at_policies}, {"counters", get_counters},          {"vm-chain", find_vm_chain},
     {"flows", cut_flows},           {"listeners", find_listeners},       {"links", list_links},
     {"bridge", check_bridge},       {"tap", check_tap},                  {"tunnel", check_tunnel},
-    {"default-route", find_default_route}, {"overlap", find_overlap},    {"networks", list_networks},
+    {"ways-out", find_uplinks}, {"overlap", find_overlap},    {"networks", list_networks},
     {"routes", list_routes},        {"rules", list_rules},               {"gate", check_gate},
     {"bridge-ipv6", check_bridge_ipv6}, {"wireguard", get_wireguard},
 };

@@ -1,5 +1,5 @@
 /* An image's manifest, snake_case or camelCase, from its bytes to the checked form. */
-#include "api/manifest.h"
+#include "api/image/manifest.h"
 #include "core/cleanup.h"
 #include "core/json.h"
 #include "server/openapi_data.h"
@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     }
     if (json_parse((const char *)data, size, &manifest, NULL) == 0) {
-        (void)manifest_check(spec, &config, manifest, &checked, &faults, NULL);
+        (void)manifest_check(spec, &config, manifest, size % 2 == 0 ? "/srv/img/a" : NULL, &checked, &faults, NULL);
         spec_faults_free(&faults.faults);
     }
     return 0;

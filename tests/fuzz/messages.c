@@ -4,10 +4,16 @@
  */
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "core/frame.h"
 #include "core/ipc.h"
 #include "core/json.h"
+#include "keeper/keeper.h"
+#include "worker/border/border.h"
+#include "worker/context.h"
 #include "worker/question.h"
+#include "tests/unit/db/ready.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +35,39 @@ static void clean(void)
     (void)rmdir(dir);
 }
 
+static void give_up(void *ctx)
+{
+    (void)ctx;
+    abort(); /* this keeper is honest */
+}
+
+static int keepers_end;
+
+static void *keep(void *db)
+{
+    (void)keeper_run(db, keepers_end);
+    return NULL;
+}
+
+/* With a keeper at the other end, in a thread. */
+static struct border *make_border(const char *path)
+{
+    static const struct border_setup setup = {.give_up = give_up};
+    static struct db *db;
+    struct border *border = NULL;
+    pthread_t thread;
+    int pair[2];
+    if (open_ready(path, &db, NULL) != 0 || border_new(&setup, &border, NULL) != 0 || frame_pair(pair, NULL) != 0) {
+        abort();
+    }
+    keepers_end = pair[1];
+    border_connect(border, pair[0]);
+    if (pthread_create(&thread, NULL, keep, db) != 0) {
+        abort();
+    }
+    return border;
+}
+
 static struct worker *make_worker(void)
 {
     static char root[] = "/srv/img";
@@ -40,9 +79,7 @@ static struct worker *make_worker(void)
         abort();
     }
     (void)snprintf(path, sizeof path, "%s/db", dir);
-    if (db_open(path, DB_WORKER, &worker.db, NULL) != 0) {
-        abort();
-    }
+    worker.border = make_border(path);
     return &worker;
 }
 
@@ -56,7 +93,7 @@ static void answer(const char *question)
     if (question_is_slow(question) || strstr(question, "firewall_counters") != NULL) {
         return;
     }
-    question_answer(worker, question, &text, &fd);
+    question_answer(worker, question, -1, &text, &fd);
     if (text == NULL || json_parse(text, strlen(text), &parsed, NULL) != 0 || (json_object_get(parsed, "answer") == NULL) == (json_object_get(parsed, "error") == NULL)) {
         abort();
     }

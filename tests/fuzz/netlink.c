@@ -1,7 +1,7 @@
 /* The kernel's news of links, routes and the firewall, as one datagram each. */
 #include "core/cleanup.h"
-#include "host/link.h"
-#include "host/nft.h"
+#include "host/link/link.h"
+#include "host/nft/nft.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>

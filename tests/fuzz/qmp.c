@@ -1,6 +1,6 @@
 /* What QEMU says on its machine protocol, all of it at once, over a real socket. */
 #include "core/cleanup.h"
-#include "host/qmp.h"
+#include "host/vmm/qmp.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -3,10 +3,11 @@
  * one are headers, the rest is the body.
  */
 #include "api/api.h"
-#include "api/spec.h"
+#include "api/spec/spec.h"
 #include "core/cleanup.h"
 #include "db/db.h"
 #include "server/openapi_data.h"
+#include "tests/unit/db/ready.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ static void set_up(void)
         abort();
     }
     (void)snprintf(path, sizeof path, "%s/db", dir);
-    if (db_open(path, DB_WORKER, &worker, NULL) != 0 || db_open(path, DB_API, &db, NULL) != 0 ||
+    if (open_ready(path, &worker, NULL) != 0 || db_open(path, DB_API, &db, NULL) != 0 ||
         spec_load(openapi_yaml_begin, openapi_yaml_len, &spec, NULL) != 0) {
         abort();
     }

@@ -3,6 +3,9 @@
 # --long: 10 minutes each; what it finds anew goes into the corpus. The last line is "N passed, N failed, N skipped".
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/prepare.sh
+. "$root/tests/prepare.sh"
+prepare packages
 build=${SMARTVM_FUZZ_BUILD:-${SMARTVM_TEST_BUILD:-$root/build-tests}/fuzz}
 seconds=4
 long=no

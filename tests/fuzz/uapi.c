@@ -1,6 +1,6 @@
 /* What a userspace WireGuard answers to "get=1", and the difference to a device that is wanted otherwise. */
 #include "core/cleanup.h"
-#include "host/wireguard_backends.h"
+#include "host/tunnel/wireguard_backends.h"
 
 #include <stdlib.h>
 #include <string.h>

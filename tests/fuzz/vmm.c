@@ -1,6 +1,6 @@
 /* What a VMM says: Firecracker's answers, and the last words on its standard error. */
-#include "host/firecracker.h"
-#include "host/vmm.h"
+#include "host/vmm/firecracker.h"
+#include "host/vmm/vmm.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -29,15 +29,20 @@ static void store_and_load(struct wireguard *config)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error err;
-    AUTO_WIREGUARD config = {.managed = false};
     char *text = malloc(size + 1);
     if (text == NULL) {
         return 0;
     }
     memcpy(text, data, size);
     text[size] = '\0';
-    if (wireguard_parse_text(text, true, &config, &err) == 0) {
-        store_and_load(&config);
+    for (int ipv6 = 0; ipv6 < 2; ipv6++) {
+        struct wireguard_faults faults;
+        AUTO_WIREGUARD config = {.managed = false};
+        if (wireguard_parse_text(text, ipv6 != 0, &config, &faults, &err) == 0) {
+            store_and_load(&config);
+        } else if (faults.count == 0) {
+            abort();
+        }
     }
     free(text);
     return 0;

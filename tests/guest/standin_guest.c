@@ -185,12 +185,30 @@ static bool is_mode(const char *name)
     return strncmp(mode, name, 3) == 0; /* three letters count, as with the tiny guest */
 }
 
+/* `standin.print=some_words`: said before anything else. */
+static void say_words(struct standin *s)
+{
+    char words[128];
+    if (!standin_boot_arg(s, "standin.print", words, sizeof words)) {
+        return;
+    }
+    for (char *p = words; *p != '\0'; p++) {
+        *p = (char)(*p == '_' ? ' ' : *p);
+    }
+    standin_console(words);
+    standin_console("\n");
+}
+
 /* Once, when the machine starts. */
 static void boot(struct standin *s)
 {
+    say_words(s);
     if (!standin_boot_arg(s, "tiny", mode, sizeof mode)) {
         standin_console("standin: up\n");
         return;
+    }
+    if (is_mode("silent")) {
+        return; /* says nothing by itself */
     }
     standin_console("tiny: up\n");
     if (is_mode("ctrlaltdel")) {

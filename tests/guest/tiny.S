@@ -15,7 +15,12 @@
  *   spin        a loop without exits
  *   flood       prints lines for ever
  *   echo        sends back what comes in on the serial port
+ *   args        prints its command line and "tiny: end of line", halts
  *   die         says what a Linux kernel says when it dies, halts
+ *   panic       says the same, and resets, as one does with panic=-1
+ *   reboot      says what a Linux kernel says before a reboot, and resets
+ *   poweroff    says what a Linux kernel says at the end, and halts
+ * With `ctrlaltdel:<word>` the word is done upon Ctrl-Alt-Del, instead of the reset.
  * Any other word: "tiny: unknown mode", halts.
  */
         .set    SERIAL_DATA, 0x3f8
@@ -53,6 +58,7 @@
 
         test    %ebx, %ebx
         jz      halt\bits
+        mov     %ebx, %ebp                      /* where the line begins */
 find_word\bits:                                 /* "tiny=" anywhere in the line */
         cmpb    $0, (%ebx)
         je      halt\bits
@@ -65,6 +71,7 @@ find_word\bits:                                 /* "tiny=" anywhere in the line 
 
 choose\bits:
         mov     5(%ebx), %eax
+act\bits:
         and     $0xffffff, %eax
         cmp     $0x6c6168, %eax                 /* "hal" */
         je      halt\bits
@@ -80,6 +87,15 @@ choose\bits:
         je      flood\bits
         cmp     $0x686365, %eax                 /* "ech" */
         je      echo\bits
+        cmp     $0x677261, %eax                 /* "arg" */
+        je      args\bits
+        cmp     $0x6e6170, %eax                 /* "pan" */
+        je      panic\bits
+        cmp     $0x626572, %eax                 /* "reb" */
+        je      reboot\bits
+        mov     $text_off, %esi
+        cmp     $0x776f70, %eax                 /* "pow" */
+        je      1f
         mov     $text_unknown, %esi
         cmp     $0x656964, %eax                 /* "die" */
         jne     1f
@@ -154,10 +170,19 @@ keys\bits:                                      /* never returns to where it cam
         jne     1b
         mov     $text_ctrlaltdel, %esi
         call    print\bits
-        jmp     reset\bits
+        cmpb    $':', 15(%ebx)                  /* behind "tiny=ctrlaltdel" */
+        jne     reset\bits
+        mov     16(%ebx), %eax
+        jmp     act\bits
 2:      or      %ecx, %ebp
         jmp     1b
 
+panic\bits:
+        mov     $text_panic, %esi
+        jmp     5f
+reboot\bits:
+        mov     $text_reboot, %esi
+5:      call    print\bits
 reset\bits:
         mov     $I8042_COMMAND_RESET, %al
         out     %al, $I8042_STATUS
@@ -192,6 +217,13 @@ echo\bits:
         out     %al, %dx
         jmp     echo\bits
 
+args\bits:
+        mov     %ebp, %esi
+        call    print\bits
+        mov     $text_end_of_line, %esi
+        call    print\bits
+        jmp     halt\bits
+
 print\bits:                                     /* a byte an exit: longer writes are dropped by some */
         mov     $SERIAL_DATA, %dx
 1:      lodsb
@@ -217,6 +249,8 @@ start32:
         .section .rodata
 text_up:
         .asciz  "tiny: up\n"
+text_end_of_line:
+        .asciz  "\ntiny: end of line\n"
 text_waiting:
         .asciz  "tiny: waiting for ctrl-alt-del\n"
 text_ctrlaltdel:
@@ -225,6 +259,10 @@ text_unknown:
         .asciz  "tiny: unknown mode\n"
 text_panic:
         .asciz  "Kernel panic - not syncing: tiny\n"
+text_reboot:
+        .asciz  "[    1.000000] reboot: Restarting system\n"
+text_off:
+        .asciz  "[    1.000000] reboot: Power down\n"
 text_flood:
         .asciz  "tiny: flood 0123456789abcdefghijklmnopqrstuvwxyz\n"
 idt_pointer:

@@ -8,8 +8,9 @@
 
 #include "core/cleanup.h"
 #include "core/clock.h"
-#include "host/process.h"
-#include "host/vmm.h"
+#include "core/limits.h"
+#include "host/process/process.h"
+#include "host/vmm/vmm.h"
 
 #include <check.h>
 #include <errno.h>
@@ -28,7 +29,7 @@ struct tiny {
     const struct vmm_driver *driver;
     struct vmm_spec spec; /* to be changed between tiny_init() and tiny_start() */
     char dir[40];
-    char boot_args[128];
+    char boot_args[LIMIT_BOOT_ARGS_BYTES];
     struct process process;
     int console; /* reading end of console.out */
     int words;   /* of vmm.out */
@@ -94,7 +95,7 @@ static inline void tiny_init(struct tiny *t, enum vmm_kind kind, enum vmm_accel 
     for (size_t i = 0; i < ARRAY_LEN(fifos); i++) {
         ck_assert_int_eq(mkfifo(tiny_path(t, fifos[i]), 0600), 0);
     }
-    (void)snprintf(t->boot_args, sizeof t->boot_args, "%s tiny=%s", t->driver->extra_boot_args, mode);
+    (void)snprintf(t->boot_args, sizeof t->boot_args, "%s tiny=%s", t->driver->args->needs, mode);
     t->seen = calloc(1, TINY_OUTPUT_MAX);
     t->spec = (struct vmm_spec){.id = "tiny",
                                 .dir = t->dir,
@@ -104,6 +105,18 @@ static inline void tiny_init(struct tiny *t, enum vmm_kind kind, enum vmm_accel 
                                 .boot_args = t->boot_args,
                                 .vcpu_count = 1,
                                 .mem_size_mib = 128};
+}
+
+/* The command line as the daemon makes it for what is in t->spec, with the VM's own arguments. */
+static inline void tiny_compose(struct tiny *t, const char *own)
+{
+    char *line = NULL;
+    struct error err;
+    const struct kernel_args args = {.vmm = t->driver->args, .image = "", .own = own, .id = "tiny",
+                                     .device_count = t->spec.drive_count + t->spec.interface_count + 1};
+    ck_assert_msg(kernel_args_compose(&args, &line, &err) == 0, "%s", err.message);
+    (void)snprintf(t->boot_args, sizeof t->boot_args, "%s", line);
+    free(line);
 }
 
 static inline void tiny_start(struct tiny *t)

@@ -1,5 +1,5 @@
 /* IPv6 on the bridge, its forwarding, and the rules that are there only with it. */
-#include "host/bridge_ipv6.h"
+#include "host/link/bridge_ipv6.h"
 
 #include "tests/host/guest_box.h"
 

@@ -1,9 +1,9 @@
 /* The cgroup of a VM, in the host's own hierarchy under a mark of this test's own. */
-#include "host/cgroup.h"
+#include "host/process/cgroup.h"
 
 #include "core/cleanup.h"
 #include "core/clock.h"
-#include "host/process.h"
+#include "host/process/process.h"
 
 #include <check.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
  * Cutting tracked flows: live connections through a router of the test's own, of which some are forbidden. `conntrack` is the kernel's, the
  * judge is what still passes.
  */
-#include "host/conntrack.h"
+#include "host/nft/conntrack.h"
 
 #include "core/cleanup.h"
 #include "tests/host/netns.h"
@@ -149,12 +149,14 @@ struct wish {
     struct ip_addr source, destination;
     uint16_t port;
     size_t seen, published;
+    struct conntrack_flow last; /* that was asked about */
 };
 
 static bool is_forbidden(const struct conntrack_flow *flow, void *ctx)
 {
     struct wish *wish = ctx;
     wish->seen++;
+    wish->last = *flow;
     wish->published += flow->published;
     return flow->protocol == IPPROTO_TCP && ip_addr_equal(&flow->source, &wish->source) &&
            ip_addr_equal(&flow->destination, &wish->destination) && flow->port == wish->port;
@@ -217,6 +219,8 @@ START_TEST(a_translated_flow_is_known_by_where_it_goes)
     MUST(conntrack_cut(is_forbidden, &by_name, &cut, &err));
     ck_assert_uint_eq(cut, 0);
     ck_assert_uint_eq(by_name.published, 1);
+    ck_assert(ip_addr_equal(&by_name.last.asked, &by_name.destination) && by_name.last.asked_port == 9000);
+    ck_assert(ip_addr_equal(&by_name.last.shown, &by_name.source));
     MUST(conntrack_cut(is_forbidden, &by_end, &cut, &err));
     ck_assert_uint_eq(cut, 1);
     ck_assert(!carries(&c, QUIET_MS));
@@ -258,10 +262,19 @@ START_TEST(the_hosts_own_addresses)
     struct ip_addr other;
     bool found = false;
     ck_assert(ip_addr_parse("10.9.0.1", &mine) && ip_addr_parse("10.9.0.2", &other));
-    MUST(conntrack_local_addresses(&list, &count, &err));
+    MUST(conntrack_local_addresses(NULL, 0, &list, &count, &err));
     for (size_t i = 0; i < count; i++) {
         found = found || ip_addr_equal(&list[i], &mine);
         ck_assert(!ip_addr_equal(&list[i], &other));
+    }
+    ck_assert(found);
+    free(list);
+    static const char *const links[] = {"server0", "not-there"};
+    MUST(conntrack_local_addresses(links, 2, &list, &count, &err));
+    found = false;
+    for (size_t i = 0; i < count; i++) {
+        found = found || ip_addr_equal(&list[i], &mine);
+        ck_assert(list[i].version != IP_V4 || ip_addr_equal(&list[i], &mine)); /* not the loopback's */
     }
     ck_assert(found);
     free(list);

@@ -1,6 +1,6 @@
 /* What is left of a root process after drop_privileges() and drop_system_calls(): read back from the kernel.
  */
-#include "server/drop.h"
+#include "server/privileges.h"
 
 #include <check.h>
 #include <errno.h>
@@ -65,7 +65,7 @@ static void run(void (*child)(void), int expected)
 
 static void drop_all(void)
 {
-    if (drop_privileges("nobody", getppid(), &report->err) < 0 || drop_system_calls(&report->err) < 0) {
+    if (drop_privileges("nobody", getppid(), &report->err) < 0 || drop_system_calls(SYSTEM_CALLS_OF_API, &report->err) < 0) {
         _exit(1);
     }
 }

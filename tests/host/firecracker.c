@@ -216,6 +216,28 @@ START_TEST(takes_all_devices)
 }
 END_TEST
 
+/* As the guest sees it: what the daemon and the VMM give stands before what init gets. */
+START_TEST(the_command_line)
+{
+    struct tiny_devices devices;
+    ck_assert_int_eq(unshare(CLONE_NEWNET), 0);
+    init("args");
+    tiny_add_devices(&t, &devices);
+    tiny_compose(&t, "tiny=args x=\"a b\" -- root=/dev/no single");
+    tiny_start(&t);
+    tiny_expect(&t, " -- root=/dev/no single\n");
+    const char *separator = strstr(t.seen, " -- ");
+    const char *root = strstr(t.seen, " root=/dev/vda ");
+    ck_assert_msg(root != NULL && root < separator, "%s", t.seen);
+    ck_assert_ptr_null(strstr(separator + 4, " -- "));
+    ck_assert_ptr_null(strstr(separator, "virtio_mmio"));
+    ck_assert_uint_le(strlen(strstr(t.seen, "console=")),
+                      strlen(t.boot_args) + t.driver->args->added_bytes + (2 * TINY_DEVICES + 1) * t.driver->args->device_bytes + 1);
+    tiny_end(&t);
+    tiny_remove_devices(&devices);
+}
+END_TEST
+
 START_TEST(tells_its_version)
 {
     char version[32];
@@ -266,6 +288,7 @@ int main(void)
     tcase_add_test(guests, says_that_a_tap_is_busy);
     tcase_add_test(guests, a_stale_socket_must_go);
     tcase_add_test(guests, takes_all_devices);
+    tcase_add_test(guests, the_command_line);
     tcase_add_test(guests, tells_its_version);
     tcase_add_test(guests, a_crowd);
     suite_add_tcase(suite, guests);

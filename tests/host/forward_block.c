@@ -1,5 +1,5 @@
 /* Foreign rules that stop forwarding, made by nft and both iptables; the packets of a guest say whether it is true, and whether the advice helps. */
-#include "host/forward_block.h"
+#include "host/nft/forward_block.h"
 
 #include "tests/host/guest_box.h"
 

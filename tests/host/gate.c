@@ -46,8 +46,8 @@ static const struct {
     {"tc qdisc del dev br0 clsact", "smartvm_in is gone"},
     {"tc filter del dev br0 ingress", "smartvm_in is gone"},
     {"tc filter del dev br0 egress pref 1", "smartvm_out is gone"},
-    {"ip rule del pref 1 iif br0", "comes from the bridge is gone"},
-    {"ip rule del pref 1 iif lo", "to the host is gone"},
+    {"ip rule del pref 64 iif br0", "comes from the bridge is gone"},
+    {"ip rule del pref 64 iif lo", "to the host is gone"},
     {"ip rule flush", "comes from the bridge is gone"},
 };
 
@@ -79,8 +79,8 @@ END_TEST
 START_TEST(what_others_have_stays)
 {
     static const char *const foreign[] = {
-        "ip rule add pref 1 iif br0 fwmark 0x8000000/0x8000000 blackhole", /* the same, but of another protocol */
-        "ip rule add pref 1 iif br0 fwmark 0x1 lookup 7",
+        "ip rule add pref 64 iif br0 fwmark 0x8000000/0x8000000 blackhole", /* the same, but of another protocol */
+        "ip rule add pref 64 iif br0 fwmark 0x1 lookup 7",
         "ip rule add pref 9 iif br0 lookup 7",
         "tc filter add dev br0 ingress pref 2 protocol ip u32 match u32 0 0 flowid 1:1",
     };
@@ -88,11 +88,30 @@ START_TEST(what_others_have_stays)
         netns_run(foreign[i]);
         is_whole();
     }
-    netns_run("ip rule del pref 1 iif br0 protocol 173");
+    netns_run("ip rule del pref 64 iif br0 protocol 173");
     netns_run("tc filter del dev br0 ingress pref 1");
     is_repaired("is gone");
     ck_assert_uint_eq(netns_count("ip rule show", "iif br0"), 4);
     ck_assert(netns_says("tc filter show dev br0 ingress", "pref 2"));
+}
+END_TEST
+
+START_TEST(rules_of_an_older_version_go)
+{
+    netns_run("ip rule add pref 1 iif br0 fwmark 0x8000000/0x8000000 blackhole protocol 173");
+    is_repaired("of an older version");
+    ck_assert(!netns_says("ip rule show pref 1", "br0"));
+}
+END_TEST
+
+/* What wg-quick sets up: the rule that is added last has to come first. */
+START_TEST(rules_without_a_priority_keep_their_order)
+{
+    netns_run("ip rule add not fwmark 51820 table 51820");
+    netns_run("ip rule add table main suppress_prefixlength 0");
+    is_whole();
+    ck_assert(netns_says("ip rule show pref 62", "main"));
+    ck_assert(netns_says("ip rule show pref 63", "51820"));
 }
 END_TEST
 
@@ -235,7 +254,8 @@ END_TEST
 
 START_TEST(in_while_all_is_well)
 {
-    const struct nft_port published = {.protocol = IPPROTO_UDP, .host_port = PORT, .address = guests[0].address, .guest_port = PORT};
+    const struct nft_port published = {
+        .protocol = IPPROTO_UDP, .host_port = PORT, .host.version = IP_V4, .address = ip_addr_from_ipv4(guests[0].address), .guest_port = PORT};
     MUST(nft_ports_change(base.mark, &published, 1, NULL, 0, &err));
     ck_assert(is_reached_from_the_host());
     ck_assert(is_reached_from_beyond(HOST));
@@ -247,8 +267,8 @@ END_TEST
 START_TEST(open_without_the_gate)
 {
     netns_run("tc qdisc del dev br0 clsact");
-    netns_run("ip rule del pref 1 iif br0");
-    netns_run("ip rule del pref 1 iif lo");
+    netns_run("ip rule del pref 64 iif br0");
+    netns_run("ip rule del pref 64 iif lo");
     ck_assert(gets_out());
     netns_run("nft flush ruleset");
     ck_assert(gets_out() || reaches_the_host(gateway)); /* untranslated, the first one may lack its way back */
@@ -283,6 +303,8 @@ int main(void)
     tcase_add_test(tests, another_filter_at_its_place);
     tcase_add_test(tests, another_qdisc_at_its_place);
     tcase_add_test(tests, what_others_have_stays);
+    tcase_add_test(tests, rules_of_an_older_version_go);
+    tcase_add_test(tests, rules_without_a_priority_keep_their_order);
     tcase_add_test(tests, it_follows_the_settings);
     tcase_add_test(tests, without_a_bridge);
     tcase_add_loop_test(tests, closed_without_the_tables, 0, (int)ARRAY_LEN(removals));

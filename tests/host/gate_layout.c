@@ -1,6 +1,6 @@
 /* Where the kernel says that packets have their checksum: of this kernel, and of broken descriptions. Needs no root. */
 #include "core/cleanup.h"
-#include "host/gate_parts.h"
+#include "host/gate/parts.h"
 
 #include <check.h>
 #include <errno.h>

@@ -5,10 +5,10 @@
 #ifndef SMARTVM_TESTS_HOST_GUEST_BOX_H
 #define SMARTVM_TESTS_HOST_GUEST_BOX_H
 
-#include "host/gate.h"
-#include "host/link.h"
-#include "host/nft.h"
-#include "host/sysctl.h"
+#include "host/gate/gate.h"
+#include "host/link/link.h"
+#include "host/link/sysctl.h"
+#include "host/nft/nft.h"
 #include "tests/host/frames.h"
 
 static const uint32_t gateway = 0xac1e0001;       /* 172.30.0.1 */
@@ -62,8 +62,8 @@ static inline void take_all_away(void)
 {
     MUST(nft_base_remove(base.mark, &err));
     netns_run("tc qdisc del dev br0 clsact");
-    netns_run("ip rule del pref 1 iif br0");
-    netns_run("ip rule del pref 1 iif lo");
+    netns_run("ip rule del pref 64 iif br0");
+    netns_run("ip rule del pref 64 iif lo");
 }
 
 /* A host with two guests, and a second namespace behind its uplink. */
@@ -134,7 +134,7 @@ static inline void make_host(void)
     net.host = netns_here();
     make_beyond();
     MUST(link_bridge_ensure(base.bridge, "smartvmtest:bridge", bridge_mac, gateway, 24, &created, &err));
-    MUST(sysctl_ipv6_disable(base.bridge, &err));
+    MUST(sysctl_number_set("ipv6", "conf", base.bridge, "disable_ipv6", 1, &err));
     MUST(sysctl_number_set("ipv4", "conf", base.bridge, "rp_filter", 1, &err)); /* the gate needs both */
     MUST(sysctl_number_set("ipv4", "conf", base.bridge, "src_valid_mark", 1, &err));
     MUST(sysctl_forwarding_set(base.bridge, true, &err));

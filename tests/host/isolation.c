@@ -2,7 +2,7 @@
  * What a guest can't do, one frame at a time: each is dropped and counted under its reason, as the kernel's counters
  * say through nft_drops_get() and, as an independent judge, through `nft`; and beside each stands what passes.
  */
-#include "host/nft_drops.h"
+#include "host/nft/drops.h"
 
 #include "tests/host/guest_box.h"
 
@@ -551,7 +551,7 @@ START_TEST(counters_go_with_the_guest)
     is_dropped("second", frame_syn(bridge_mac, guests[0].mac, guests[0].address, gateway, 22), NFT_DROP_HOST_PORT);
     ck_assert(netns_says("nft list set bridge smartvmtest drops", "\"svt1\" . 0x00000001 counter packets 1"));
     ck_assert(netns_says("nft list set inet smartvmtest drops4", "172.30.0.2 . 0x00000024 counter packets 1"));
-    MUST(nft_guests_change(base.mark, NULL, 0, guests, 1, &err));
+    MUST(nft_guests_change(base.mark, NULL, 0, guests, 1, NULL, &err));
     ck_assert_uint_eq(all_drops(0), 0);
     static const char *const sets[] = {"bridge smartvmtest drops", "bridge smartvmtest rate_arp",
                                        "bridge smartvmtest guest_mac", "inet smartvmtest drops4",
@@ -622,7 +622,7 @@ START_TEST(the_cost_of_a_frame)
         many[i].mac = (struct mac){{2, 0, 0, 0, (uint8_t)(i >> 8), (uint8_t)i}};
         many[i].address = 0x0a000000 + (uint32_t)i;
     }
-    MUST(nft_guests_change(base.mark, many, COST_GUESTS, NULL, 0, &err));
+    MUST(nft_guests_change(base.mark, many, COST_GUESTS, NULL, 0, NULL, &err));
     const double lots[] = {cost_us(right), cost_us(wrong)};
     const int64_t start = clock_monotonic_us();
     for (int i = 0; i < 100; i++) {
@@ -682,7 +682,7 @@ START_TEST(connected_networks)
     netns_run("ip route add 198.51.100.0/24 via 10.9.0.2");
     netns_run("ip route add 203.0.113.0/24 dev up0 table 77");
     netns_run("ip -6 addr add 2001:db8::1/64 dev up0 nodad");
-    MUST(link_networks_list(&(const char *){base.bridge}, 1, &nets, &count, &err));
+    MUST(link_networks_list(&(const char *){base.bridge}, 1, NULL, &nets, &count, &err));
     ck_assert(has_net(nets, count, IP_V4, lan, 24));
     ck_assert(has_net(nets, count, IP_V4, point, 32));
     ck_assert(has_net(nets, count, IP_V6, lan6, 64));
@@ -693,7 +693,7 @@ START_TEST(connected_networks)
         ck_assert_uint_ge(nets[i].prefix, 8);
     }
     free(nets);
-    MUST(link_networks_list(&(const char *){"nosuch0"}, 1, &nets, &count, &err));
+    MUST(link_networks_list(&(const char *){"nosuch0"}, 1, NULL, &nets, &count, &err));
     ck_assert(has_net(nets, count, IP_V4, own, 24));
     free(nets);
 }
@@ -706,13 +706,13 @@ START_TEST(too_many_networks)
     FILE *batch = fopen("/tmp/smartvm-isolation-routes", "we");
     ck_assert_ptr_nonnull(batch);
     for (int i = 0; i <= LINK_NETWORKS_MAX; i++) {
-        (void)fprintf(batch, "route add 10.%d.%d.0/24 dev up0\n", 100 + i / 256, i % 256);
+        (void)fprintf(batch, "route add %d.%d.%d.0/24 dev up0\n", 11 + i / 65536, i / 256 % 256, i % 256);
     }
     (void)fclose(batch);
     netns_run("ip -batch /tmp/smartvm-isolation-routes");
     (void)unlink("/tmp/smartvm-isolation-routes");
-    ck_assert(link_networks_list(&(const char *){base.bridge}, 1, &nets, &count, &err) != 0);
-    ck_assert_ptr_nonnull(strstr(err.message, "more than 1024 networks"));
+    ck_assert(link_networks_list(&(const char *){base.bridge}, 1, NULL, &nets, &count, &err) != 0);
+    ck_assert_ptr_nonnull(strstr(err.message, "more than 65536 networks"));
 }
 END_TEST
 

@@ -1,7 +1,7 @@
 /*
  * IPv6 at the TAP, frame by frame: dropped as long as it is not chosen, and then only what is the guest's own. See isolation.c for IPv4.
  */
-#include "host/nft_drops.h"
+#include "host/nft/drops.h"
 
 #include "tests/host/guest_box.h"
 
@@ -284,19 +284,15 @@ END_TEST
 
 START_TEST(elements)
 {
-    struct nft_guest *list = NULL;
-    size_t count = 0;
+    struct nft_guest_differences differences = {.items = NULL};
     ck_assert(netns_says("nft list set bridge smartvmtest guest6", "\"svt1\" . 02:5a:00:00:01:01 . fe80::5a:ff:fe00:101"));
     ck_assert_uint_eq(netns_count("nft list set bridge smartvmtest guest6", "\"svt"), 4);
-    MUST(nft_guests_list(base.mark, &list, &count, &err));
-    ck_assert_uint_eq(count, GUESTS);
-    for (size_t i = 0; i < count; i++) {
-        ck_assert_mem_eq(list[i].address6, six[i].address6, sizeof six[i].address6);
-    }
-    free(list);
-    MUST(nft_guests_change(base.mark, NULL, 0, six, 1, &err));
+    MUST(nft_guests_compare(base.mark, six, GUESTS, &differences, &err));
+    ck_assert_uint_eq(differences.count, 0);
+    nft_guest_differences_free(&differences);
+    MUST(nft_guests_change(base.mark, NULL, 0, six, 1, NULL, &err));
     ck_assert_uint_eq(netns_count("nft list set bridge smartvmtest guest6", "\"svt"), 2);
-    MUST(nft_guests_change(base.mark, six, 1, &six[1], 1, &err));
+    MUST(nft_guests_change(base.mark, six, 1, &six[1], 1, NULL, &err));
     ck_assert(!netns_says("nft list set bridge smartvmtest guest6", "svt2"));
     ck_assert_uint_eq(netns_count("nft list set bridge smartvmtest guest6", "\"svt1"), 2);
 }

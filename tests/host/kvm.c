@@ -1,5 +1,5 @@
 /* The KVM probe, on whatever KVM this machine has: none, a good one, or one that is far too slow. */
-#include "host/kvm.h"
+#include "host/vmm/kvm.h"
 
 #include "core/clock.h"
 

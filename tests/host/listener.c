@@ -1,5 +1,5 @@
 /* Listeners of the host, in a namespace of the test's own. */
-#include "host/listener.h"
+#include "host/nft/listening.h"
 
 #include "tests/host/netns.h"
 

@@ -1,5 +1,5 @@
 /* Elements of guests held against those that are wanted; nft breaks them and is the judge. */
-#include "host/nft.h"
+#include "host/nft/nft.h"
 
 #include "tests/host/netns.h"
 

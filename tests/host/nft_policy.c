@@ -530,13 +530,13 @@ START_TEST(others_are_left_alone)
     MUST(nft_policies_change(base.mark, &change, &err));
     (void)netns_try("nft -a list table inet smartvmtest", before);
     change = (struct nft_policy_change){.sets = &sets, .vms = &second, .vm_count = 1};
-    MUST(nft_guests_change_with(base.mark, &guests[1], 1, NULL, 0, &change, &err));
+    MUST(nft_guests_change(base.mark, &guests[1], 1, NULL, 0, &change, &err));
     ck_assert(netns_says("nft list map inet smartvmtest egress4", "172.30.0.3 : jump vm_2_egress"));
     ck_assert_uint_eq(netns_count("nft -j list map inet smartvmtest egress4", "\"target\": \"vm_"), 2);
-    MUST(nft_guests_change_with(base.mark, &guests[1], 1, NULL, 0, &change, &err)); /* is there already */
+    MUST(nft_guests_change(base.mark, &guests[1], 1, NULL, 0, &change, &err)); /* is there already */
     second.policy = NULL;
-    MUST(nft_guests_change_with(base.mark, NULL, 0, &guests[1], 1, &change, &err));
-    MUST(nft_guests_change_with(base.mark, NULL, 0, &guests[1], 1, &change, &err)); /* is gone already */
+    MUST(nft_guests_change(base.mark, NULL, 0, &guests[1], 1, &change, &err));
+    MUST(nft_guests_change(base.mark, NULL, 0, &guests[1], 1, &change, &err)); /* is gone already */
     (void)netns_try("nft -a list table inet smartvmtest", after);
     ck_assert_msg(strcmp(before, after) == 0, "before:\n%s\nafter:\n%s", before, after);
     policy_free(&host);

@@ -2,7 +2,7 @@
  * Thousands of random packets through random policies: what the kernel lets through is what policy_decide() says, for egress, ingress and
  * from guest to guest, in both IP versions. The seed is printed, and SMARTVM_TEST_SEED sets it; SMARTVM_TEST_ROUNDS the number of policies.
  */
-#include "host/conntrack.h"
+#include "host/nft/conntrack.h"
 #include "tests/host/policy_box.h"
 
 #include <check.h>

@@ -6,10 +6,10 @@
 #define SMARTVM_TESTS_HOST_POLICY_BOX_H
 
 #include "core/json.h"
-#include "host/link.h"
-#include "host/nft.h"
-#include "host/nft_policy.h"
-#include "host/sysctl.h"
+#include "host/link/link.h"
+#include "host/link/sysctl.h"
+#include "host/nft/nft.h"
+#include "host/nft/policy.h"
 #include "tests/host/frames.h"
 
 #include <netinet/icmp6.h>

@@ -1,12 +1,13 @@
 /* Published ports by real packets: from beyond the uplink, from the host itself, from its loopback, and from guests, which may not. */
-#include "host/nft_ports.h"
+#include "host/nft/ports.h"
 
 #include "tests/host/guest_box.h"
 
 enum { LOOPBACK = 0x7f000001, HOST = 0x0a090001, OUT = 8053, IN = 53 };
 
-static const struct nft_port port_udp = {.protocol = IPPROTO_UDP, .host_port = OUT, .address = 0xac1e0002, .guest_port = IN};
-static const struct nft_port port_tcp = {.protocol = IPPROTO_TCP, .host_port = OUT, .address = 0xac1e0002, .guest_port = 80};
+#define GUEST0 {.version = IP_V4, .bytes = {172, 30, 0, 2}}
+static const struct nft_port port_udp = {.protocol = IPPROTO_UDP, .host_port = OUT, .host.version = IP_V4, .address = GUEST0, .guest_port = IN};
+static const struct nft_port port_tcp = {.protocol = IPPROTO_TCP, .host_port = OUT, .host.version = IP_V4, .address = GUEST0, .guest_port = 80};
 
 static void publish(const struct nft_port *port)
 {
@@ -217,8 +218,7 @@ static void check_same(const struct nft_port *wanted, size_t count)
     MUST(nft_ports_list(base.mark, &list, &found, &err));
     ck_assert_uint_eq(found, count);
     for (size_t i = 0; i < found; i++) {
-        ck_assert(list[i].protocol == wanted[i].protocol && list[i].host_port == wanted[i].host_port &&
-                  list[i].address == wanted[i].address && list[i].guest_port == wanted[i].guest_port);
+        ck_assert(nft_port_compare(&list[i], &wanted[i]) == 0 && ip_addr_equal(&list[i].address, &wanted[i].address) && list[i].guest_port == wanted[i].guest_port);
     }
 }
 
@@ -226,7 +226,7 @@ START_TEST(elements_come_and_go)
 {
     struct nft_port moved = port_udp;
     const struct nft_port both[] = {port_tcp, port_udp};
-    moved.address++;
+    moved.address.bytes[3]++;
     moved.guest_port = 65535;
     check_same(&port_udp, 1);
     publish(&port_tcp);
@@ -243,6 +243,72 @@ START_TEST(elements_come_and_go)
 }
 END_TEST
 
+/* One in each map, in the order of nft_port_compare(). */
+START_TEST(every_map_gives_back_what_it_got)
+{
+    const struct ip_addr guest6 = {.version = IP_V6, .bytes = {0xfd, [15] = 2}};
+    const struct nft_port all[] = {
+        port_tcp,
+        {.protocol = IPPROTO_TCP, .host_port = OUT + 1, .host = ip_addr_from_ipv4(HOST), .address = GUEST0, .guest_port = 81},
+        {.protocol = IPPROTO_TCP, .host_port = OUT + 1, .host = ip_addr_from_ipv4(LOOPBACK), .address = GUEST0, .guest_port = 82},
+        {.protocol = IPPROTO_TCP, .host_port = OUT, .host.version = IP_V6, .address = guest6, .guest_port = 80},
+        port_udp,
+        {.protocol = IPPROTO_UDP, .host_port = 1, .host = {.version = IP_V6, .bytes = {0x20, 1, 0xd, 0xb8, [15] = 7}}, .address = guest6, .guest_port = 65535},
+    };
+    MUST(nft_ports_change(base.mark, NULL, 0, &port_udp, 1, &err));
+    MUST(nft_ports_change(base.mark, all, ARRAY_LEN(all), NULL, 0, &err));
+    check_same(all, ARRAY_LEN(all));
+    ck_assert(netns_says("nft list map inet smartvmtest ports_at4", "tcp . 10.9.0.1 . 8054 : 172.30.0.2 . 81"));
+    ck_assert(netns_says("nft list map inet smartvmtest ports_at6", "udp . 2001:db8::7 . 1 : fd00::2 . 65535"));
+    ck_assert(netns_says("nft list map inet smartvmtest ports6", "tcp . 8053 : fd00::2 . 80"));
+    MUST(nft_ports_change(base.mark, NULL, 0, all, ARRAY_LEN(all), &err));
+    check_same(NULL, 0);
+}
+END_TEST
+
+static struct nft_port at_address(uint32_t address)
+{
+    struct nft_port port = port_udp;
+    port.host = ip_addr_from_ipv4(address);
+    return port;
+}
+
+START_TEST(at_one_address_of_the_host)
+{
+    const struct nft_port there = at_address(HOST);
+    MUST(nft_ports_change(base.mark, &there, 1, &port_udp, 1, &err));
+    ck_assert(is_answered(HOST, ANSWER_MS));
+    AUTO_CLOSE int fd = udp_server(0);
+    host_sends(fd, 0xac1e0001, OUT);
+    ck_assert(!guest_sees(0, IPPROTO_UDP, IN, QUIET_MS));
+    netns_go(net.beyond);
+    bool answered = is_answered(HOST, ANSWER_MS);
+    netns_go(net.host);
+    ck_assert(answered);
+}
+END_TEST
+
+/* Also where somebody lets loopback addresses in from outside, as some tools do on all interfaces. */
+START_TEST(at_the_loopback_for_the_host_alone)
+{
+    const struct nft_port there = at_address(LOOPBACK);
+    MUST(nft_ports_change(base.mark, &there, 1, &port_udp, 1, &err));
+    netns_run("sysctl -q -w net.ipv4.conf.all.route_localnet=1");
+    ck_assert(is_answered(LOOPBACK, ANSWER_MS));
+    netns_go(net.beyond);
+    netns_run("ip route add 127.0.0.1/32 via 10.9.0.1 table 77");
+    netns_run("ip rule add to 127.0.0.1/32 pref 0 table 77");
+    netns_run("ip rule add pref 1 table local");
+    netns_run("ip rule del pref 0 table local");
+    netns_run("sysctl -q -w net.ipv4.conf.all.route_localnet=1");
+    AUTO_CLOSE int fd = udp_server(0);
+    host_sends(fd, HOST, OUT);
+    host_sends(fd, LOOPBACK, OUT);
+    netns_go(net.host);
+    ck_assert(!guest_sees(0, IPPROTO_UDP, IN, QUIET_MS));
+}
+END_TEST
+
 START_TEST(tables_made_anew_have_them_from_the_start)
 {
     enum { COUNT = 3000 };
@@ -252,7 +318,8 @@ START_TEST(tables_made_anew_have_them_from_the_start)
     for (size_t i = 0; i < COUNT; i++) {
         many[i] = (struct nft_port){.protocol = i < COUNT / 2 ? IPPROTO_TCP : IPPROTO_UDP,
                                     .host_port = (uint16_t)(20000 + i),
-                                    .address = 0xac1e0002 + (uint32_t)(i % 200),
+                                    .host.version = IP_V4,
+                                    .address = ip_addr_from_ipv4(0xac1e0002 + (uint32_t)(i % 200)),
                                     .guest_port = (uint16_t)(i + 1)};
     }
     with.ports = many;
@@ -283,6 +350,9 @@ int main(void)
     tcase_add_test(tcase, guests_do_not_reach_loopback);
     tcase_add_test(tcase, by_another_interface_than_the_uplink);
     tcase_add_test(tcase, elements_come_and_go);
+    tcase_add_test(tcase, every_map_gives_back_what_it_got);
+    tcase_add_test(tcase, at_one_address_of_the_host);
+    tcase_add_test(tcase, at_the_loopback_for_the_host_alone);
     tcase_add_test(tcase, tables_made_anew_have_them_from_the_start);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -1,5 +1,5 @@
 /* Processes: how they start, what they inherit, how they are found again and how they end. */
-#include "host/process.h"
+#include "host/process/process.h"
 
 #include "core/cleanup.h"
 #include "core/clock.h"
@@ -487,15 +487,15 @@ START_TEST(processes_are_found_by_an_argument)
     char prefix[64];
     (void)snprintf(prefix, sizeof prefix, "/run/no-such-%d/vm/", (int)getpid());
     struct sighting seen = {0};
-    ck_assert_int_eq(process_find(prefix, note, &seen, NULL), 0);
+    ck_assert_int_eq(process_find((const char *const[]){"/no-such", prefix, NULL}, note, &seen, NULL), 0);
     ck_assert_int_eq(seen.count, 1); /* once a process, not once an argument */
     ck_assert_int_eq(seen.pid, process.pid);
     ck_assert_str_eq(seen.argument, argument);
     struct sighting unseen = {0};
-    ck_assert_int_eq(process_find(prefix + 1, note, &unseen, NULL), 0); /* only from the beginning */
+    ck_assert_int_eq(process_find((const char *const[]){prefix + 1, NULL}, note, &unseen, NULL), 0); /* only from the beginning */
     ck_assert_int_eq(unseen.count, 0);
     kill_and_reap(&process);
-    ck_assert_int_eq(process_find(prefix, note, &unseen, NULL), 0);
+    ck_assert_int_eq(process_find((const char *const[]){prefix, NULL}, note, &unseen, NULL), 0);
     ck_assert_int_eq(unseen.count, 0);
 }
 END_TEST

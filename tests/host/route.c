@@ -1,5 +1,5 @@
 /* Policy routing, in a network namespace of the test's own; `ip` is the judge. */
-#include "host/route.h"
+#include "host/link/route.h"
 
 #include "tests/host/netns.h"
 

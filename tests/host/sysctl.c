@@ -1,5 +1,5 @@
 /* Kernel parameters, in a network namespace of the test's own. */
-#include "host/sysctl.h"
+#include "host/link/sysctl.h"
 
 #include "tests/host/netns.h"
 
@@ -40,8 +40,6 @@ START_TEST(a_missing_interface_is_named)
     ck_assert_int_eq(err.code, ERR_SYSTEM);
     ck_assert_ptr_nonnull(strstr(err.message, "nosuch0/forwarding"));
     ck_assert(sysctl_forwarding_set("nosuch0", true, &err) != 0);
-    ck_assert_int_eq(err.sys_errno, ENOENT);
-    ck_assert(sysctl_ipv6_disable("nosuch0", &err) != 0);
     ck_assert_int_eq(err.sys_errno, ENOENT);
 }
 END_TEST
@@ -94,7 +92,7 @@ START_TEST(what_is_no_name_makes_no_path)
     ck_assert_int_eq(err.sys_errno, EINVAL);
     ck_assert(sysctl_forwarding_set(no_names[_i], true, &err) != 0);
     ck_assert_int_eq(err.sys_errno, EINVAL);
-    ck_assert(sysctl_ipv6_disable(no_names[_i], NULL) != 0);
+    ck_assert(sysctl_number_set("ipv6", "conf", no_names[_i], "disable_ipv6", 1, NULL) != 0);
 }
 END_TEST
 
@@ -109,21 +107,6 @@ START_TEST(names_with_dots_and_of_the_full_length)
 }
 END_TEST
 
-START_TEST(ipv6_is_turned_off)
-{
-    struct error err = {0};
-    netns_run("ip link add d0 type bridge");
-    if (access("/proc/sys/net/ipv6", F_OK) == 0) {
-        ck_assert(file_says("/proc/sys/net/ipv6/conf/d0/disable_ipv6", '0'));
-    }
-    MUST(sysctl_ipv6_disable("d0", &err));
-    MUST(sysctl_ipv6_disable("d0", &err));
-    if (access("/proc/sys/net/ipv6", F_OK) == 0) {
-        ck_assert(file_says("/proc/sys/net/ipv6/conf/d0/disable_ipv6", '1'));
-    }
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("host/sysctl");
@@ -134,7 +117,6 @@ int main(void)
     tcase_add_test(tests, a_bridge_is_tuned);
     tcase_add_loop_test(tests, what_is_no_name_makes_no_path, 0, (int)ARRAY_LEN(no_names));
     tcase_add_test(tests, names_with_dots_and_of_the_full_length);
-    tcase_add_test(tests, ipv6_is_turned_off);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

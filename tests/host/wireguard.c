@@ -1,8 +1,8 @@
 /* Real tunnels by wireguard-go between two network namespaces. */
 #include "core/seal.h"
-#include "host/process.h"
-#include "host/tunnel.h"
-#include "host/wireguard_backends.h"
+#include "host/process/process.h"
+#include "host/tunnel/tunnel.h"
+#include "host/tunnel/wireguard_backends.h"
 
 #include "tests/host/netns.h"
 
@@ -61,7 +61,8 @@ static void make(const char *name, const struct wireguard_address *address, cons
     AUTO_WIREGUARD_CHANGE change = {.peers = NULL};
     const struct tunnel_wanted link = tunnel(name, address);
     AUTO_CLOSE int pidfd = -1;
-    MUST(wireguard_go_start(BINARY, MARK, name, &pidfd, &err));
+    AUTO_CLOSE int words = -1;
+    MUST(wireguard_go_start(BINARY, MARK, name, &pidfd, &words, &err));
     MUST(wireguard_get(WIREGUARD_USERSPACE, name, &seen, &err));
     MUST(wireguard_diff(&seen, wanted, &change, &err));
     MUST(wireguard_set(WIREGUARD_USERSPACE, name, &change, &err));
@@ -161,6 +162,7 @@ END_TEST
 START_TEST(found_again_and_stopped)
 {
     AUTO_CLOSE int pidfd = -1;
+    AUTO_CLOSE int words = -1;
     AUTO_CLOSE int again = -1;
     int other = -1;
     char command[64];
@@ -168,7 +170,7 @@ START_TEST(found_again_and_stopped)
     enum wireguard_backend backend = WIREGUARD_KERNEL;
     MUST(wireguard_find_backend(name_a, &backend, &found, &err));
     ck_assert(!found);
-    MUST(wireguard_go_start(BINARY, MARK, name_a, &pidfd, &err));
+    MUST(wireguard_go_start(BINARY, MARK, name_a, &pidfd, &words, &err));
     MUST(wireguard_go_find(MARK, name_a, &again, &err));
     ck_assert_int_ge(again, 0);
     MUST(wireguard_go_find("smartvm_other", name_a, &other, &err));
@@ -189,10 +191,14 @@ END_TEST
 START_TEST(what_ends_at_once_is_told)
 {
     AUTO_CLOSE int pidfd = -1;
-    ck_assert_int_eq(wireguard_go_start("/bin/false", MARK, name_a, &pidfd, &err), -1);
+    AUTO_CLOSE int words = -1;
+    ck_assert_int_eq(wireguard_go_start("/bin/false", MARK, name_a, &pidfd, &words, &err), -1);
     ck_assert_int_eq(err.code, ERR_WIREGUARD_SETUP_FAILED);
     ck_assert_ptr_nonnull(strstr(err.message, "exit code 1"));
-    ck_assert_int_eq(wireguard_go_start("/nonexistent", MARK, name_a, &pidfd, &err), -1);
+    ck_assert_int_eq(wireguard_go_start(BINARY, MARK, "longer-than-a-name-may-be", &pidfd, &words, &err), -1);
+    ck_assert_msg(strstr(err.message, "exit code 1: ") != NULL && strstr(err.message, "name too long") != NULL, "%s", err.message);
+    ck_assert(pidfd < 0 && words < 0);
+    ck_assert_int_eq(wireguard_go_start("/nonexistent", MARK, name_a, &pidfd, &words, &err), -1);
     ck_assert_int_eq(err.code, ERR_WIREGUARD_SETUP_FAILED);
 }
 END_TEST
@@ -200,13 +206,14 @@ END_TEST
 START_TEST(the_link)
 {
     AUTO_CLOSE int pidfd = -1;
+    AUTO_CLOSE int words = -1;
     struct link_check check;
     char command[96];
     const struct wireguard_address address = address_of(1);
     struct tunnel_wanted wanted = tunnel(name_a, &address);
     MUST(tunnel_check(&wanted, 0, &check, &err));
     ck_assert(!check.present);
-    MUST(wireguard_go_start(BINARY, MARK, name_a, &pidfd, &err));
+    MUST(wireguard_go_start(BINARY, MARK, name_a, &pidfd, &words, &err));
     wanted.has_our_process = false;
     MUST(tunnel_check(&wanted, 0, &check, &err));
     ck_assert(check.present && !check.ours);

@@ -1,9 +1,11 @@
 #!/bin/bash
 # Requests that a machine made up of openapi.yaml, valid and not, against the daemon: tests/schema/run.sh [--long] [--seed N]
-# Needs the build of tests/run.sh. The last line is "N passed, N failed, N skipped"; each operation is a test.
+# The last line is "N passed, N failed, N skipped"; each operation is a test.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-export SMARTVM_TEST_BUILD=${SMARTVM_TEST_BUILD:-$root/build-tests}
+# shellcheck source=tests/prepare.sh
+. "$root/tests/prepare.sh"
+prepare packages program firecracker
 venv=$SMARTVM_TEST_BUILD/schemathesis
 version=4.32.5
 if [ "$("$venv/bin/schemathesis" --version 2> /dev/null)" != "schemathesis, version $version" ]; then

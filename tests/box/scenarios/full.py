@@ -37,8 +37,9 @@ class Full(BoxCase):
         self.import_image({"manifest": {**TINY, "bundle_id": "writable", "rootfs_is_read_only": False}}, "writable")
         self.box.sh("mount -o remount,size=16k /dev/shm")
         self.addCleanup(self.box.sh, "mount -o remount,size=50% /dev/shm")
-        failed = self.create("squeezed", wait=60, state="failed", image="writable")
-        self.assertEqual("INSUFFICIENT_STORAGE", failed["error"]["code"], failed["error"])
+        self.addCleanup(self.forget, "squeezed")
+        problem = self.refused(self.c.post("/vms", self.body("squeezed", image="writable"), wait=60), 507, "INSUFFICIENT_STORAGE")
+        self.assertEqual(("failed", "INSUFFICIENT_STORAGE"), (problem["resource"]["state"], problem["resource"]["error"]["code"]))
         self.assertEqual([], [name for name in self.leftovers() if name != "squeezed"])  # its console stays to be read
         self.box.sh("mount -o remount,size=50% /dev/shm")
         self.assertEqual("running", self.act("squeezed", "start", wait=60)["state"])

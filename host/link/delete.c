@@ -1,0 +1,263 @@
+/*
+ * Deleting links, many at once. Unregistering waits for RCU grace periods, once per request to the kernel and
+ * not per link, so all links are moved to a group of their own, which is deleted as one; callers that come
+ * while another one deletes are served together by the next.
+ */
+#include "host/link/rtnl.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { GROUP_TRIES = 8 };
+
+struct target {
+    const char *name;
+    const char *mark;
+    int index; /* 0: there is none, or it is not ours */
+};
+
+struct request {
+    const char *mark;
+    const char *const *names;
+    size_t count;
+    bool done;
+    int result; /* of link_delete() */
+    struct error error;
+    struct request *next;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static struct request *waiting; /* newest first */
+static bool has_leader;
+
+struct targets {
+    struct target *items; /* sorted by name */
+    size_t count;
+    uint32_t group;
+    bool group_taken; /* by a link that is no target */
+    size_t in_group;
+};
+
+static int by_name(const void *a, const void *b)
+{
+    const struct target *x = a;
+    const struct target *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static struct target *find_target(const struct targets *targets, const char *name)
+{
+    const struct target key = {.name = name};
+    return bsearch(&key, targets->items, targets->count, sizeof key, by_name);
+}
+
+static void match_link(const struct link_detail *link, void *ctx)
+{
+    struct targets *targets = ctx;
+    struct target *target = find_target(targets, link->info.name);
+    targets->group_taken = targets->group_taken || link->group == targets->group;
+    if (target != NULL && link_alias_has_mark(link->info.alias, target->mark)) {
+        target->index = link->info.index;
+    }
+}
+
+static void match_member(const struct link_detail *link, void *ctx)
+{
+    struct targets *targets = ctx;
+    if (link->group != targets->group) {
+        return;
+    }
+    const struct target *target = find_target(targets, link->info.name);
+    if (target == NULL || target->index != link->info.index ||
+        !link_alias_has_mark(link->info.alias, target->mark)) {
+        targets->group_taken = true;
+    } else {
+        targets->in_group++;
+    }
+}
+
+/* Finds the indexes of all targets, and a group that nobody is in. */
+static int observe(struct rtnl *r, struct targets *targets)
+{
+    for (int tries = 0; tries < GROUP_TRIES; tries++) {
+        targets->group_taken = false;
+        if (getrandom(&targets->group, sizeof targets->group, 0) != (ssize_t)sizeof targets->group) {
+            return EAGAIN;
+        }
+        targets->group = targets->group >> 2 | 0x40000000; /* nobody numbers groups by hand up here */
+        int result = link_detail_dump(r, match_link, targets);
+        if (result != 0 || (!targets->group_taken && !r->interrupted)) {
+            return result;
+        }
+    }
+    return targets->group_taken ? EBUSY : 0; /* links come and go all the time: what was seen is enough */
+}
+
+static int move_to_group(struct rtnl *r, int index, uint32_t group)
+{
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, 0, &head, sizeof head);
+    if (msg == NULL || nla_put_u32(msg, IFLA_GROUP, group) != 0) {
+        return ENOMEM;
+    }
+    return rtnl_talk(r, msg, NULL, NULL);
+}
+
+static int delete_one(struct rtnl *r, int index)
+{
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    AUTO_MSG *msg = rtnl_msg(RTM_DELLINK, 0, &head, sizeof head);
+    int result = rtnl_talk(r, msg, NULL, NULL);
+    return result == ENODEV ? 0 : result;
+}
+
+static int delete_group(struct rtnl *r, uint32_t group)
+{
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC};
+    AUTO_MSG *msg = rtnl_msg(RTM_DELLINK, 0, &head, sizeof head);
+    if (msg == NULL || nla_put_u32(msg, IFLA_GROUP, group) != 0) {
+        return ENOMEM;
+    }
+    int result = rtnl_talk(r, msg, NULL, NULL);
+    return result == ENODEV ? 0 : result;
+}
+
+static int delete_together(struct rtnl *r, struct targets *targets)
+{
+    int result = observe(r, targets);
+    for (size_t i = 0; i < targets->count && result == 0; i++) {
+        if (targets->items[i].index != 0) {
+            result = move_to_group(r, targets->items[i].index, targets->group);
+            if (result == ENODEV) {
+                targets->items[i].index = 0;
+                result = 0;
+            }
+        }
+    }
+    if (result != 0) {
+        return result;
+    }
+    targets->group_taken = false;
+    targets->in_group = 0;
+    result = link_detail_dump(r, match_member, targets);
+    if (result != 0 || targets->group_taken) {
+        return result != 0 ? result : EBUSY; /* somebody joined our group: never delete it */
+    }
+    return targets->in_group > 0 ? delete_group(r, targets->group) : 0;
+}
+
+static int delete_many(struct rtnl *r, struct targets *targets)
+{
+    int result = EBUSY;
+    for (int tries = 0; tries < GROUP_TRIES && result == EBUSY; tries++) {
+        for (size_t i = 0; i < targets->count; i++) {
+            targets->items[i].index = 0;
+        }
+        result = delete_together(r, targets);
+    }
+    return result;
+}
+
+static int delete_alone(struct rtnl *r, struct target *target)
+{
+    struct link_detail link;
+    int result = link_detail_get(r, LINK_BY_NAME, target->name, &link);
+    if (result != 0 || !link_alias_has_mark(link.info.alias, target->mark)) {
+        return result == ENODEV ? 0 : result;
+    }
+    return delete_one(r, link.info.index);
+}
+
+static int serve(struct targets *targets, struct error *err)
+{
+    AUTO_RTNL r = RTNL_INIT;
+    if (targets->count == 0) {
+        return 0;
+    }
+    if (rtnl_open(&r, err) != 0) {
+        return -1;
+    }
+    qsort(targets->items, targets->count, sizeof *targets->items, by_name);
+    int result = targets->count == 1 ? delete_alone(&r, targets->items) : delete_many(&r, targets);
+    if (result != 0) {
+        return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot delete link %s%s", targets->items[0].name,
+                         targets->count > 1 ? " and others" : "");
+    }
+    return 0;
+}
+
+static void collect(const struct request *list, struct targets *targets)
+{
+    for (const struct request *q = list; q != NULL; q = q->next) {
+        for (size_t i = 0; i < q->count; i++) {
+            targets->items[targets->count++] = (struct target){.name = q->names[i], .mark = q->mark};
+        }
+    }
+}
+
+/* Serves a list of requests; each gets the one result. */
+static void serve_requests(struct request *list)
+{
+    struct error error = {.code = ERR_SYSTEM};
+    size_t total = 0;
+    int result = 0;
+    for (const struct request *q = list; q != NULL; q = q->next) {
+        total += q->count;
+    }
+    struct targets targets = {.items = calloc(total + 1, sizeof *targets.items)};
+    if (targets.items == NULL) {
+        result = error_oom(&error);
+    } else {
+        collect(list, &targets);
+        result = serve(&targets, &error);
+        free(targets.items);
+    }
+    for (struct request *q = list; q != NULL; q = q->next) {
+        q->result = result;
+        if (result != 0) {
+            q->error = error;
+        }
+    }
+}
+
+/* Called with the lock; returns with it. Takes all that waits, the caller's own request among it. */
+static void lead(void)
+{
+    struct request *list = waiting;
+    waiting = NULL;
+    has_leader = true;
+    (void)pthread_mutex_unlock(&lock);
+    serve_requests(list);
+    (void)pthread_mutex_lock(&lock);
+    for (struct request *q = list, *next = NULL; q != NULL; q = next) {
+        next = q->next; /* a request lives on the stack of its caller, who may go on as soon as the lock is
+                           free */
+        q->done = true;
+    }
+    has_leader = false;
+    (void)pthread_cond_broadcast(&changed);
+}
+
+int link_delete(const char *mark, const char *const *names, size_t count, struct error *err)
+{
+    struct request request = {.mark = mark, .names = names, .count = count};
+    (void)pthread_mutex_lock(&lock);
+    request.next = waiting;
+    waiting = &request;
+    while (!request.done) {
+        if (has_leader) {
+            (void)pthread_cond_wait(&changed, &lock);
+        } else {
+            lead();
+        }
+    }
+    (void)pthread_mutex_unlock(&lock);
+    if (request.result != 0 && err != NULL) {
+        *err = request.error;
+    }
+    return request.result;
+}

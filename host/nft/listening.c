@@ -1,0 +1,64 @@
+#include "host/nft/listening.h"
+
+#include "core/cleanup.h"
+#include "host/link/mnl.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+enum { ANSWER_BYTES = 64 * 1024 };
+
+struct search {
+    void (*found)(uint16_t port, void *ctx);
+    void *ctx;
+};
+
+static void read_socket(const struct nlmsghdr *h, void *ctx)
+{
+    const struct search *search = ctx;
+    const struct inet_diag_msg *socket = mnl_nlmsg_get_payload(h);
+    if (mnl_nlmsg_get_payload_len(h) >= sizeof *socket && socket->id.idiag_sport != 0) {
+        search->found(ntohs(socket->id.idiag_sport), search->ctx);
+    }
+}
+
+static int query(struct mnl_socket *nl, uint8_t family, uint8_t protocol, struct search *search)
+{
+    /* A UDP socket that is not connected is in the state that TCP calls closed. */
+    const struct inet_diag_req_v2 request = {.sdiag_family = family,
+                                             .sdiag_protocol = protocol,
+                                             .idiag_states = 1U << (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE)};
+    AUTO_FREE char *buf = malloc(ANSWER_BYTES);
+    if (buf == NULL) {
+        return ENOMEM;
+    }
+    struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+    h->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    memcpy(mnl_nlmsg_put_extra_header(h, sizeof request), &request, sizeof request);
+    if (mnl_socket_sendto(nl, h, h->nlmsg_len) < 0) {
+        return errno;
+    }
+    int result = mnl_read_answer(nl, buf, ANSWER_BYTES, read_socket, search, NULL);
+    /* The kernel has no such module, or none of this protocol. */
+    return result == ENOENT || result == EOPNOTSUPP ? 0 : result;
+}
+
+int listener_each(uint8_t protocol, void (*found)(uint16_t port, void *ctx), void *ctx, struct error *err)
+{
+    static const uint8_t families[] = {AF_INET, AF_INET6};
+    struct search search = {found, ctx};
+    struct mnl_socket *nl = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+    int result = nl == NULL || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) != 0 ? errno : 0;
+    for (size_t i = 0; i < ARRAY_LEN(families) && result == 0; i++) {
+        result = query(nl, families[i], protocol, &search);
+    }
+    if (nl != NULL) {
+        (void)mnl_socket_close(nl);
+    }
+    return result == 0 || result == EPROTONOSUPPORT ? 0 : error_sys(err, ERR_SYSTEM, result, "cannot look for listeners of the host");
+}
