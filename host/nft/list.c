@@ -2,6 +2,7 @@
 #include "host/nft/elements.h"
 
 #include "core/array.h"
+#include "host/nft/dump.h"
 #include "host/nft/rules.h"
 
 #include <arpa/inet.h>
@@ -11,8 +12,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
-
-enum { DUMP_TRIES = 5 };
 
 /* Keys of a set as the kernel has them, one after the other. */
 struct keys {
@@ -79,41 +78,34 @@ static int compare_bytes(const void *a, const void *b, void *len)
     return memcmp(a, b, *(size_t *)len);
 }
 
-/* A dump that was disturbed may show an element twice. */
-static void sort_and_drop_doubles(struct keys *keys)
+static void forget_keys(void *ctx)
 {
-    size_t stride = keys->key_bytes + keys->flag_bytes;
-    size_t kept = 0;
-    if (keys->count == 0) {
-        return;
-    }
-    qsort_r(keys->bytes, keys->count, stride, compare_bytes, &stride);
-    for (size_t i = 0; i < keys->count; i++) {
-        const uint8_t *from = keys->bytes + i * stride;
-        if (kept == 0 || memcmp(keys->bytes + (kept - 1) * stride, from, stride) != 0) {
-            memmove(keys->bytes + kept++ * stride, from, stride);
-        }
-    }
-    keys->count = kept;
+    ((struct keys *)ctx)->count = 0;
 }
 
+/* Sorts them, too. */
+static bool drop_doubles(void *ctx)
+{
+    struct keys *keys = ctx;
+    const size_t shown = keys->count;
+    size_t stride = keys->key_bytes + keys->flag_bytes;
+    keys->count = nft_sort_unique(keys->bytes, shown, stride, compare_bytes, &stride);
+    return keys->count < shown;
+}
+
+/* Sorted, and each once. A missing table has none. */
 static int dump_set(const char *mark, const struct nft_set_row *set, struct keys *keys, struct error *err)
 {
     char request[NFT_REQUEST_MAX];
-    bool interrupted = true;
-    int result = 0;
+    const struct nft_dump dump = {.begin = forget_keys, .each = read_keys, .has_doubles = drop_doubles, .ctx = keys};
     struct mnl_socket *nl = nft_socket_acquire(err);
     if (nl == NULL) {
         return -1;
     }
-    for (int tries = 0; tries < DUMP_TRIES && interrupted && result == 0; tries++) {
-        struct nlmsghdr *h =
-            nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, set->family, NLM_F_DUMP, (uint32_t)tries + 1);
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set->name);
-        keys->count = 0;
-        result = nft_query(nl, h, read_keys, keys, &interrupted);
-    }
+    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, set->family, NLM_F_DUMP, 0);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set->name);
+    int result = nft_dump(nl, h, &dump);
     nft_socket_release(result == 0 || result == ENOENT);
     if (result != 0 && result != ENOENT) {
         return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list set %s of firewall table %s",
@@ -130,7 +122,6 @@ int nft_set_keys(const char *mark, unsigned set, uint8_t **ret, size_t *ret_coun
     if (result != 0) {
         return -1;
     }
-    sort_and_drop_doubles(&keys);
     *ret = TAKE_PTR(bytes);
     *ret_count = keys.count;
     return 0;
@@ -144,7 +135,6 @@ static int list_names(const char *mark, unsigned set, char (**ret)[INTERFACE_NAM
     if (result != 0) {
         return -1;
     }
-    sort_and_drop_doubles(&keys);
     char(*names)[INTERFACE_NAME_MAX] = calloc(keys.count + 1, sizeof *names);
     if (names == NULL) {
         return error_oom(err);
@@ -177,7 +167,6 @@ int nft_set_compare(const char *mark, unsigned which, uint8_t *wanted, size_t co
     if (result != 0) {
         return -1;
     }
-    sort_and_drop_doubles(&keys);
     if (count > 0) {
         qsort_r(wanted, count, stride, compare_bytes, &stride);
     }

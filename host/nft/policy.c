@@ -192,7 +192,7 @@ int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_nam
     char buf[NFT_REQUEST_MAX];
     char chain[NFT_POLICY_CHAIN_MAX];
     struct counters counters = {.count = 0};
-    struct nlmsghdr *h = nft_dump_request(buf, NFT_MSG_GETRULE, 1);
+    struct nlmsghdr *h = nft_dump_request(buf, NFT_MSG_GETRULE);
     mnl_attr_put_strz(h, NFTA_RULE_TABLE, mark);
     mnl_attr_put_strz(h, NFTA_RULE_CHAIN, nft_policy_chain_name(uid, direction, chain));
     struct mnl_socket *nl = nft_socket_acquire(err);

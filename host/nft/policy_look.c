@@ -11,8 +11,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
-enum { DUMP_TRIES = 5 };
-
 struct look {
     struct mnl_socket *nl;
     const char *mark;
@@ -22,6 +20,7 @@ struct look {
     enum policy_direction_name direction;
     struct nft_set_ends ends;
     size_t key_bytes;
+    size_t elements_before; /* of the maps that were read earlier */
 };
 
 static int compare_chains(const void *a, const void *b)
@@ -152,93 +151,6 @@ static void read_set(const struct nlmsghdr *h, void *ctx)
     set->v6 = set->v6 || !v4;
 }
 
-/* Asks until nobody changed anything in between; `reset` forgets what an earlier try has read. */
-static int dump(struct look *look, uint16_t type, uint16_t table_attr, void (*each)(const struct nlmsghdr *h, void *ctx),
-                void *ctx, void (*reset)(struct look *look))
-{
-    bool interrupted = true;
-    int result = 0;
-    for (int tries = 0; tries < DUMP_TRIES && interrupted && result == 0; tries++) {
-        char buf[NFT_REQUEST_MAX];
-        struct nlmsghdr *h = nft_dump_request(buf, type, (uint32_t)tries + 1);
-        if (table_attr != 0) {
-            mnl_attr_put_strz(h, table_attr, look->mark);
-        }
-        reset(look);
-        result = nft_query(look->nl, h, each, ctx, &interrupted);
-    }
-    return result;
-}
-
-static void forget_chains(struct look *look)
-{
-    look->seen->chain_count = 0;
-}
-
-static void forget_sets(struct look *look)
-{
-    look->seen->set_count = 0;
-}
-
-static int look_at_rules(struct look *look)
-{
-    bool interrupted = true;
-    int result = 0;
-    for (int tries = 0; tries < DUMP_TRIES && interrupted && result == 0; tries++) {
-        char buf[NFT_REQUEST_MAX];
-        struct nlmsghdr *h = nft_dump_request(buf, NFT_MSG_GETRULE, (uint32_t)tries + 1);
-        struct rules rules = {.look = look};
-        mnl_attr_put_strz(h, NFTA_RULE_TABLE, look->mark);
-        for (size_t i = 0; i < look->seen->chain_count; i++) {
-            look->seen->chains[i].whole = false;
-        }
-        result = nft_query(look->nl, h, read_rule, &rules, &interrupted);
-        end_chain(&rules);
-    }
-    return result;
-}
-
-static int look_at_maps(struct look *look)
-{
-    int result = 0;
-    for (size_t d = 0; d < POLICY_DIRECTION_COUNT_ && result == 0; d++) {
-        for (size_t v = 0; v < 2 && result == 0; v++) {
-            bool interrupted = true;
-            const size_t before = look->seen->element_count;
-            look->direction = (enum policy_direction_name)d;
-            look->key_bytes = v == 0 ? 4 : 16;
-            for (int tries = 0; tries < DUMP_TRIES && interrupted && result == 0; tries++) {
-                look->seen->element_count = before;
-                result = nft_dump_elements(look->nl, look->mark, nft_policy_maps[d][v], read_map_element, look, &interrupted);
-            }
-        }
-    }
-    return result;
-}
-
-static int look_at_set(struct look *look, struct nft_policy_set *set)
-{
-    uint64_t digest = NFT_SET_DIGEST_START;
-    int result = 0;
-    for (size_t v = 0; v < 2 && result == 0; v++) {
-        const uint8_t version = v == 0 ? IP_V4 : IP_V6;
-        char name[ADDRESS_SET_NAME_MAX + 8];
-        bool interrupted = true;
-        if (version == IP_V4 ? !set->v4 : !set->v6) {
-            continue;
-        }
-        (void)nft_address_set_name(version, set->name, name, sizeof name);
-        look->key_bytes = version == IP_V4 ? 4 : 16;
-        for (int tries = 0; tries < DUMP_TRIES && interrupted && result == 0; tries++) {
-            look->ends.count = 0;
-            result = nft_dump_elements(look->nl, look->mark, name, read_set_element, look, &interrupted);
-        }
-        digest = nft_set_ends_digest(&look->ends, version, digest);
-    }
-    set->digest = digest;
-    return result;
-}
-
 static int compare_elements(const void *a, const void *b)
 {
     const struct nft_policy_element *x = a;
@@ -249,6 +161,113 @@ static int compare_elements(const void *a, const void *b)
     return memcmp(&x->address, &y->address, sizeof x->address);
 }
 
+static int compare_in_map(const void *a, const void *b, void *ctx)
+{
+    (void)ctx;
+    return compare_elements(a, b);
+}
+
+static void forget_chains(void *ctx)
+{
+    ((struct look *)ctx)->seen->chain_count = 0;
+}
+
+static void forget_sets(void *ctx)
+{
+    ((struct look *)ctx)->seen->set_count = 0;
+}
+
+static void forget_map(void *ctx)
+{
+    struct look *look = ctx;
+    look->seen->element_count = look->elements_before;
+}
+
+static void forget_ends(void *ctx)
+{
+    ((struct look *)ctx)->ends.count = 0;
+}
+
+static void forget_rules(void *ctx)
+{
+    struct rules *rules = ctx;
+    struct look *look = rules->look;
+    *rules = (struct rules){.look = look};
+    for (size_t i = 0; i < look->seen->chain_count; i++) {
+        look->seen->chains[i].whole = false;
+    }
+}
+
+static bool drop_doubles_of_map(void *ctx)
+{
+    struct look *look = ctx;
+    struct nft_policies_seen *seen = look->seen;
+    const size_t shown = seen->element_count - look->elements_before;
+    const size_t left =
+        shown == 0 ? 0 : nft_sort_unique(seen->elements + look->elements_before, shown, sizeof *seen->elements, compare_in_map, NULL);
+    seen->element_count = look->elements_before + left;
+    return left < shown;
+}
+
+/* Chains, or the sets of our table. */
+static int dump(struct look *look, uint16_t type, uint16_t table_attr, void (*begin)(void *ctx), void (*each)(const struct nlmsghdr *h, void *ctx))
+{
+    char buf[NFT_REQUEST_MAX];
+    const struct nft_dump dump = {.begin = begin, .each = each, .ctx = look};
+    struct nlmsghdr *h = nft_dump_request(buf, type);
+    if (table_attr != 0) {
+        mnl_attr_put_strz(h, table_attr, look->mark);
+    }
+    return nft_dump(look->nl, h, &dump);
+}
+
+static int look_at_rules(struct look *look)
+{
+    char buf[NFT_REQUEST_MAX];
+    struct rules rules = {.look = look};
+    const struct nft_dump dump = {.begin = forget_rules, .each = read_rule, .ctx = &rules};
+    struct nlmsghdr *h = nft_dump_request(buf, NFT_MSG_GETRULE);
+    mnl_attr_put_strz(h, NFTA_RULE_TABLE, look->mark);
+    int result = nft_dump(look->nl, h, &dump);
+    end_chain(&rules);
+    return result;
+}
+
+static int look_at_maps(struct look *look)
+{
+    const struct nft_element_dump dump = {.begin = forget_map, .each = read_map_element, .has_doubles = drop_doubles_of_map, .ctx = look};
+    int result = 0;
+    for (size_t d = 0; d < POLICY_DIRECTION_COUNT_ && result == 0; d++) {
+        for (size_t v = 0; v < 2 && result == 0; v++) {
+            look->direction = (enum policy_direction_name)d;
+            look->key_bytes = v == 0 ? 4 : 16;
+            look->elements_before = look->seen->element_count;
+            result = nft_dump_elements(look->nl, look->mark, nft_policy_maps[d][v], &dump);
+        }
+    }
+    return result;
+}
+
+static int look_at_set(struct look *look, struct nft_policy_set *set)
+{
+    const struct nft_element_dump dump = {.begin = forget_ends, .each = read_set_element, .ctx = look};
+    uint64_t digest = NFT_SET_DIGEST_START;
+    int result = 0;
+    for (size_t v = 0; v < 2 && result == 0; v++) {
+        const uint8_t version = v == 0 ? IP_V4 : IP_V6;
+        char name[ADDRESS_SET_NAME_MAX + 8];
+        if (version == IP_V4 ? !set->v4 : !set->v6) {
+            continue;
+        }
+        (void)nft_address_set_name(version, set->name, name, sizeof name);
+        look->key_bytes = version == IP_V4 ? 4 : 16;
+        result = nft_dump_elements(look->nl, look->mark, name, &dump);
+        digest = nft_set_ends_digest(&look->ends, version, digest);
+    }
+    set->digest = digest;
+    return result;
+}
+
 static int compare_sets(const void *a, const void *b)
 {
     return strcmp(((const struct nft_policy_set *)a)->name, ((const struct nft_policy_set *)b)->name);
@@ -257,14 +276,14 @@ static int compare_sets(const void *a, const void *b)
 static int look_at_all(struct look *look)
 {
     struct nft_policies_seen *seen = look->seen;
-    int result = dump(look, NFT_MSG_GETCHAIN, 0, read_chain, look, forget_chains);
+    int result = dump(look, NFT_MSG_GETCHAIN, 0, forget_chains, read_chain);
     if (result == 0 && seen->chain_count > 0) {
         qsort(seen->chains, seen->chain_count, sizeof *seen->chains, compare_chains);
         result = look_at_rules(look);
     }
     result = result == 0 ? look_at_maps(look) : result;
     seen->tables = result == 0;
-    result = result == 0 ? dump(look, NFT_MSG_GETSET, NFTA_SET_TABLE, read_set, look, forget_sets) : result;
+    result = result == 0 ? dump(look, NFT_MSG_GETSET, NFTA_SET_TABLE, forget_sets, read_set) : result;
     for (size_t i = 0; i < seen->set_count && result == 0; i++) {
         result = look_at_set(look, &seen->sets[i]);
     }

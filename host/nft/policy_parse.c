@@ -15,9 +15,9 @@
 
 enum { COMMENT_TYPE = 0 /* NFTNL_UDATA_RULE_COMMENT */ };
 
-struct nlmsghdr *nft_dump_request(char *buf, uint16_t type, uint32_t seq)
+struct nlmsghdr *nft_dump_request(char *buf, uint16_t type)
 {
-    return nftnl_nlmsg_build_hdr(buf, type, NFPROTO_INET, NLM_F_DUMP, seq);
+    return nftnl_nlmsg_build_hdr(buf, type, NFPROTO_INET, NLM_F_DUMP, 0);
 }
 
 struct nlmsghdr *nft_get_request(char *buf, uint16_t type, uint32_t seq)
@@ -154,8 +154,7 @@ int nft_parse_policy_rule(const struct nlattr *attr, void *rule)
 }
 
 struct element_reader {
-    void (*each)(const struct nft_element_seen *element, void *ctx);
-    void *ctx;
+    const struct nft_element_dump *elements;
 };
 
 static int parse_key(const struct nlattr *attr, void *ctx)
@@ -207,7 +206,7 @@ static int parse_list(const struct nlattr *attr, void *ctx)
         (void)mnl_attr_parse_nested(attr, parse_element, &element);
     }
     if (element.key != NULL) {
-        reader->each(&element, reader->ctx);
+        reader->elements->each(&element, reader->elements->ctx);
     }
     return MNL_CB_OK;
 }
@@ -222,15 +221,30 @@ static void read_elements(const struct nlmsghdr *h, void *ctx)
     (void)mnl_attr_parse(h, sizeof(struct nfgenmsg), parse_elements, ctx);
 }
 
-int nft_dump_elements(struct mnl_socket *nl, const char *mark, const char *set,
-                      void (*each)(const struct nft_element_seen *element, void *ctx), void *ctx, bool *ret_interrupted)
+static void begin_elements(void *ctx)
+{
+    const struct element_reader *reader = ctx;
+    reader->elements->begin(reader->elements->ctx);
+}
+
+static bool elements_have_doubles(void *ctx)
+{
+    const struct element_reader *reader = ctx;
+    return reader->elements->has_doubles(reader->elements->ctx);
+}
+
+int nft_dump_elements(struct mnl_socket *nl, const char *mark, const char *set, const struct nft_element_dump *elements)
 {
     char buf[NFT_REQUEST_MAX];
-    struct element_reader reader = {.each = each, .ctx = ctx};
-    struct nlmsghdr *h = nft_dump_request(buf, NFT_MSG_GETSETELEM, 1);
+    struct element_reader reader = {.elements = elements};
+    const struct nft_dump dump = {.begin = begin_elements,
+                                  .each = read_elements,
+                                  .has_doubles = elements->has_doubles == NULL ? NULL : elements_have_doubles,
+                                  .ctx = &reader};
+    struct nlmsghdr *h = nft_dump_request(buf, NFT_MSG_GETSETELEM);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
     mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
-    return nft_query(nl, h, read_elements, &reader, ret_interrupted);
+    return nft_dump(nl, h, &dump);
 }
 
 bool nft_set_ends_add(struct nft_set_ends *ends, const uint8_t *key, size_t key_bytes, bool second)

@@ -2,11 +2,11 @@
 #ifndef SMARTVM_HOST_NFT_POLICY_PARSE_H
 #define SMARTVM_HOST_NFT_POLICY_PARSE_H
 
-#include "host/nft/batch.h"
+#include "host/nft/dump.h"
 #include "host/nft/policy.h"
 
 /* The beginning of a request for a dump of the inet family; buf has NFT_REQUEST_MAX bytes. */
-struct nlmsghdr *nft_dump_request(char *buf, uint16_t type, uint32_t seq);
+struct nlmsghdr *nft_dump_request(char *buf, uint16_t type);
 struct nlmsghdr *nft_get_request(char *buf, uint16_t type, uint32_t seq); /* of one thing */
 
 /* The following three are callbacks for mnl_attr_parse(); what they point to lies in the message. */
@@ -38,9 +38,15 @@ struct nft_element_seen {
     int32_t verdict;
     const char *chain; /* of the verdict, or NULL */
 };
+/* As struct nft_dump, for the elements of a set or map. */
+struct nft_element_dump {
+    void (*begin)(void *ctx);
+    void (*each)(const struct nft_element_seen *element, void *ctx);
+    bool (*has_doubles)(void *ctx); /* NULL: intervals, which are in no hash table */
+    void *ctx;
+};
 /* Returns 0 or a positive errno, as nft_query(). */
-int nft_dump_elements(struct mnl_socket *nl, const char *mark, const char *set,
-                      void (*each)(const struct nft_element_seen *element, void *ctx), void *ctx, bool *ret_interrupted);
+int nft_dump_elements(struct mnl_socket *nl, const char *mark, const char *set, const struct nft_element_dump *elements);
 
 /* The ends of intervals, as a digest that does not depend on their order. */
 struct nft_set_ends {

@@ -2,6 +2,7 @@
 
 #include "core/array.h"
 
+#include "host/nft/dump.h"
 #include "host/nft/elements.h"
 #include "host/nft/rules.h"
 
@@ -15,8 +16,7 @@
 enum {
     ELEMENTS_PER_MESSAGE = 384,
     KEY_BYTES_MAX = 4 + 16 + 4,
-    ELEMENT_BYTES = 7 * NLA_HDRLEN + KEY_BYTES_MAX + NFT_PORT6_DATA_BYTES,
-    DUMP_TRIES = 5
+    ELEMENT_BYTES = 7 * NLA_HDRLEN + KEY_BYTES_MAX + NFT_PORT6_DATA_BYTES
 };
 
 _Static_assert(ELEMENTS_PER_MESSAGE *ELEMENT_BYTES + 1024 <= NFT_MESSAGE_MAX, "a message of elements fits its room");
@@ -134,6 +134,7 @@ int nft_ports_change(const char *mark, const struct nft_port *add, size_t add_co
 struct found {
     struct nft_port *ports; /* owned */
     size_t count;
+    size_t before; /* of other maps, read earlier */
     bool failed;
     const struct map *map;
     struct nft_port port; /* of the element that is being read */
@@ -206,33 +207,6 @@ static void read_elements(const struct nlmsghdr *h, void *ctx)
     (void)mnl_attr_parse(h, sizeof(struct nfgenmsg), read_attributes, ctx);
 }
 
-static int dump_map(const char *mark, const struct map *which, struct found *found, struct error *err)
-{
-    const struct nft_set_row *map = &nft_sets[which->set];
-    const size_t before = found->count;
-    char request[NFT_REQUEST_MAX];
-    bool interrupted = true;
-    int result = 0;
-    struct mnl_socket *nl = nft_socket_acquire(err);
-    if (nl == NULL) {
-        return -1;
-    }
-    for (int tries = 0; tries < DUMP_TRIES && interrupted && result == 0; tries++) {
-        struct nlmsghdr *h =
-            nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, map->family, NLM_F_DUMP, (uint32_t)tries + 1);
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
-        mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, map->name);
-        found->count = before;
-        found->map = which;
-        result = nft_query(nl, h, read_elements, found, &interrupted);
-    }
-    nft_socket_release(result == 0 || result == ENOENT);
-    if (result != 0 && result != ENOENT) {
-        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list map %s of firewall table %s", map->name, mark);
-    }
-    return found->failed ? error_oom(err) : 0;
-}
-
 int nft_port_compare(const void *a, const void *b)
 {
     const struct nft_port *x = a;
@@ -243,20 +217,47 @@ int nft_port_compare(const void *a, const void *b)
     return x->host_port != y->host_port ? x->host_port - y->host_port : memcmp(x->host.bytes, y->host.bytes, sizeof x->host.bytes);
 }
 
-/* A dump that was disturbed may show an element twice. */
-static void sort_and_drop_doubles(struct found *found)
+static int compare_ports(const void *a, const void *b, void *ctx)
 {
-    size_t kept = 0;
-    if (found->count == 0) {
-        return;
+    (void)ctx;
+    return nft_port_compare(a, b);
+}
+
+static void forget_map(void *ctx)
+{
+    struct found *found = ctx;
+    found->count = found->before;
+}
+
+static bool drop_doubles(void *ctx)
+{
+    struct found *found = ctx;
+    const size_t shown = found->count - found->before;
+    const size_t left = shown == 0 ? 0 : nft_sort_unique(found->ports + found->before, shown, sizeof *found->ports, compare_ports, NULL);
+    found->count = found->before + left;
+    return left < shown;
+}
+
+static int dump_map(const char *mark, const struct map *which, struct found *found, struct error *err)
+{
+    const struct nft_set_row *map = &nft_sets[which->set];
+    char request[NFT_REQUEST_MAX];
+    const struct nft_dump dump = {.begin = forget_map, .each = read_elements, .has_doubles = drop_doubles, .ctx = found};
+    struct mnl_socket *nl = nft_socket_acquire(err);
+    if (nl == NULL) {
+        return -1;
     }
-    qsort(found->ports, found->count, sizeof *found->ports, nft_port_compare);
-    for (size_t i = 0; i < found->count; i++) {
-        if (kept == 0 || nft_port_compare(&found->ports[kept - 1], &found->ports[i]) != 0) {
-            found->ports[kept++] = found->ports[i];
-        }
+    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, map->family, NLM_F_DUMP, 0);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, map->name);
+    found->before = found->count;
+    found->map = which;
+    int result = nft_dump(nl, h, &dump);
+    nft_socket_release(result == 0 || result == ENOENT);
+    if (result != 0 && result != ENOENT) {
+        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list map %s of firewall table %s", map->name, mark);
     }
-    found->count = kept;
+    return found->failed ? error_oom(err) : 0;
 }
 
 int nft_ports_list(const char *mark, struct nft_port **ret, size_t *ret_count, struct error *err)
@@ -268,7 +269,9 @@ int nft_ports_list(const char *mark, struct nft_port **ret, size_t *ret_count, s
             return -1;
         }
     }
-    sort_and_drop_doubles(&found);
+    if (found.count > 0) {
+        qsort(found.ports, found.count, sizeof *found.ports, nft_port_compare);
+    }
     *ret = found.ports;
     *ret_count = found.count;
     return 0;

@@ -309,6 +309,28 @@ START_TEST(at_the_loopback_for_the_host_alone)
 }
 END_TEST
 
+/* The kernel moves a hash table that grew into a larger one, in the background: a list that is asked for meanwhile must be whole all the same. */
+START_TEST(a_list_is_whole_while_the_table_grows)
+{
+    enum { COUNT = 3000, ROUNDS = 10 };
+    AUTO_FREE struct nft_port *many = calloc(COUNT, sizeof *many);
+    MUST(nft_ports_change(base.mark, NULL, 0, &port_udp, 1, &err));
+    for (size_t i = 0; i < COUNT; i++) {
+        many[i] = (struct nft_port){.protocol = IPPROTO_TCP,
+                                    .host_port = (uint16_t)(20000 + i),
+                                    .host.version = IP_V4,
+                                    .address = ip_addr_from_ipv4(0xac1e0002),
+                                    .guest_port = (uint16_t)(i + 1)};
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        MUST(nft_ports_change(base.mark, many, COUNT, NULL, 0, &err));
+        check_same(many, COUNT);
+        MUST(nft_ports_change(base.mark, NULL, 0, many, COUNT, &err)); /* which makes it small again */
+        check_same(NULL, 0);
+    }
+}
+END_TEST
+
 START_TEST(tables_made_anew_have_them_from_the_start)
 {
     enum { COUNT = 3000 };
@@ -353,6 +375,7 @@ int main(void)
     tcase_add_test(tcase, every_map_gives_back_what_it_got);
     tcase_add_test(tcase, at_one_address_of_the_host);
     tcase_add_test(tcase, at_the_loopback_for_the_host_alone);
+    tcase_add_test(tcase, a_list_is_whole_while_the_table_grows);
     tcase_add_test(tcase, tables_made_anew_have_them_from_the_start);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
