@@ -1,5 +1,7 @@
 """What a scenario starts from: the box, booted, with the daemon running, and the words of tests/api/harness.py."""
 
+import contextlib
+import itertools
 import threading
 
 from box import READY_LIMIT_S, Box
@@ -14,6 +16,7 @@ TINY = {
     "rootfs": {"path": "/usr/share/box/rootfs.img"},
 }
 GUEST_UP_S = 90
+ECHO_S = 20
 WAIT_S = 60
 
 
@@ -55,6 +58,7 @@ class Adapter:
 
 class BoxCase(VmWords, Case):
     own_box = None  # a Box of the scenario alone
+    echoes = itertools.count()
 
     @classmethod
     def setUpClass(cls):
@@ -100,20 +104,50 @@ class BoxCase(VmWords, Case):
         except AssertionError as e:
             if self.vm(vm["id"])["state"] != "running":
                 raise
-            console = self.c.get(f"/vms/{vm['id']}/console").body.decode(errors="replace")
-            raise GuestLost(f"{e}; its console:\n{console[-1000:]}") from None
+            raise self.lost(vm, e) from None
+
+    def lost(self, vm, what):
+        console = self.c.get(f"/vms/{vm['id']}/console").body.decode(errors="replace")
+        return GuestLost(f"{what}; its console:\n{console[-1000:]}")
+
+    def says(self, vm, text):
+        self.ok(self.c.post(f"/vms/{vm['id']}/console", text.encode() + b"\n", headers={"Content-Type": "text/plain"}), 204)
+
+    def is_mute(self, vm):
+        """A guest whose VMM runs, and whose terminal does not even give back what is typed."""
+        word = f"still-there-{next(self.echoes)}"
+        if self.vm(vm["id"])["state"] != "running":
+            return False
+        self.says(vm, f"# {word}")
+        try:
+            self.await_console(vm["id"], word.encode(), ECHO_S)
+        except AssertionError:
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def asking(self, vm):
+        """What is asked of a Linux guest that was up: one that the emulation lost since then is no answer."""
+        try:
+            yield
+        except AssertionError as e:
+            if not self.is_mute(vm):
+                raise
+            raise self.lost(vm, e) from None
 
     def type(self, vm, text, answer, timeout=30):
         """On the guest's shell. `answer` must not stand in `text`, which comes back as an echo."""
-        self.ok(self.c.post(f"/vms/{vm['id']}/console", text.encode() + b"\n", headers={"Content-Type": "text/plain"}), 204)
-        self.await_console(vm["id"], answer.encode(), timeout)
+        with self.asking(vm):
+            self.says(vm, text)
+            self.await_console(vm["id"], answer.encode(), timeout)
 
     def page(self, vm, timeout=5):
         """What the guest's web server says to the host; "" when it says nothing."""
         return self.box.sh(f"curl -s --noproxy '*' -m {timeout} http://{vm['network_interfaces'][0]['ip']}/", check=False)[0].strip()
 
     def answers(self, vm):
-        eventually(lambda: self.page(vm) == vm["id"], f"{vm['id']} over HTTP", 60, 0.2)
+        with self.asking(vm):
+            eventually(lambda: self.page(vm) == vm["id"], f"{vm['id']} over HTTP", 60, 0.2)
 
     def await_host(self, probe, what, timeout=READY_LIMIT_S):
         return eventually(probe, what, timeout, 0.2)
