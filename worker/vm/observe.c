@@ -131,7 +131,7 @@ static int observe_process(struct vm_work *work, struct error *err)
         if (runtime->pidfd < 0) {
             vm_exit_recall(work);
         }
-        runtime->has_ports = runtime->has_ports || work->row.state != VM_CREATING; /* from before this daemon */
+        runtime->has_ports = work->row.interface_count > 0 && (runtime->has_ports || work->row.state != VM_CREATING); /* from before this daemon */
         runtime->observed = true;
     }
     work->observed.process_alive = runtime->pidfd >= 0;
