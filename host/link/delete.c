@@ -3,11 +3,11 @@
  * not per link, so all links are moved to a group of their own, which is deleted as one; callers that come
  * while another one deletes are served together by the next.
  */
+#include "core/together.h"
 #include "host/link/rtnl.h"
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -20,19 +20,11 @@ struct target {
 };
 
 struct request {
+    struct together_request together; /* first: the next of a round is found by it */
     const char *mark;
     const char *const *names;
     size_t count;
-    bool done;
-    int result; /* of link_delete() */
-    struct error error;
-    struct request *next;
 };
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static struct request *waiting; /* newest first */
-static bool has_leader;
 
 struct targets {
     struct target *items; /* sorted by name */
@@ -190,74 +182,41 @@ static int serve(struct targets *targets, struct error *err)
     return 0;
 }
 
-static void collect(const struct request *list, struct targets *targets)
+static const struct request *request_of(const struct together_request *together)
 {
-    for (const struct request *q = list; q != NULL; q = q->next) {
-        for (size_t i = 0; i < q->count; i++) {
-            targets->items[targets->count++] = (struct target){.name = q->names[i], .mark = q->mark};
+    return (const struct request *)(const void *)together;
+}
+
+static void collect(const struct together_request *round, struct targets *targets)
+{
+    for (; round != NULL; round = round->next) {
+        const struct request *request = request_of(round);
+        for (size_t i = 0; i < request->count; i++) {
+            targets->items[targets->count++] = (struct target){.name = request->names[i], .mark = request->mark};
         }
     }
 }
 
-/* Serves a list of requests; each gets the one result. */
-static void serve_requests(struct request *list)
+static int serve_round(struct together_request *round, struct error *err)
 {
-    struct error error = {.code = ERR_SYSTEM};
     size_t total = 0;
-    int result = 0;
-    for (const struct request *q = list; q != NULL; q = q->next) {
-        total += q->count;
+    for (const struct together_request *q = round; q != NULL; q = q->next) {
+        total += request_of(q)->count;
     }
     struct targets targets = {.items = calloc(total + 1, sizeof *targets.items)};
     if (targets.items == NULL) {
-        result = error_oom(&error);
-    } else {
-        collect(list, &targets);
-        result = serve(&targets, &error);
-        free(targets.items);
+        return error_oom(err);
     }
-    for (struct request *q = list; q != NULL; q = q->next) {
-        q->result = result;
-        if (result != 0) {
-            q->error = error;
-        }
-    }
+    collect(round, &targets);
+    int result = serve(&targets, err);
+    free(targets.items);
+    return result;
 }
 
-/* Called with the lock; returns with it. Takes all that waits, the caller's own request among it. */
-static void lead(void)
-{
-    struct request *list = waiting;
-    waiting = NULL;
-    has_leader = true;
-    (void)pthread_mutex_unlock(&lock);
-    serve_requests(list);
-    (void)pthread_mutex_lock(&lock);
-    for (struct request *q = list, *next = NULL; q != NULL; q = next) {
-        next = q->next; /* a request lives on the stack of its caller, who may go on as soon as the lock is
-                           free */
-        q->done = true;
-    }
-    has_leader = false;
-    (void)pthread_cond_broadcast(&changed);
-}
+static struct together deletions = TOGETHER_INIT(serve_round);
 
 int link_delete(const char *mark, const char *const *names, size_t count, struct error *err)
 {
     struct request request = {.mark = mark, .names = names, .count = count};
-    (void)pthread_mutex_lock(&lock);
-    request.next = waiting;
-    waiting = &request;
-    while (!request.done) {
-        if (has_leader) {
-            (void)pthread_cond_wait(&changed, &lock);
-        } else {
-            lead();
-        }
-    }
-    (void)pthread_mutex_unlock(&lock);
-    if (request.result != 0 && err != NULL) {
-        *err = request.error;
-    }
-    return request.result;
+    return together_do(&deletions, &request.together, err);
 }

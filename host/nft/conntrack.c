@@ -1,6 +1,7 @@
 #include "host/nft/conntrack.h"
 
 #include "core/cleanup.h"
+#include "core/together.h"
 #include "host/link/mnl.h"
 
 #include <arpa/inet.h>
@@ -10,7 +11,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -212,69 +212,35 @@ static int cut_by(bool (*forbidden)(const struct conntrack_flow *flow, void *ctx
 
 /* The kernel walks its whole table for each dump, some milliseconds even when it is empty: a hundred VMs that end at once are one walk, or a few. */
 struct request {
+    struct together_request together; /* first: the next of a round is found by it */
     bool (*forbidden)(const struct conntrack_flow *flow, void *ctx);
     void *ctx;
     size_t found;
-    bool done;
-    int result;
-    struct error error;
-    struct request *next;
 };
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static struct request *waiting;
-static bool has_leader;
 
 static bool is_forbidden_by_any(const struct conntrack_flow *flow, void *ctx)
 {
-    for (struct request *q = ctx; q != NULL; q = q->next) {
-        if (q->forbidden(flow, q->ctx)) {
-            q->found++;
+    for (struct together_request *q = ctx; q != NULL; q = q->next) {
+        struct request *request = (struct request *)(void *)q;
+        if (request->forbidden(flow, request->ctx)) {
+            request->found++;
             return true;
         }
     }
     return false;
 }
 
-/* Called with the lock; returns with it. Serves all that waits, the caller's own request among it: each of them was there before the look began. */
-static void lead(void)
+static int cut_round(struct together_request *round, struct error *err)
 {
-    struct request *list = waiting;
-    struct error error = {0};
-    waiting = NULL;
-    has_leader = true;
-    (void)pthread_mutex_unlock(&lock);
-    int result = cut_by(is_forbidden_by_any, list, &error);
-    (void)pthread_mutex_lock(&lock);
-    for (struct request *q = list, *next = NULL; q != NULL; q = next) {
-        next = q->next; /* it lives on the stack of its caller, who goes on as soon as the lock is free */
-        q->result = result;
-        q->error = error;
-        q->done = true;
-    }
-    has_leader = false;
-    (void)pthread_cond_broadcast(&changed);
+    return cut_by(is_forbidden_by_any, round, err);
 }
+
+static struct together looks = TOGETHER_INIT(cut_round);
 
 int conntrack_cut(bool (*forbidden)(const struct conntrack_flow *flow, void *ctx), void *ctx, size_t *ret_cut, struct error *err)
 {
     struct request request = {.forbidden = forbidden, .ctx = ctx};
-    (void)pthread_mutex_lock(&lock);
-    request.next = waiting;
-    waiting = &request;
-    while (!request.done) {
-        if (has_leader) {
-            (void)pthread_cond_wait(&changed, &lock);
-        } else {
-            lead();
-        }
-    }
-    (void)pthread_mutex_unlock(&lock);
-    if (request.result != 0) {
-        if (err != NULL) {
-            *err = request.error;
-        }
+    if (together_do(&looks, &request.together, err) != 0) {
         return -1;
     }
     if (ret_cut != NULL) {
