@@ -8,11 +8,13 @@
 #include "core/log.h"
 #include "db/db.h"
 #include "host/link/claim.h"
+#include "host/store/inspect.h"
 #include "keeper/keeper.h"
 #include "server/api_process.h"
 #include "server/child.h"
 #include "server/config.h"
 #include "server/directories.h"
+#include "server/inspector_process.h"
 #include "server/keeper_process.h"
 #include "server/listen.h"
 #include "server/lock.h"
@@ -157,6 +159,12 @@ static int start_keeper(void *ctx, bool check, int *ret_socket, struct error *er
     return pidfd;
 }
 
+static int start_inspector(void *ctx, const char *word, int answer, int in, int out, struct error *err)
+{
+    (void)ctx;
+    return inspector_process_start(word, answer, in, out, err);
+}
+
 static void tell_ready(void *ctx)
 {
     (void)ctx;
@@ -247,6 +255,7 @@ static int run_daemon(struct daemon *daemon, const struct options *options, stru
                                        .stop_vms = options->stop_vms,
                                        .start_api = start_api,
                                        .start_keeper = start_keeper,
+                                       .start_inspector = start_inspector,
                                        .ready = tell_ready,
                                        .ctx = daemon};
     log_start(daemon);
@@ -297,8 +306,31 @@ static int keeper_main(int argc, char **argv)
     return (int)end;
 }
 
+/* Ends without the exit handlers, which have no right to do anything any more. */
+__attribute__((noreturn)) static void inspector_main(int argc, char **argv)
+{
+    const char *word = NULL;
+    struct error err = {0};
+    struct inspection what;
+    bool unpacked = false;
+    int result = inspector_process_open(argc, argv, &word, &err);
+    if (result == 0 && !inspection_parse(word, &what)) {
+        result = error_set(&err, ERR_BAD_REQUEST, "the arguments are not those of the inspector");
+    }
+    if (result == 0) {
+        result = inspector_process_close(what.max_bytes, &err);
+    }
+    if (result == 0) {
+        result = inspect_file(&what, INSPECTOR_FD_IN, INSPECTOR_FD_OUT, &unpacked, &err);
+    }
+    _exit(inspection_tell(INSPECTOR_FD_ANSWER, result, unpacked, &err) ? EXIT_OK : EXIT_FAILED);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], INSPECTOR_PROCESS_FLAG) == 0) {
+        inspector_main(argc, argv);
+    }
     if (argc > 1 && strcmp(argv[1], API_PROCESS_FLAG) == 0) {
         return api_process_main(argc, argv);
     }

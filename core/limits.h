@@ -42,6 +42,7 @@ enum {
     LIMIT_SOCKET_PATH_BYTES = 108,     /* unix(7) */
     LIMIT_FIREWALL_TEXT_BYTES = 4 * 1024 * 1024, /* a stored policy, or the networks of a set */
     LIMIT_MANIFEST_BYTES = 64 * 1024,
+    LIMIT_UNPACKED_BYTES = 512 * 1024 * 1024, /* of a packed kernel or initrd */
     LIMIT_CONFIG_BYTES = 256 * 1024,
     LIMIT_VM_CONFIG_BYTES = 128 * 1024, /* a VM's definition as it is stored: that of the longest request has less, escapes and all */
 };

@@ -76,25 +76,41 @@ static int clear_capabilities(struct error *err)
     return 0;
 }
 
+/* `user`: whose supplementary groups it gets; NULL: none. */
 static int become(const char *user, uid_t uid, gid_t gid, struct error *err)
 {
-    if (initgroups(user, gid) < 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot take over the groups of '%s'", user);
+    if ((user != NULL ? initgroups(user, gid) : setgroups(0, NULL)) < 0) {
+        return error_sys(err, ERR_SYSTEM, errno, "cannot take over the groups of uid %u", (unsigned)uid);
     }
     if (setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot become the user '%s'", user);
+        return error_sys(err, ERR_SYSTEM, errno, "cannot become uid %u", (unsigned)uid);
     }
     return 0;
 }
 
 /* A change of user clears the death signal and sets dumpable anew, so these come last. */
-static int bind_to_parent(pid_t parent, struct error *err)
+static int bind_to_parent(pid_t parent, int signal, struct error *err)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) {
+    if (prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0) < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "cannot ask for a signal at the end of the worker");
     }
     if (getppid() != parent) {
         return error_set(err, ERR_UNAVAILABLE, "the worker has ended already");
+    }
+    return 0;
+}
+
+static int drop_to(const char *user, uid_t uid, gid_t gid, struct error *err)
+{
+    (void)umask(007);
+    if (clear_bounding_set(err) < 0 || become(user, uid, gid, err) < 0 || clear_capabilities(err) < 0) {
+        return -1;
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
+        return error_sys(err, ERR_SYSTEM, errno, "cannot set no_new_privs and not dumpable");
+    }
+    if (setuid(0) == 0 || setgid(0) == 0) {
+        return error_set(err, ERR_SYSTEM, "root could be regained after privileges were dropped");
     }
     return 0;
 }
@@ -107,15 +123,10 @@ int drop_privileges(const char *user, pid_t parent, struct error *err)
         return -1;
     }
     raise_descriptor_limit();
-    (void)umask(007);
-    if (clear_bounding_set(err) < 0 || become(user, uid, gid, err) < 0 || clear_capabilities(err) < 0) {
-        return -1;
-    }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot set no_new_privs and not dumpable");
-    }
-    if (setuid(0) == 0 || setgid(0) == 0) {
-        return error_set(err, ERR_SYSTEM, "root could be regained after privileges were dropped");
-    }
-    return bind_to_parent(parent, err);
+    return drop_to(user, uid, gid, err) < 0 ? -1 : bind_to_parent(parent, SIGTERM, err);
+}
+
+int drop_privileges_of_inspector(pid_t parent, struct error *err)
+{
+    return drop_to(NULL, INSPECTOR_UID, INSPECTOR_UID, err) < 0 ? -1 : bind_to_parent(parent, SIGKILL, err);
 }

@@ -21,6 +21,11 @@ struct worker_setup {
      * database damaged. Called again when it has died.
      */
     int (*start_keeper)(void *ctx, bool check, int *ret_socket, struct error *err);
+    /*
+     * Starts an inspector (host/store/inspect.h) and returns a pidfd of it, or -1; `word` is inspection_word(), `answer` the end of a pipe that
+     * inspection_tell() writes to, `out` may be -1. The descriptors stay the caller's. Any thread.
+     */
+    int (*start_inspector)(void *ctx, const char *word, int answer, int in, int out, struct error *err);
     void (*ready)(void *ctx); /* the API process serves and the host was looked at once: tell the service manager */
     void *ctx;
 };

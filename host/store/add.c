@@ -3,11 +3,9 @@
 #include "host/store/store.h"
 
 #include "core/cleanup.h"
+#include "core/limits.h"
 #include "host/store/copy.h"
-#include "host/store/initrd_image.h"
-#include "host/store/kernel_image.h"
 #include "host/store/room.h"
-#include "host/store/rootfs_image.h"
 #include "host/store/source.h"
 
 #include <errno.h>
@@ -16,7 +14,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* A file in <root>/tmp, removed unless it gets its name. */
@@ -170,109 +167,67 @@ static int take_in(const struct store_request *request, struct draft *draft, str
     return 0;
 }
 
-/* A file of ours as memory: nobody else has it, so it cannot shrink under the reader. */
-struct view {
-    void *bytes;
-    size_t len;
-};
-
-static void view_close(struct view *view)
+/* The same file for one who shall only read it: what was hashed stays what it was. */
+static int open_to_read(int fd, int *ret, struct error *err)
 {
-    if (view->bytes != NULL) {
-        (void)munmap(view->bytes, view->len);
-    }
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    *ret = open(path, O_RDONLY | O_CLOEXEC);
+    return *ret < 0 ? error_sys(err, ERR_SYSTEM, errno, "cannot open a file of the store") : 0;
 }
 
-#define AUTO_VIEW __attribute__((cleanup(view_close))) struct view
-
-static int view_open(int fd, struct view *ret, struct error *err)
+/* Puts the file's name before the words of the inspector, which go on where it ends; those about a kernel speak of "the kernel" by themselves. */
+static int tell_fault(const struct store_request *request, bool unpacked, struct error *err)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot look at a file of the store");
-    }
-    if (st.st_size == 0) {
-        *ret = (struct view){NULL, 0};
-        return 0;
-    }
-    void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot map a file of the store");
-    }
-    *ret = (struct view){bytes, (size_t)st.st_size};
-    return 0;
-}
-
-static int unpack_into(const struct view *packed, const struct store_request *request, struct draft *unpacked,
-                       struct store_result *result, struct error *err)
-{
-    AUTO_VIEW view = {NULL, 0};
-    if (kernel_image_unpack(packed->bytes, packed->len, unpacked->fd, request->max_bytes, err) != 0 ||
-        view_open(unpacked->fd, &view, err) != 0) {
+    if (err == NULL || err->code == ERR_OUT_OF_MEMORY) {
         return -1;
     }
-    if (kernel_image_check_elf(view.bytes, view.len, err) != 0) {
-        return error_prefix(err, "%s is a bzImage, and what is packed in it", request->path);
+    const struct error words = *err;
+    if (request->use != STORE_KERNEL) {
+        return error_set(err, words.code, "%s %s", request->path, words.message);
     }
-    const struct store_copy hash_only = {.from = unpacked->fd,
-                                         .to = -1,
-                                         .name = request->path,
-                                         .max_bytes = request->max_bytes,
-                                         .cancel = request->cancel};
+    return unpacked ? error_prefix(err, "%s is a bzImage, and what is packed in it", request->path) : -1;
+}
+
+/* What was written into the draft by somebody who is believed nothing: by now nobody else has it. */
+static int measure(const struct store_request *request, const struct draft *unpacked, struct store_result *result, struct error *err)
+{
+    const struct store_copy hash_only = {.from = unpacked->fd, .to = -1, .name = request->path, .max_bytes = request->max_bytes, .cancel = request->cancel};
     if (lseek(unpacked->fd, 0, SEEK_SET) != 0) {
         return error_sys(err, ERR_SYSTEM, errno, "cannot read the unpacked kernel");
     }
     return store_copy_run(&hash_only, result->sha256, &result->size_bytes, err);
 }
 
-/* Replaces the draft by the ELF that is packed in it; an ELF stays as it is. */
-static int take_kernel(const char *root, const struct store_request *request, const struct view *view, struct draft *draft,
-                       struct store_result *result, struct error *err)
+/* Is it what it is to be? The bytes that are looked at are those that get the name. A kernel that is packed is replaced by what is packed in it. */
+static int look_at_source(const char *root, const struct store_request *request, struct draft *draft, struct store_result *result, struct error *err)
 {
     AUTO_DRAFT unpacked = DRAFT_INIT;
-    if (kernel_image_is_elf(view->bytes, view->len)) {
-        return kernel_image_check_elf(view->bytes, view->len, err);
+    AUTO_CLOSE int in = -1;
+    bool is_unpacked = false;
+    struct inspection what = {.use = request->use, .max_bytes = request->max_bytes < LIMIT_UNPACKED_BYTES ? request->max_bytes : LIMIT_UNPACKED_BYTES};
+    if (request->use == STORE_ANYTHING) {
+        return 0;
     }
-    if (draft_make(root, &unpacked, err) != 0) {
+    if (request->use == STORE_ROOTFS) {
+        (void)snprintf(what.rootfs_type, sizeof what.rootfs_type, "%s", request->rootfs_type);
+    }
+    if (open_to_read(draft->fd, &in, err) != 0 || (request->use == STORE_KERNEL && draft_make(root, &unpacked, err) != 0)) {
         return -1;
     }
-    if (unpack_into(view, request, &unpacked, result, err) != 0) {
+    if (request->inspect(request->inspect_ctx, &what, in, unpacked.fd, &is_unpacked, err) != 0) {
+        return tell_fault(request, is_unpacked, err);
+    }
+    if (!is_unpacked || request->use != STORE_KERNEL) {
+        return 0;
+    }
+    if (measure(request, &unpacked, result, err) != 0) {
         return -1;
     }
     struct draft packed = *draft; /* dropped here, in place of the other */
     *draft = unpacked;
     unpacked = packed;
     return 0;
-}
-
-/* Is it what it is to be? The bytes that are looked at are those that get the name. */
-static int look_at_source(const char *root, const struct store_request *request, struct draft *draft, struct store_result *result, struct error *err)
-{
-    AUTO_VIEW view = {NULL, 0};
-    int status = 0;
-    if (request->use == STORE_ANYTHING) {
-        return 0;
-    }
-    if (view_open(draft->fd, &view, err) != 0) {
-        return -1;
-    }
-    switch (request->use) {
-    case STORE_ANYTHING:
-        break;
-    case STORE_KERNEL:
-        return take_kernel(root, request, &view, draft, result, err);
-    case STORE_ROOTFS:
-        status = rootfs_image_check(view.bytes, view.len, request->rootfs_type, err);
-        break;
-    case STORE_INITRD:
-        status = initrd_image_check(view.bytes, view.len, request->max_bytes, err);
-        break;
-    }
-    if (status != 0 && err != NULL && err->code != ERR_OUT_OF_MEMORY) {
-        struct error words = *err;
-        return error_set(err, words.code, "%s %s", request->path, words.message);
-    }
-    return status;
 }
 
 int store_add(const char *root, const struct store_request *request, struct store_result *ret,

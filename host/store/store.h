@@ -9,18 +9,10 @@
 
 #include "core/error.h"
 #include "host/store/digest.h"
+#include "host/store/inspect.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
-
-/* What the file is to be; it is looked at before it gets its name. */
-enum store_use {
-    STORE_ANYTHING,
-    STORE_KERNEL, /* an ELF (host/store/kernel_image.h); a bzImage (vmlinuz; gzip, LZMA, XZ, Zstandard, LZ4) is unpacked and the ELF stored: the digest that is
-                     checked is that of the given file, the name is that of the stored one */
-    STORE_ROOTFS, /* host/store/rootfs_image.h */
-    STORE_INITRD, /* host/store/initrd_image.h */
-};
 
 struct store_request {
     const char *const *allowed_roots; /* the path must lie below one of them, also when it is resolved */
@@ -29,8 +21,11 @@ struct store_request {
     const char *expected_sha256; /* lower-case hex, or NULL: computed only */
     int64_t expected_bytes;      /* or -1 */
     uint64_t max_bytes;          /* of the given file and of the stored one */
-    enum store_use use;
+    enum store_use use; /* it is looked at before it gets its name */
     const char *rootfs_type; /* of STORE_ROOTFS: "ext4" or "squashfs" */
+    /* As inspect_file(), of which it has somebody do it; NULL with STORE_ANYTHING alone. `in` can only be read. */
+    int (*inspect)(void *ctx, const struct inspection *what, int in, int out, bool *ret_unpacked, struct error *err);
+    void *inspect_ctx;
     _Atomic uint64_t *progress; /* bytes read so far, or NULL */
     const atomic_bool *cancel;  /* set to stop early (error CONFLICT), or NULL */
 };

@@ -1,5 +1,7 @@
 /* What is left of a root process after drop_privileges() and drop_system_calls(): read back from the kernel.
  */
+#include "server/inspector_process.h"
+#include "server/landlock.h"
 #include "server/privileges.h"
 
 #include <check.h>
@@ -210,6 +212,107 @@ START_TEST(test_ordinary_calls_work)
 }
 END_TEST
 
+/* ---- the inspector ---- */
+
+static void drop_as_inspector(void)
+{
+    struct error *err = &report->err;
+    if (drop_privileges_of_inspector(getppid(), err) != 0 || inspector_process_close(4096, err) != 0) {
+        _exit(1);
+    }
+}
+
+static void child_inspector(void)
+{
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    drop_as_inspector();
+    ssize_t len = read(fd, report->status, sizeof report->status - 1);
+    report->status[len > 0 ? len : 0] = '\0';
+    report->done = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+}
+
+START_TEST(test_nothing_is_left_to_the_inspector)
+{
+    char ids[64];
+    run(child_inspector, 1);
+    static const char *const sets[] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        expect_line(sets[i], "0000000000000000");
+    }
+    expect_line("NoNewPrivs", "1");
+    expect_line("Seccomp", "2");
+    expect_line("Groups", " ");
+    (void)snprintf(ids, sizeof ids, "%u\t%u\t%u\t%u", INSPECTOR_UID, INSPECTOR_UID, INSPECTOR_UID, INSPECTOR_UID);
+    expect_line("Uid", ids);
+    expect_line("Gid", ids);
+    ck_assert_ptr_null(getpwuid(INSPECTOR_UID));
+}
+END_TEST
+
+/* Each of them ends the process. */
+static void inspector_call(int i)
+{
+    switch (i) {
+    case 0:
+        (void)open("/dev/null", O_RDONLY | O_CLOEXEC);
+        break;
+    case 1:
+        (void)syscall(SYS_socket, 2, 1, 0);
+        break;
+    case 2:
+        (void)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0UL);
+        break;
+    case 3:
+        (void)syscall(SYS_execve, "/bin/true", NULL, NULL);
+        break;
+    case 4:
+        (void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        break;
+    case 5:
+        (void)kill(getppid(), 0);
+        break;
+    case 6:
+        (void)unlink("/nonexistent");
+        break;
+    default:
+        (void)syscall(SYS_prlimit64, 0, RLIMIT_CPU, NULL, NULL);
+        break;
+    }
+}
+
+enum { INSPECTOR_CALLS = 8 };
+
+START_TEST(test_what_the_inspector_may_not_call_ends_it)
+{
+    int status = 0;
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        drop_as_inspector();
+        inspector_call(_i);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "call %d: %x %s", _i, (unsigned)status, report->err.message);
+}
+END_TEST
+
+/* Where there is Landlock: that alone, without the filter. */
+static void child_landlock(void)
+{
+    if (drop_privileges_of_inspector(getppid(), &report->err) != 0) {
+        _exit(1);
+    }
+    bool closed = landlock_close();
+    report->done = closed ? open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0 && errno == EACCES : open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0;
+}
+
+START_TEST(test_landlock)
+{
+    run(child_landlock, 1);
+}
+END_TEST
+
 static void child_refused(void)
 {
     struct error *err = &report->err;
@@ -239,6 +342,9 @@ int main(void)
     tcase_add_test(tc, test_system_calls_are_denied);
     tcase_add_test(tc, test_ordinary_calls_work);
     tcase_add_test(tc, test_refused);
+    tcase_add_test(tc, test_nothing_is_left_to_the_inspector);
+    tcase_add_loop_test(tc, test_what_the_inspector_may_not_call_ends_it, 0, INSPECTOR_CALLS);
+    tcase_add_test(tc, test_landlock);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

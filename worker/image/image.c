@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/json_build.h"
 #include "worker/border/wanted.h"
+#include "worker/image/inspector.h"
 #include "worker/quarantine.h"
 #include "host/store/store.h"
 
@@ -102,6 +103,7 @@ static int import_part(struct import *import, enum image_part part, struct error
     const json_t *file = json_object_get(import->manifest, name);
     const char *rootfs_type = json_get_string(import->manifest, "rootfs_type");
     struct store_result result;
+    struct inspector inspector = {.worker = import->worker, .cancel = &import->called_off};
     const struct store_request request = {.allowed_roots = (const char *const *)config->images.allowed_roots,
                                           .allowed_root_count = config->images.allowed_root_count,
                                           .path = json_get_string(file, "path"),
@@ -110,6 +112,8 @@ static int import_part(struct import *import, enum image_part part, struct error
                                           .max_bytes = config->images.max_file_bytes,
                                           .use = uses[part],
                                           .rootfs_type = rootfs_type != NULL ? rootfs_type : "ext4",
+                                          .inspect = inspector_ask,
+                                          .inspect_ctx = &inspector,
                                           .progress = &import->bytes_now,
                                           .cancel = &import->called_off};
     if (request.path == NULL) {

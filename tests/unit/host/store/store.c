@@ -79,13 +79,24 @@ static const char *make_file(const char *path, const void *bytes, size_t len)
     return path;
 }
 
+/* In this process, which the daemon does not do. */
+static int inspect_here(void *ctx, const struct inspection *what, int from, int to, bool *ret_unpacked, struct error *err)
+{
+    char byte = 0;
+    (void)ctx;
+    ck_assert_int_eq(fcntl(from, F_GETFL) & O_ACCMODE, O_RDONLY);
+    ck_assert(write(from, &byte, 1) < 0);
+    return inspect_file(what, from, to, ret_unpacked, err);
+}
+
 static struct store_request request_of(const char *path)
 {
     return (struct store_request){.allowed_roots = roots,
                                   .allowed_root_count = ARRAY_LEN(roots),
                                   .path = path,
                                   .expected_bytes = -1,
-                                  .max_bytes = (uint64_t)(64 * MIB)};
+                                  .max_bytes = (uint64_t)(64 * MIB),
+                                  .inspect = inspect_here};
 }
 
 static size_t entries(const char *dir)
