@@ -2,6 +2,7 @@
 #include "api/spec/spec.h"
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "core/core_dumps.h"
 #include "core/fault.h"
 #include "core/frame.h"
 #include "core/ipc.h"
@@ -299,6 +300,7 @@ static int keeper_main(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    core_dumps_off();
     if (argc > 1 && strcmp(argv[1], API_PROCESS_FLAG) == 0) {
         return api_process_main(argc, argv);
     }
