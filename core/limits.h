@@ -25,6 +25,7 @@ enum {
     LIMIT_TASK_SUBJECT_BYTES = 136,    /* "image/" and an id, or less */
     LIMIT_IDEMPOTENCY_KEY_BYTES = 255,
     LIMIT_IDEMPOTENCY_KEYS = 100000,   /* stored; the oldest go first */
+    LIMIT_IDEMPOTENCY_S = 24 * 3600,   /* seconds that a key is kept */
     LIMIT_EVENTS = 100000,             /* stored; the oldest go first */
     LIMIT_VMS = 10000,
     LIMIT_IMAGES = 1000,
