@@ -13,14 +13,15 @@
  *   chain forward (filter, priority 0, policy accept)  only looks at what comes from or goes to guests:
  *       TCP that opens a connection between guests and the tunnel: its maximum segment size is lowered (host/nft/rules_tunnel.c);
  *       from a TAP itself, past the bridge: drop; from the bridge: from_guest; to the bridge: to_guest
- *   chain from_guest: to an interface that is neither in @uplink nor the bridge: drop; established/related: accept; chain flows; chain
+ *   chain from_guest: to an interface that is neither in @uplink nor the bridge: drop; established: accept; chain errors; chain flows; chain
  *       closed; the policies of host/nft/policy.h: host_egress, that of the VM by its address, and, to another guest, chain ingress; IPv4 (and
  *       IPv6 where it is chosen): accept; else drop
- *   chain to_guest: established/related: accept; chain ingress; IPv4 (and IPv6 where it is chosen): accept; else drop
+ *   chain to_guest: established: accept; chain errors; chain ingress; IPv4 (and IPv6 where it is chosen): accept; else drop
  *   chain ingress: host_ingress, and the policy of the VM by its address
  *   chain unpublished, where an ingress policy ends that denies by default: to a published port: return; else drop
  *   chain input (filter, priority 0, policy accept)  from a TAP itself: drop; from the bridge: guest_input
- *   chain guest_input: established/related accept; chain flows; echo-request and @open_ports at the gateway's address accept; else drop
+ *   chain guest_input: established: accept; chain errors; chain flows; echo-request and @open_ports at the gateway's address accept; else drop
+ *   chain errors, for what is related to a known flow: ICMP: accept
  *   chain flows: invalid: drop; more tracked flows than max_flows: drop
  *   chain closed: to what is in @closed4 or @closed6: drop
  *   chain postrouting (nat, srcnat, policy accept)  saddr <subnet> and oifname in @uplink: masquerade.

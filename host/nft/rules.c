@@ -11,7 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 
 /* To be raised with every change of a rule's meaning: then what an older version made is made new. */
-enum { RULES_VERSION = 11 };
+enum { RULES_VERSION = 12 };
 
 const struct nft_family_row nft_families[NFT_FAMILY_COUNT] = {
     {NFPROTO_INET, "inet", nft_inet_rules},
@@ -59,6 +59,7 @@ const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT] = {
     {NFPROTO_INET, "no_uplink", NULL, 0, 0},
     {NFPROTO_INET, "to_guest", NULL, 0, 0},
     {NFPROTO_INET, "guest_input", NULL, 0, 0},
+    {NFPROTO_INET, "errors", NULL, 0, 0},
     {NFPROTO_INET, "flows", NULL, 0, 0},
     {NFPROTO_INET, "closed", NULL, 0, 0},
     {NFPROTO_INET, "ingress", NULL, 0, 0},

@@ -102,7 +102,7 @@ enum {
     NFT_SET_RATE_ND,
     NFT_SET_COUNT
 };
-enum { NFT_CHAIN_COUNT = 28, NFT_FAMILY_COUNT = 2 };
+enum { NFT_CHAIN_COUNT = 29, NFT_FAMILY_COUNT = 2 };
 extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
 extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
 

@@ -39,11 +39,41 @@ static void from_entry(struct nft_rule_builder *b, const struct nft_base *base)
     nft_expr_in_set(b, "entries");
 }
 
+static void is_established(struct nft_rule_builder *b)
+{
+    nft_expr_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
+}
+
+/*
+ * Of what is related to a known flow, ICMP errors pass. What a helper of the connection tracking has announced, that somebody else turned on (for FTP, SIP, TFTP),
+ * is a new flow for the rules: it was announced by what guests and others wrote into their packets.
+ */
+static void jump_errors(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_ct_state(b, NF_CT_STATE_BIT(IP_CT_RELATED));
+    nft_expr_branch(b, NFT_JUMP, "errors");
+}
+
+static void accept_icmp(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_l4proto_is(b, IPPROTO_ICMP);
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static void accept_icmp6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_l4proto_is(b, IPPROTO_ICMPV6);
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
 /* What somebody translated is meant to be passed on: to the guests of another daemon, say, for which this one's guard stands as well. */
 static void accept_translated(struct nft_rule_builder *b, const struct nft_base *base)
 {
     from_entry(b, base);
-    nft_expr_ct_status(b, IPS_DST_NAT);
+    nft_expr_ct_translated(b);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
@@ -51,8 +81,14 @@ static void accept_translated(struct nft_rule_builder *b, const struct nft_base 
 static void accept_answers_to_others(struct nft_rule_builder *b, const struct nft_base *base)
 {
     from_entry(b, base);
-    nft_expr_is_answer(b);
+    is_established(b);
     nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static void jump_errors_to_others(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    from_entry(b, base);
+    jump_errors(b, base);
 }
 
 /* The host would pass on nothing from there by itself. */
@@ -110,7 +146,7 @@ static void drop_no_uplink(struct nft_rule_builder *b, const struct nft_base *ba
 static void accept_answers(struct nft_rule_builder *b, const struct nft_base *base)
 {
     (void)base;
-    nft_expr_is_answer(b);
+    is_established(b);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
@@ -353,7 +389,7 @@ static void masquerade(struct nft_rule_builder *b, const struct nft_base *base)
 static void return_published(struct nft_rule_builder *b, const struct nft_base *base)
 {
     (void)base;
-    nft_expr_ct_status(b, IPS_DST_NAT);
+    nft_expr_ct_translated(b);
     nft_expr_verdict(b, (uint32_t)NFT_RETURN);
 }
 
@@ -381,12 +417,14 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"forward", "tap-drop", drop_from_tap, NULL},
     {"forward", "entry-translated-accept", accept_translated, NULL},
     {"forward", "entry-answer-accept", accept_answers_to_others, NULL},
+    {"forward", "entry-errors", jump_errors_to_others, NULL},
     {"forward", "entry-drop", drop_from_entry, NULL},
     {"forward", "judged", mark_judged, NULL},
     {"forward", "from-guest", to_from_guest, NULL},
     {"forward", "to-guest", to_to_guest, NULL},
     {"from_guest", "no-uplink", to_no_uplink, NULL},
     {"from_guest", "answer-accept", accept_answers, NULL},
+    {"from_guest", "errors", jump_errors, NULL},
     {"from_guest", "flows", jump_flows, NULL},
     {"from_guest", "closed", jump_closed, NULL},
     {"from_guest", "host-egress", jump_host_egress, NULL},
@@ -397,6 +435,7 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"from_guest", "ipv6-accept", accept_ipv6, wants_ipv6},
     {"from_guest", "from-guest-drop", drop_rest, NULL},
     {"to_guest", "answer-accept", accept_answers, NULL},
+    {"to_guest", "errors", jump_errors, NULL},
     {"to_guest", "ingress", jump_ingress, NULL},
     {"to_guest", "ipv4-accept", accept_ipv4, NULL},
     {"to_guest", "ipv6-accept", accept_ipv6, wants_ipv6},
@@ -409,6 +448,7 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"input", "tap-drop", drop_from_tap, NULL},
     {"input", "from-guest", to_guest_input, NULL},
     {"guest_input", "answer-accept", accept_answers, NULL},
+    {"guest_input", "errors", jump_errors, NULL},
     {"guest_input", "solicitation-accept", accept_solicitation, wants_ipv6},
     {"guest_input", "advertisement-accept", accept_advertisement, wants_ipv6},
     {"guest_input", "flows", jump_flows, NULL},
@@ -416,6 +456,8 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"guest_input", "ping6-accept", nft_rule6_ping, wants_ipv6},
     {"guest_input", "open-ports-accept", accept_open_ports, NULL},
     {"guest_input", "host-port-drop", drop_host_port, NULL},
+    {"errors", "icmp-accept", accept_icmp, NULL},
+    {"errors", "icmp6-accept", accept_icmp6, wants_ipv6},
     {"flows", "invalid-drop", drop_invalid, NULL},
     {"flows", "flow4", return_flow4, NULL},
     {"flows", "flow6", return_flow6, NULL},

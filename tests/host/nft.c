@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { INET_RULES = 55, BRIDGE_RULES = 27 }; /* without IPv6; with the two of the default policy */
+enum { INET_RULES = 60, BRIDGE_RULES = 27 }; /* without IPv6; with the two of the default policy */
 
 static char words[NFT_FOUND_MAX]; /* of the last look */
 
