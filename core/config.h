@@ -39,7 +39,7 @@ struct config {
         bool masquerade;
         unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */
         unsigned sweep_s;            /* seconds between two looks at everything, if the kernel tells of nothing */
-        unsigned max_flows_per_vm;   /* tracked at once, of each guest address */
+        unsigned max_flows_per_vm;   /* tracked at once, of each VM: host/nft/flow_limits.h */
         struct ip_net *allow_host_networks; /* that guests reach although the host is connected to them */
         size_t allow_host_network_count;
         struct config_port *open_host_ports; /* that guests reach at the gateway's address */

@@ -304,6 +304,14 @@ void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits)
     nft_expr_cmp(b, NFT_CMP_NEQ, &none, sizeof none);
 }
 
+void nft_expr_ct_confirmed(struct nft_rule_builder *b)
+{
+    const uint32_t wanted = IPS_CONFIRMED;
+    load_ct(b, NFT_CT_STATUS);
+    nft_expr_mask(b, IPS_CONFIRMED);
+    nft_expr_cmp(b, NFT_CMP_EQ, &wanted, sizeof wanted);
+}
+
 void nft_expr_ct_translated(struct nft_rule_builder *b)
 {
     const uint32_t wanted = IPS_DST_NAT;

@@ -12,7 +12,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 
-enum { PORT_DESTINATION = 2 /* in the headers of TCP and UDP */ };
+enum { PORT_DESTINATION = 2 /* in the headers of TCP and UDP */, ETHER_SOURCE = 6 };
 
 static void from_bridge(struct nft_rule_builder *b, const struct nft_base *base)
 {
@@ -150,12 +150,6 @@ static void accept_answers(struct nft_rule_builder *b, const struct nft_base *ba
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
-static void jump_flows(struct nft_rule_builder *b, const struct nft_base *base)
-{
-    (void)base;
-    nft_expr_branch(b, NFT_JUMP, "flows");
-}
-
 static void jump_closed(struct nft_rule_builder *b, const struct nft_base *base)
 {
     (void)base;
@@ -233,6 +227,21 @@ static void accept_ipv6(struct nft_rule_builder *b, const struct nft_base *base)
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
+/* A new flow that nothing speaks against but, perhaps, how many there are. */
+static void admit_ipv4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv4(b);
+    nft_expr_branch(b, NFT_GOTO, "admitted");
+}
+
+static void admit_ipv6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    (void)base;
+    nft_expr_is_ipv6(b);
+    nft_expr_branch(b, NFT_GOTO, "admitted");
+}
+
 static bool wants_ipv6(const struct nft_base *base)
 {
     return base->ipv6;
@@ -271,23 +280,23 @@ static void to_gateway(struct nft_rule_builder *b, const struct nft_base *base)
     nft_expr_ipv4_in(b, IPV4_DESTINATION, (struct ipv4_net){.address = base->gateway, .prefix = 32});
 }
 
-static void accept_ping(struct nft_rule_builder *b, const struct nft_base *base)
+static void admit_ping(struct nft_rule_builder *b, const struct nft_base *base)
 {
     const uint8_t echo = ICMP_ECHO;
     to_gateway(b, base);
     nft_expr_l4proto_is(b, IPPROTO_ICMP);
     nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, sizeof echo, NFT_REG_1);
     nft_expr_cmp(b, NFT_CMP_EQ, &echo, sizeof echo);
-    nft_expr_verdict(b, NF_ACCEPT);
+    nft_expr_branch(b, NFT_GOTO, "admitted");
 }
 
-static void accept_open_ports(struct nft_rule_builder *b, const struct nft_base *base)
+static void admit_open_ports(struct nft_rule_builder *b, const struct nft_base *base)
 {
     to_gateway(b, base);
     nft_expr_meta(b, NFT_META_L4PROTO, NFT_REG_1);
     nft_expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, PORT_DESTINATION, 2, NFT_REG32_01);
     nft_expr_in_set(b, "open_ports");
-    nft_expr_verdict(b, NF_ACCEPT);
+    nft_expr_branch(b, NFT_GOTO, "admitted");
 }
 
 static void drop_host_port(struct nft_rule_builder *b, const struct nft_base *base)
@@ -316,18 +325,46 @@ static void load_source6(struct nft_rule_builder *b)
     nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV6_SOURCE, 16, NFT_REG_1);
 }
 
-static void return_flow4(struct nft_rule_builder *b, const struct nft_base *base)
+/* What is in the table already is not counted anew: a flow that nobody answers would be, with each packet. */
+static void accept_known(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    load_source4(b);
-    nft_expr_flows_in(b, "flows4", base->max_flows);
-    nft_expr_verdict(b, (uint32_t)NFT_RETURN);
+    (void)base;
+    nft_expr_ct_confirmed(b);
+    nft_expr_verdict(b, NF_ACCEPT);
 }
 
-static void return_flow6(struct nft_rule_builder *b, const struct nft_base *base)
+/*
+ * What a VM may have is shared out among its interfaces: nftables counts by what stands in a packet, and there that is the MAC, which the bridge table has made
+ * sure of, whatever the address. Flows of TCP that have ended stay in the table for up to two minutes without being counted, so the rate is limited, too.
+ */
+static void accept_share(struct nft_rule_builder *b, const struct nft_base *base, const char *set, uint32_t shares)
 {
-    load_source6(b);
-    nft_expr_flows_in(b, "flows6", base->max_flows);
-    nft_expr_verdict(b, (uint32_t)NFT_RETURN);
+    const uint32_t most = base->max_flows / shares;
+    nft_expr_payload(b, NFT_PAYLOAD_LL_HEADER, ETHER_SOURCE, sizeof(struct mac), NFT_REG_1);
+    nft_expr_in_set(b, set);
+    nft_expr_rate_in(b, "flow_rate", base->flow_rate / shares, most);
+    nft_expr_flows_in(b, "flows", most);
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static void accept_share1(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    accept_share(b, base, "share1", 1);
+}
+
+static void accept_share2(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    accept_share(b, base, "share2", 2);
+}
+
+static void accept_share4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    accept_share(b, base, "share4", 4);
+}
+
+static void accept_share8(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    accept_share(b, base, "share8", 8);
 }
 
 static void drop_flow(struct nft_rule_builder *b, const struct nft_base *base)
@@ -425,14 +462,14 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"from_guest", "no-uplink", to_no_uplink, NULL},
     {"from_guest", "answer-accept", accept_answers, NULL},
     {"from_guest", "errors", jump_errors, NULL},
-    {"from_guest", "flows", jump_flows, NULL},
+    {"from_guest", "invalid-drop", drop_invalid, NULL},
     {"from_guest", "closed", jump_closed, NULL},
     {"from_guest", "host-egress", jump_host_egress, NULL},
     {"from_guest", "vm-egress4", jump_vm_egress4, NULL},
     {"from_guest", "vm-egress6", jump_vm_egress6, NULL},
     {"from_guest", "guest-to-guest", jump_ingress_of_other, NULL},
-    {"from_guest", "ipv4-accept", accept_ipv4, NULL},
-    {"from_guest", "ipv6-accept", accept_ipv6, wants_ipv6},
+    {"from_guest", "ipv4-admitted", admit_ipv4, NULL},
+    {"from_guest", "ipv6-admitted", admit_ipv6, wants_ipv6},
     {"from_guest", "from-guest-drop", drop_rest, NULL},
     {"to_guest", "answer-accept", accept_answers, NULL},
     {"to_guest", "errors", jump_errors, NULL},
@@ -451,17 +488,19 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"guest_input", "errors", jump_errors, NULL},
     {"guest_input", "solicitation-accept", accept_solicitation, wants_ipv6},
     {"guest_input", "advertisement-accept", accept_advertisement, wants_ipv6},
-    {"guest_input", "flows", jump_flows, NULL},
-    {"guest_input", "ping-accept", accept_ping, NULL},
-    {"guest_input", "ping6-accept", nft_rule6_ping, wants_ipv6},
-    {"guest_input", "open-ports-accept", accept_open_ports, NULL},
+    {"guest_input", "invalid-drop", drop_invalid, NULL},
+    {"guest_input", "ping-admitted", admit_ping, NULL},
+    {"guest_input", "ping6-admitted", nft_rule6_ping, wants_ipv6},
+    {"guest_input", "open-ports-admitted", admit_open_ports, NULL},
     {"guest_input", "host-port-drop", drop_host_port, NULL},
     {"errors", "icmp-accept", accept_icmp, NULL},
     {"errors", "icmp6-accept", accept_icmp6, wants_ipv6},
-    {"flows", "invalid-drop", drop_invalid, NULL},
-    {"flows", "flow4", return_flow4, NULL},
-    {"flows", "flow6", return_flow6, NULL},
-    {"flows", "flow-limit-drop", drop_flow, NULL},
+    {"admitted", "known-accept", accept_known, NULL},
+    {"admitted", "share1-accept", accept_share1, NULL},
+    {"admitted", "share2-accept", accept_share2, NULL},
+    {"admitted", "share4-accept", accept_share4, NULL},
+    {"admitted", "share8-accept", accept_share8, NULL},
+    {"admitted", "flow-limit-drop", drop_flow, NULL},
     {"closed", "closed4-drop", drop_closed4, NULL},
     {"closed", "closed6-drop", drop_closed6, NULL},
     {"unpublished", "published-return", return_published, NULL},
