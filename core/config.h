@@ -63,6 +63,12 @@ struct config {
         uint64_t console_bytes;   /* kept of each console */
     } vmm;
     struct {
+        unsigned max_connections;          /* of all listeners together; each has an equal share */
+        unsigned max_connections_per_peer; /* a uid behind a unix socket, or an address behind TCP */
+        unsigned head_timeout_s;           /* for the whole head of a request, from the beginning of the connection or the end of the last reply */
+        unsigned body_timeout_s;           /* for its whole body */
+    } http;
+    struct {
         enum log_level level;
     } log;
 };
