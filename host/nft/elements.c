@@ -383,11 +383,12 @@ int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t cou
     return nft_batch_commit(&b, mark, err);
 }
 
-int nft_entries_replace(const char *mark, const char *const *entries, size_t count, struct error *err)
+int nft_entries_replace(const char *mark, uint8_t version, const char *const *entries, size_t count, struct error *err)
 {
     AUTO_NFT_BATCH b = NFT_BATCH_INIT;
-    put_emptying(&b, mark, NFT_SET_ENTRIES);
-    put_elements(&b, NFT_MSG_NEWSETELEM, mark, NFT_SET_ENTRIES, uplink_key, entries, count);
+    const unsigned set = version == IP_V4 ? NFT_SET_ENTRIES : NFT_SET_ENTRIES6;
+    put_emptying(&b, mark, set);
+    put_elements(&b, NFT_MSG_NEWSETELEM, mark, set, uplink_key, entries, count);
     return nft_batch_commit(&b, mark, err);
 }
 

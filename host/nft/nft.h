@@ -5,7 +5,7 @@
  *
  * inet <mark>
  *   set uplink { ifname }              the interfaces that guests may leave by
- *   set entries { ifname }             the interfaces that only clients of published ports come in by: what else would be passed on is dropped
+ *   set entries, entries6 { ifname }   the interfaces that forward IPv4, or IPv6, for guests alone: what else would be passed on is dropped
  *   set closed4, closed6 { interval }  what guests don't reach: loopback, link-local, multicast, the host's other networks
  *   set open_ports { proto . port }    of the host, for guests
  *   set share1, share2, share4, share8 { ether_addr }   MACs of VMs with so many interfaces or less: each of these has that part of what the VM may have
@@ -113,9 +113,9 @@ int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t 
                      struct error *err);
 int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t count, struct error *err);
 
-/* The same of set entries: interfaces from which the host passes on nothing but what goes to guests. */
-int nft_entries_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err);
-int nft_entries_replace(const char *mark, const char *const *entries, size_t count, struct error *err);
+/* The same of sets entries and entries6: interfaces from which the host passes on nothing of that IP version (IP_V4, IP_V6) but what goes to guests. */
+int nft_entries_list(const char *mark, uint8_t version, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err);
+int nft_entries_replace(const char *mark, uint8_t version, const char *const *entries, size_t count, struct error *err);
 
 /* Do sets closed4 and closed6 hold just these ranges? A missing table: no. */
 int nft_closed_check(const char *mark, const struct ip_range *closed, size_t count, bool *ret_same, struct error *err);

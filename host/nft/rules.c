@@ -11,7 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 
 /* To be raised with every change of a rule's meaning: then what an older version made is made new. */
-enum { RULES_VERSION = 13 };
+enum { RULES_VERSION = 14 };
 
 const struct nft_family_row nft_families[NFT_FAMILY_COUNT] = {
     {NFPROTO_INET, "inet", nft_inet_rules},
@@ -23,6 +23,7 @@ enum { TAPS_MAX = LIMIT_VMS * LIMIT_INTERFACES, INET_REASONS = NFT_DROP_COUNT_ -
 const struct nft_set_row nft_sets[NFT_SET_COUNT] = {
     [NFT_SET_UPLINK] = {NFPROTO_INET, "uplink", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, 0, 0, 0, 0},
     [NFT_SET_ENTRIES] = {NFPROTO_INET, "entries", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, 0, 0, 0, 0},
+    [NFT_SET_ENTRIES6] = {NFPROTO_INET, "entries6", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, 0, 0, 0, 0},
     [NFT_SET_CLOSED4] = {NFPROTO_INET, "closed4", NFT_TYPE_IPV4, 4, NFT_SET_INTERVAL, 0, 0, 0},
     [NFT_SET_CLOSED6] = {NFPROTO_INET, "closed6", NFT_TYPE_IPV6, 16, NFT_SET_INTERVAL, 0, 0, 0},
     [NFT_SET_OPEN_PORTS] = {NFPROTO_INET, "open_ports", NFT_TYPE_OPEN_PORT, NFT_PORT_KEY_BYTES, 0, 0, 0, 0},

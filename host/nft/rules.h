@@ -78,6 +78,7 @@ struct nft_rule_row {
 enum {
     NFT_SET_UPLINK,
     NFT_SET_ENTRIES,
+    NFT_SET_ENTRIES6,
     NFT_SET_CLOSED4,
     NFT_SET_CLOSED6,
     NFT_SET_OPEN_PORTS,

@@ -31,12 +31,16 @@ static void drop_from_tap(struct nft_rule_builder *b, const struct nft_base *bas
 }
 
 /* Past the bridge, from an interface where only the daemon let the kernel pass anything on. */
-static void from_entry(struct nft_rule_builder *b, const struct nft_base *base)
+static void from_entry(struct nft_rule_builder *b, const struct nft_base *base, uint8_t version)
 {
-    nft_expr_is_ipv4(b);
+    if (version == IP_V4) {
+        nft_expr_is_ipv4(b);
+    } else {
+        nft_expr_is_ipv6(b);
+    }
     nft_expr_interface_is_not(b, NFT_META_OIFNAME, base->bridge);
     nft_expr_meta(b, NFT_META_IIFNAME, NFT_REG_1);
-    nft_expr_in_set(b, "entries");
+    nft_expr_in_set(b, version == IP_V4 ? "entries" : "entries6");
 }
 
 static void is_established(struct nft_rule_builder *b)
@@ -70,31 +74,57 @@ static void accept_icmp6(struct nft_rule_builder *b, const struct nft_base *base
 }
 
 /* What somebody translated is meant to be passed on: to the guests of another daemon, say, for which this one's guard stands as well. */
-static void accept_translated(struct nft_rule_builder *b, const struct nft_base *base)
+static void accept_translated4(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    from_entry(b, base);
+    from_entry(b, base, IP_V4);
+    nft_expr_ct_translated(b);
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static void accept_translated6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    from_entry(b, base, IP_V6);
     nft_expr_ct_translated(b);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
 /* Likewise answers to what began elsewhere. */
-static void accept_answers_to_others(struct nft_rule_builder *b, const struct nft_base *base)
+static void accept_answers_to_others4(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    from_entry(b, base);
+    from_entry(b, base, IP_V4);
     is_established(b);
     nft_expr_verdict(b, NF_ACCEPT);
 }
 
-static void jump_errors_to_others(struct nft_rule_builder *b, const struct nft_base *base)
+static void accept_answers_to_others6(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    from_entry(b, base);
+    from_entry(b, base, IP_V6);
+    is_established(b);
+    nft_expr_verdict(b, NF_ACCEPT);
+}
+
+static void jump_errors_to_others4(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    from_entry(b, base, IP_V4);
+    jump_errors(b, base);
+}
+
+static void jump_errors_to_others6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    from_entry(b, base, IP_V6);
     jump_errors(b, base);
 }
 
 /* The host would pass on nothing from there by itself. */
-static void drop_from_entry(struct nft_rule_builder *b, const struct nft_base *base)
+static void drop_from_entry4(struct nft_rule_builder *b, const struct nft_base *base)
 {
-    from_entry(b, base);
+    from_entry(b, base, IP_V4);
+    nft_expr_verdict(b, NF_DROP);
+}
+
+static void drop_from_entry6(struct nft_rule_builder *b, const struct nft_base *base)
+{
+    from_entry(b, base, IP_V6);
     nft_expr_verdict(b, NF_DROP);
 }
 
@@ -452,10 +482,14 @@ const struct nft_rule_row nft_inet_rules[] = {
     {"forward", "segment6-out", nft_rule_segment6_out, nft_rule_wants_segment6},
     {"forward", "segment6-in", nft_rule_segment6_in, nft_rule_wants_segment6},
     {"forward", "tap-drop", drop_from_tap, NULL},
-    {"forward", "entry-translated-accept", accept_translated, NULL},
-    {"forward", "entry-answer-accept", accept_answers_to_others, NULL},
-    {"forward", "entry-errors", jump_errors_to_others, NULL},
-    {"forward", "entry-drop", drop_from_entry, NULL},
+    {"forward", "entry-translated-accept", accept_translated4, NULL},
+    {"forward", "entry-answer-accept", accept_answers_to_others4, NULL},
+    {"forward", "entry-errors", jump_errors_to_others4, NULL},
+    {"forward", "entry-drop", drop_from_entry4, NULL},
+    {"forward", "entry6-translated-accept", accept_translated6, wants_ipv6},
+    {"forward", "entry6-answer-accept", accept_answers_to_others6, wants_ipv6},
+    {"forward", "entry6-errors", jump_errors_to_others6, wants_ipv6},
+    {"forward", "entry6-drop", drop_from_entry6, wants_ipv6},
     {"forward", "judged", mark_judged, NULL},
     {"forward", "from-guest", to_from_guest, NULL},
     {"forward", "to-guest", to_to_guest, NULL},

@@ -46,6 +46,7 @@ struct network_work {
     bool entries_wanted;                     /* a port is published that others than the host reach */
     struct network_names entries;            /* interfaces by which their clients come, see network_entries.c */
     struct network_names guarded;            /* those, and uplinks that forward for guests alone */
+    struct network_names guarded6;           /* uplinks that forward IPv6 for guests alone */
     bool entry_idle;                         /* one of them does not forward */
     struct flow_limits flow_limits;          /* of each VM, as large as the host's table is now */
     struct ip_range *closed;                 /* what guests don't reach */
