@@ -2,6 +2,7 @@
 #include "api/spec/spec.h"
 #include "core/cleanup.h"
 #include "core/config.h"
+#include "core/core_dumps.h"
 #include "core/fault.h"
 #include "core/frame.h"
 #include "core/ipc.h"
@@ -328,6 +329,7 @@ __attribute__((noreturn)) static void inspector_main(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    core_dumps_off();
     if (argc > 1 && strcmp(argv[1], INSPECTOR_PROCESS_FLAG) == 0) {
         inspector_main(argc, argv);
     }

@@ -39,7 +39,7 @@ struct config {
         bool masquerade;
         unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */
         unsigned sweep_s;            /* seconds between two looks at everything, if the kernel tells of nothing */
-        unsigned max_flows_per_vm;   /* tracked at once, of each guest address */
+        unsigned max_flows_per_vm;   /* tracked at once, of each VM: host/nft/flow_limits.h */
         struct ip_net *allow_host_networks; /* that guests reach although the host is connected to them */
         size_t allow_host_network_count;
         struct config_port *open_host_ports; /* that guests reach at the gateway's address */
@@ -62,6 +62,12 @@ struct config {
         char *stage_dir;          /* parent of staged writable drives; "" = /dev/shm when it is a tmpfs, else run_dir */
         uint64_t console_bytes;   /* kept of each console */
     } vmm;
+    struct {
+        unsigned max_connections;          /* of all listeners together; each has an equal share */
+        unsigned max_connections_per_peer; /* a uid behind a unix socket, or an address behind TCP */
+        unsigned head_timeout_s;           /* for the whole head of a request, from the beginning of the connection or the end of the last reply */
+        unsigned body_timeout_s;           /* for its whole body */
+    } http;
     struct {
         enum log_level level;
     } log;

@@ -11,7 +11,6 @@ enum {
     LIMIT_QUERY_PARAMETERS = 16,       /* of a request */
     LIMIT_JSON_DEPTH = 32,             /* nesting of arrays and objects */
     LIMIT_JSON_ERRORS = 32,            /* entries of one problem+json reply */
-    LIMIT_CONNECTIONS = 4096,          /* of the API process */
     LIMIT_CONNECTION_IDLE_S = 60,      /* seconds without a byte on a connection that has no reply pending */
     LIMIT_WAITERS = 4096,              /* requests held by ?wait= */
     LIMIT_WAIT_S = 300,                /* seconds of ?wait= */
@@ -25,6 +24,7 @@ enum {
     LIMIT_TASK_SUBJECT_BYTES = 136,    /* "image/" and an id, or less */
     LIMIT_IDEMPOTENCY_KEY_BYTES = 255,
     LIMIT_IDEMPOTENCY_KEYS = 100000,   /* stored; the oldest go first */
+    LIMIT_IDEMPOTENCY_S = 24 * 3600,   /* seconds that a key is kept */
     LIMIT_EVENTS = 100000,             /* stored; the oldest go first */
     LIMIT_VMS = 10000,
     LIMIT_IMAGES = 1000,

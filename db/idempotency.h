@@ -23,8 +23,12 @@ struct idempotency_row {
 };
 void idempotency_row_free(struct idempotency_row *row);
 
+/* One that is older than LIMIT_IDEMPOTENCY_S is not found. */
 int idempotency_get(struct db *db, const char *key, struct idempotency_row *ret, bool *ret_found, struct error *err);
-/* Stores, or replaces the answer of, a key. The oldest keys beyond LIMIT_IDEMPOTENCY_KEYS go. */
+/*
+ * Stores, or replaces the answer of, a key; that of another request with a key is left as it is: the key of the first one has expired meanwhile. Expired keys
+ * go, some with each call, and the oldest beyond LIMIT_IDEMPOTENCY_KEYS. The cost does not grow with the number of keys.
+ */
 int idempotency_put(struct db *db, const char *key, const struct idempotency_row *row, struct error *err);
 
 #endif

@@ -199,6 +199,10 @@ static const char *const migrations[] = {
     "INSERT INTO tasks SELECT id, 'repair', '', requested_ms, done_ms, outcome, request FROM repairs;"
     "DROP TABLE repairs;"
     "CREATE INDEX tasks_pending ON tasks (id) WHERE ended_ms = 0;",
+    /* Keys expire, by a clock of their own (db/idempotency_clock.h). Those that are there are new by it. */
+    "ALTER TABLE idempotency ADD COLUMN made_ms INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX idempotency_created;"
+    "CREATE INDEX idempotency_made ON idempotency (made_ms);",
 };
 
 int db_schema_version(void)

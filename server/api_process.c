@@ -94,6 +94,10 @@ static int serve(struct api_process *process, const char *kinds, struct error *e
                                        .socket_count = count,
                                        .api = process->api,
                                        .link = &process->link,
+                                       .limits = {.max_connections = process->config->http.max_connections,
+                                                  .max_connections_per_peer = process->config->http.max_connections_per_peer,
+                                                  .head_timeout_s = process->config->http.head_timeout_s,
+                                                  .body_timeout_s = process->config->http.body_timeout_s},
                                        .log_requests = process->config->log.level == LOG_DEBUG};
     char pid[16];
     (void)snprintf(pid, sizeof pid, "%d", (int)getpid());

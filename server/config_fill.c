@@ -279,6 +279,14 @@ static void fill_vmm(struct faults *f, const json_t *object, struct config *conf
     }
 }
 
+static void fill_http(const json_t *object, struct config *config)
+{
+    config->http.max_connections = get_unsigned(object, "max_connections");
+    config->http.max_connections_per_peer = get_unsigned(object, "max_connections_per_peer");
+    config->http.head_timeout_s = get_unsigned(object, "head_timeout_s");
+    config->http.body_timeout_s = get_unsigned(object, "body_timeout_s");
+}
+
 static void fill_log(const json_t *object, struct config *config)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -305,6 +313,7 @@ int config_fill(const json_t *document, struct config **ret, struct error *err)
     fill_network(&f, json_object_get(document, "network"), config);
     fill_images(&f, json_object_get(document, "images"), config);
     fill_vmm(&f, json_object_get(document, "vmm"), config);
+    fill_http(json_object_get(document, "http"), config);
     fill_log(json_object_get(document, "log"), config);
 
     int r = 0;

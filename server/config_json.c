@@ -87,15 +87,22 @@ static json_t *network_to_json(const struct config *config)
                      "allow_host_networks", allowed_to_json(config), "open_host_ports", open_ports_to_json(config));
 }
 
+static json_t *http_to_json(const struct config *config)
+{
+    return json_pack("{s:I, s:I, s:I, s:I}", "max_connections", (json_int_t)config->http.max_connections, "max_connections_per_peer",
+                     (json_int_t)config->http.max_connections_per_peer, "head_timeout_s", (json_int_t)config->http.head_timeout_s, "body_timeout_s",
+                     (json_int_t)config->http.body_timeout_s);
+}
+
 char *config_to_json(const struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     /* "o" takes the reference over and makes the whole fail when one of them is NULL. */
     AUTO_JSON *document =
-        json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:o, s:I}, s:o, s:{s:s}}", "state_dir", config->state_dir,
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:o, s:I}, s:o, s:o, s:{s:s}}", "state_dir", config->state_dir,
                   "run_dir", config->run_dir, "user", config->user, "listen", listen_to_json(config),
                   "network", network_to_json(config), "images", "allowed_roots", roots_to_json(config),
                   "max_file_bytes", (json_int_t)config->images.max_file_bytes, "vmm", vmm_to_json(config),
-                  "log", "level", levels[config->log.level]);
+                  "http", http_to_json(config), "log", "level", levels[config->log.level]);
     return document != NULL ? json_text(document) : NULL;
 }

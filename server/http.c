@@ -3,10 +3,8 @@
 #include "core/clock.h"
 #include "core/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +19,6 @@ enum {
     /* Of a chunked body that is too large, read so that the client gets its 413 and the connection can live
        on. */
     DRAIN_BYTES = 4 * 1024 * 1024,
-};
-
-struct peer {
-    char text[sizeof((struct api_request *)NULL)->peer];
 };
 
 static struct request *request_new(struct listener *listener)
@@ -109,6 +103,7 @@ static enum MHD_Result refuse(struct request *request, const struct error *fault
 {
     reply_set_problem(request, fault->code, "%s", fault->message);
     request->phase = REQUEST_READY;
+    connection_enter(connection_of(request->connection), CONNECTION_BUSY);
     /* A reply before the body closes the connection; what the client still sends must not destroy that reply.
      */
     if (request->has_body) {
@@ -117,27 +112,31 @@ static enum MHD_Result refuse(struct request *request, const struct error *fault
     return reply_queue(request);
 }
 
-static void fill_peer(struct request *request)
+static int check_place(struct connection *connection, struct error *err)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    if (info != NULL && info->socket_context != NULL) {
-        memcpy(request->api.peer, ((const struct peer *)info->socket_context)->text,
-               sizeof request->api.peer);
-    }
+    return connection_is_over(connection) ? error_set(err, ERR_UNAVAILABLE, "there are as many connections as there may be (http.max_connections, .max_connections_per_peer), and all are busy") : 0;
 }
 
 static enum MHD_Result begin(struct request *request, const char *method, const char *version)
 {
     struct error fault;
+    struct connection *connection = connection_of(request->connection);
     head_read(request);
     head_set_request_id(request);
-    fill_peer(request);
+    if (connection != NULL) {
+        memcpy(request->api.peer, connection->text, sizeof request->api.peer);
+    }
     request->api.method = method;
     request->api.target = request->target;
     request->api.headers = request->headers;
     request->phase = REQUEST_BODY;
-    return head_check(request, version, &fault) == 0 ? MHD_YES : refuse(request, &fault);
+    if (head_check(request, version, &fault) != 0 || check_place(connection, &fault) != 0) {
+        return refuse(request, &fault);
+    }
+    if (request->has_body) {
+        connection_enter(connection, CONNECTION_BODY);
+    }
+    return MHD_YES;
 }
 
 static enum MHD_Result take_body(struct request *request, const char *data, size_t *size)
@@ -158,6 +157,7 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 
 static enum MHD_Result finish(struct request *request)
 {
+    connection_enter(connection_of(request->connection), CONNECTION_BUSY);
     request->api.body = request->body.data;
     request->api.body_len = request->body.len;
     request->has_reply = true;
@@ -209,10 +209,10 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
                          enum MHD_RequestTerminationCode why)
 {
     (void)cls;
-    (void)connection;
     (void)why;
     struct request *request = *context;
     *context = NULL;
+    connection_enter(connection_of(connection), CONNECTION_HEAD);
     if (request == NULL) {
         return;
     }
@@ -223,41 +223,18 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     request_free(request);
 }
 
-static void describe_peer(int fd, bool is_tcp, struct peer *peer)
-{
-    if (!is_tcp) {
-        struct ucred cred;
-        socklen_t len = sizeof cred;
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
-            (void)snprintf(peer->text, sizeof peer->text, "uid=%u pid=%d", (unsigned)cred.uid, (int)cred.pid);
-        }
-        return;
-    }
-    struct sockaddr_in address = {0};
-    socklen_t len = sizeof address;
-    if (getpeername(fd, (struct sockaddr *)&address, &len) == 0) {
-        (void)inet_ntop(AF_INET, &address.sin_addr, peer->text, sizeof peer->text);
-    }
-}
-
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what)
 {
     struct listener *listener = cls;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        free(*context);
+        connection_close(*context);
         *context = NULL;
         /* At its limit libmicrohttpd stops accepting, and looks again only when it runs. */
         listener->must_run = true;
         return;
     }
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct peer *peer = calloc(1, sizeof *peer);
-    if (peer != NULL && info != NULL) {
-        describe_peer(info->connect_fd, listener->is_tcp, peer);
-    }
-    *context = peer;
+    *context = connection_open(listener, connection);
 }
 
 static int watch_daemon(struct server *server, struct listener *listener, struct error *err)
@@ -277,9 +254,8 @@ int http_open(struct server *server, struct listener *listener, struct listen_so
     listener->server = server;
     listener->is_tcp = socket->is_tcp;
     listener->must_run = true; /* it puts the socket into its own epoll set when it runs */
-    /* Each listener has its share of the connections, so that one kind of client cannot shut out the other.
-     */
-    unsigned connections = (unsigned)(LIMIT_CONNECTIONS / server->setup->socket_count);
+    /* The limit is looked at in connections.c: libmicrohttpd's own would let new ones wait until an old one ends. */
+    unsigned connections = server->setup->limits.max_connections + CONNECTION_CLOSING_ROOM;
     listener->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, listener,
         MHD_OPTION_LISTEN_SOCKET, socket->fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, listener,

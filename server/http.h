@@ -1,7 +1,7 @@
 /*
  * What the parts of the listener share. Private to server/: loop.c (the event loop), http.c (libmicrohttpd's
  * callbacks), head.c (checks of a request's head), reply.c (from api_reply to the wire), hold.c (replies that
- * wait), link.c (the worker), linger.c (closing without losing the reply).
+ * wait), link.c (the worker), linger.c (closing without losing the reply), connections.c (whose they are, and how long they may take).
  */
 #ifndef SMARTVM_SERVER_HTTP_H
 #define SMARTVM_SERVER_HTTP_H
@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "core/limits.h"
 #include "core/strbuf.h"
+#include "server/connections.h"
 #include "server/loop.h"
 #include "server/wait_index.h"
 
@@ -26,6 +27,8 @@ struct listener {
     struct server *server;
     struct MHD_Daemon *daemon;
     bool is_tcp;
+    size_t connections; /* those that were not closed here */
+    struct connection_list reading[CONNECTION_PHASES_];
     bool must_run;  /* something happened that libmicrohttpd must look at */
     int64_t due_ms; /* its own next deadline */
 };
@@ -98,6 +101,10 @@ struct server {
     uint64_t next_id; /* of requests: a counter from a random start */
     struct request *unused;
     size_t unused_count;
+    struct peer *peers[CONNECTION_PEER_PLACES];
+    size_t closings[CONNECTION_CLOSINGS_]; /* that were not told yet */
+    char closed_peer[CONNECTION_CLOSINGS_][sizeof((struct connection *)NULL)->text]; /* the last one */
+    int64_t told_ms[CONNECTION_CLOSINGS_];
     struct lingerer lingering[LINGER_MAX];
     size_t linger_count;
 };

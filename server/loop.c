@@ -21,7 +21,7 @@ static int64_t min64(int64_t a, int64_t b)
 static int next_timeout(const struct server *server, int64_t until_ms)
 {
     int64_t due =
-        min64(until_ms, min64(waiters_next_deadline(&server->waiters), linger_next_deadline(server)));
+        min64(until_ms, min64(waiters_next_deadline(&server->waiters), min64(linger_next_deadline(server), connections_next_deadline(server))));
     for (size_t i = 0; i < server->listener_count; i++) {
         if (server->listeners[i].must_run) {
             return 0;
@@ -101,6 +101,7 @@ static int turn(struct server *server, int64_t until_ms, struct error *err)
     int64_t now = clock_monotonic_ms();
     hold_due(server, now);
     linger_due(server, now);
+    connections_due(server, now);
     for (size_t i = 0; i < server->listener_count; i++) {
         if (server->listeners[i].must_run || server->listeners[i].due_ms <= now) {
             http_run(&server->listeners[i], now);

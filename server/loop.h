@@ -21,11 +21,18 @@ struct server_link {
  * server_link. */
 void server_wake(void *link, const char *key);
 
+/* As the configuration has them: `http` in components/x-schemas/Config of openapi.yaml. */
+struct server_limits {
+    unsigned max_connections, max_connections_per_peer; /* at least 1 */
+    unsigned head_timeout_s, body_timeout_s;
+};
+
 struct server_setup {
     struct listen_socket *sockets; /* the descriptors are taken over and set to -1 */
     size_t socket_count;
     struct api *api;
     struct server_link *link;
+    struct server_limits limits;
     bool log_requests; /* a line for each request, at debug level */
 };
 

@@ -239,6 +239,7 @@ __attribute__((used, noreturn)) void shim_main(const long *stack)
 {
     const char *const *argv = (const char *const *)(stack + 1);
     (void)call(__NR_prctl, PR_SET_NAME, address("vm-shim"), 0, 0, 0);
+    (void)call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0); /* see core/core_dumps.h */
     run(stack[0] > 2 ? argv[2] : "0");
     reap();
     (void)call(__NR_exit_group, 0, 0, 0, 0, 0);

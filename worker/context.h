@@ -2,6 +2,7 @@
 #ifndef SMARTVM_WORKER_CONTEXT_H
 #define SMARTVM_WORKER_CONTEXT_H
 
+#include "core/boot_id.h"
 #include "core/network_settings.h"
 #include "core/seal.h"
 #include "host/link/claim.h"

@@ -386,7 +386,7 @@ static int fill_worker(struct worker *worker, const struct worker_setup *setup, 
     if (border_network_settings(worker->border, config, &worker->network.settings, err) != 0 || claim_subnets(worker, err) != 0) {
         return -1;
     }
-    if (seal_key_load(config->state_dir, worker->border, worker->seal_key, err) != 0 || process_boot_id(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 ||
+    if (seal_key_load(config->state_dir, worker->border, worker->seal_key, err) != 0 || boot_id_read(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 ||
         telling_new(&worker->telling, err) != 0 || queue_new(&worker->queue, err) != 0 || queue_new(&worker->image_queue, err) != 0 ||
         runtimes_new(&worker->runtimes, err) != 0 || console_hub_start(worker, &worker->consoles, err) != 0 ||
         slow_questions_start(worker, &worker->slow_questions, err) != 0) {

@@ -125,6 +125,16 @@ int ipv6_forwarding_get(const char *interface, bool *ret, struct error *err)
     return 0;
 }
 
+int ipv6_forwards_everything(bool *ret, struct error *err)
+{
+    int value = 0;
+    if (has_own_switch("all") && sysctl_number_get("ipv6", "conf", "all", "forwarding", &value, err) != 0) {
+        return -1;
+    }
+    *ret = value != 0;
+    return 0;
+}
+
 int ipv6_forwarding_set(const char *interface, bool on, struct error *err)
 {
     int accepts = 0;

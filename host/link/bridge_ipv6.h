@@ -21,6 +21,8 @@ int bridge_ipv6_check(const char *bridge, const struct ip_addr *address, unsigne
 int bridge_ipv6_ensure(const char *bridge, const struct ip_addr *address, unsigned prefix, struct error *err);
 
 int ipv6_forwarding_get(const char *interface, bool *ret, struct error *err);
+/* Does the host pass on whatever comes, as somebody else wanted? false where there is no telling: an older kernel has the switch that is turned on here. */
+int ipv6_forwards_everything(bool *ret, struct error *err);
 /* Off: only where the kernel has the switch for one interface; else it stays, as others may need it. */
 int ipv6_forwarding_set(const char *interface, bool on, struct error *err);
 

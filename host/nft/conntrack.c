@@ -149,7 +149,7 @@ static void look_at_flow(const struct nlmsghdr *h, void *ctx)
                                         .source = entry.original.source,
                                         .destination = entry.reply.source,
                                         .port = entry.reply.source_port,
-                                        .published = (entry.status & IPS_DST_NAT) != 0,
+                                        .published = (entry.status & (IPS_DST_NAT | IPS_EXPECTED)) == IPS_DST_NAT,
                                         .asked = entry.original.destination,
                                         .asked_port = entry.original.destination_port,
                                         .shown = entry.reply.destination};

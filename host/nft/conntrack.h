@@ -14,7 +14,7 @@ struct conntrack_flow {
     struct ip_addr source;      /* who began it, before translation */
     struct ip_addr destination; /* whom it reaches, after translation: what the forward hook sees */
     uint16_t port;              /* there, host byte order; 0 when the protocol has none */
-    bool published;             /* its destination was translated: it came by a published port */
+    bool published;             /* its destination was translated, by no helper: it came by a published port */
     struct ip_addr asked;       /* what it was sent to, before translation */
     uint16_t asked_port;        /* there; 0 when the protocol has none */
     struct ip_addr shown;       /* as whom its beginner is seen, after translation */

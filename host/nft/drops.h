@@ -30,7 +30,7 @@ enum nft_drop_reason {
     /* past the bridge: table inet, sets `drops4` and `drops6` */
     NFT_DROP_NO_UPLINK = 32, /* the way leads to an interface that guests may not leave by */
     NFT_DROP_INVALID_FLOW,   /* belongs to no flow and can't begin one */
-    NFT_DROP_FLOW_LIMIT,        /* more flows at once than max_flows */
+    NFT_DROP_FLOW_LIMIT,        /* more flows of the VM at once than max_flows, or more new ones than flow_rate */
     NFT_DROP_HOST_NETWORK,      /* link-local, loopback, multicast, and the host's other networks */
     NFT_DROP_HOST_PORT,         /* the host itself */
     NFT_DROP_COUNT_

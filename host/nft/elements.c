@@ -1,6 +1,7 @@
 /* Set elements: which TAP has which MAC and addresses, and which interfaces guests may leave by. */
 #include "host/nft/elements.h"
 
+#include "core/limits.h"
 #include "host/nft/policy_put.h"
 #include "host/nft/rules.h"
 
@@ -74,6 +75,51 @@ static void link_local(struct mac mac, uint8_t ret[16])
     const uint8_t *m = mac.bytes;
     const uint8_t address[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
     memcpy(ret, address, sizeof address);
+}
+
+static bool mac_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    const struct nft_guest *guest = (const struct nft_guest *)items + i;
+    memcpy(key, guest->mac.bytes, sizeof guest->mac.bytes);
+    return true;
+}
+
+/* By the number of shares: of a VM with three interfaces, each has a quarter. */
+static const unsigned share_sets[] = {NFT_SET_SHARE1, NFT_SET_SHARE2, NFT_SET_SHARE4, NFT_SET_SHARE8};
+_Static_assert(LIMIT_INTERFACES == 1 << (ARRAY_LEN(share_sets) - 1), "there is a share for each interface");
+
+static unsigned share_set_of(const struct nft_guest *guest)
+{
+    size_t place = 0;
+    while (place < ARRAY_LEN(share_sets) - 1 && guest->interfaces > 1U << place) {
+        place++;
+    }
+    return share_sets[place];
+}
+
+static bool share_key(unsigned set, const void *items, size_t i, uint8_t *key)
+{
+    return share_set_of((const struct nft_guest *)items + i) == set && mac_key(items, i, key);
+}
+
+static bool share1_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    return share_key(NFT_SET_SHARE1, items, i, key);
+}
+
+static bool share2_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    return share_key(NFT_SET_SHARE2, items, i, key);
+}
+
+static bool share4_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    return share_key(NFT_SET_SHARE4, items, i, key);
+}
+
+static bool share8_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
+{
+    return share_key(NFT_SET_SHARE8, items, i, key);
 }
 
 /* Two of each guest that has an address. */
@@ -213,20 +259,32 @@ void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const
     put_elements(b, type, mark, NFT_SET_UPLINK, uplink_key, uplinks, count);
 }
 
+/* What each guest has an element of, or more, or none. */
+static const struct {
+    unsigned set;
+    key_maker make_key;
+    size_t each; /* at most */
+} guest_sets[] = {
+    {NFT_SET_GUEST4, guest4_key, 1}, {NFT_SET_GUEST_MAC, guest_mac_key, 1}, {NFT_SET_GUEST6, guest6_key, 2}, {NFT_SET_SHARE1, share1_key, 1},
+    {NFT_SET_SHARE2, share2_key, 1}, {NFT_SET_SHARE4, share4_key, 1},       {NFT_SET_SHARE8, share8_key, 1},
+};
+
 void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests,
                     size_t count)
 {
-    put_elements(b, type, mark, NFT_SET_GUEST4, guest4_key, guests, count);
-    put_elements(b, type, mark, NFT_SET_GUEST_MAC, guest_mac_key, guests, count);
-    put_elements(b, type, mark, NFT_SET_GUEST6, guest6_key, guests, 2 * count);
+    for (size_t i = 0; i < ARRAY_LEN(guest_sets); i++) {
+        put_elements(b, type, mark, guest_sets[i].set, guest_sets[i].make_key, guests, guest_sets[i].each * count);
+    }
 }
 
 bool nft_guest_key(unsigned set, const struct nft_guest *guests, size_t i, uint8_t *key)
 {
-    if (set == NFT_SET_GUEST6) {
-        return guest6_key(guests, i, key);
+    for (size_t k = 0; k < ARRAY_LEN(guest_sets); k++) {
+        if (guest_sets[k].set == set) {
+            return guest_sets[k].make_key(guests, i, key);
+        }
     }
-    return set == NFT_SET_GUEST_MAC ? guest_mac_key(guests, i, key) : guest4_key(guests, i, key);
+    return false;
 }
 
 static bool raw_key(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX])
@@ -251,9 +309,9 @@ static void put_traces(struct nft_batch *b, uint16_t type, const char *mark, con
     put_elements(b, type, mark, NFT_SET_RATE_ARP, tap_key, guests, count);
     put_elements(b, type, mark, NFT_SET_RATE_ND, tap_key, guests, count);
     put_elements(b, type, mark, NFT_SET_DROPS4, drop4_key, guests, count * INET_REASONS);
-    put_elements(b, type, mark, NFT_SET_FLOWS4, address4_key, guests, count);
     put_elements(b, type, mark, NFT_SET_DROPS6, drop6_key, guests, 2 * count * INET_REASONS);
-    put_elements(b, type, mark, NFT_SET_FLOWS6, address6_key, guests, 2 * count);
+    put_elements(b, type, mark, NFT_SET_FLOWS, mac_key, guests, count);
+    put_elements(b, type, mark, NFT_SET_FLOW_RATE, mac_key, guests, count);
 }
 
 void nft_put_open_ports(struct nft_batch *b, const char *mark, const struct config_port *ports, size_t count)
@@ -325,11 +383,12 @@ int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t cou
     return nft_batch_commit(&b, mark, err);
 }
 
-int nft_entries_replace(const char *mark, const char *const *entries, size_t count, struct error *err)
+int nft_entries_replace(const char *mark, uint8_t version, const char *const *entries, size_t count, struct error *err)
 {
     AUTO_NFT_BATCH b = NFT_BATCH_INIT;
-    put_emptying(&b, mark, NFT_SET_ENTRIES);
-    put_elements(&b, NFT_MSG_NEWSETELEM, mark, NFT_SET_ENTRIES, uplink_key, entries, count);
+    const unsigned set = version == IP_V4 ? NFT_SET_ENTRIES : NFT_SET_ENTRIES6;
+    put_emptying(&b, mark, set);
+    put_elements(&b, NFT_MSG_NEWSETELEM, mark, set, uplink_key, entries, count);
     return nft_batch_commit(&b, mark, err);
 }
 

@@ -16,7 +16,7 @@ void nft_put_open_ports(struct nft_batch *b, const char *mark, const struct conf
 void nft_put_closed(struct nft_batch *b, const char *mark, const struct ip_range *closed, size_t count);
 void nft_put_ports(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_port *ports, size_t count); /* host/nft/ports.c */
 
-/* Key number i of the guests for one of the sets guest4, guest_mac (one key a guest) and guest6 (two), into zeroes; false when there is none. */
+/* Key number i of the guests for one of the sets guest4, guest_mac, share… (one key a guest) and guest6 (two), into zeroes; false when there is none. */
 bool nft_guest_key(unsigned set, const struct nft_guest *guests, size_t i, uint8_t *key);
 /* One element, by its key. */
 void nft_put_raw_key(struct nft_batch *b, uint16_t type, const char *mark, unsigned set, const uint8_t *key);

@@ -287,31 +287,37 @@ void nft_expr_has_fragment_header(struct nft_rule_builder *b)
     nft_expr_cmp(b, NFT_CMP_EQ, &yes, sizeof yes);
 }
 
-static void ct_bits(struct nft_rule_builder *b, uint32_t key, uint32_t bits)
+static void load_ct(struct nft_rule_builder *b, uint32_t key)
 {
-    const uint32_t none = 0;
     struct nftnl_expr *e = nft_expr_add(b, "ct");
     if (e != NULL) {
         nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
         nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
     }
-    nft_expr_mask(b, bits);
-    nft_expr_cmp(b, NFT_CMP_NEQ, &none, sizeof none);
 }
 
 void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits)
 {
-    ct_bits(b, NFT_CT_STATE, bits);
+    const uint32_t none = 0;
+    load_ct(b, NFT_CT_STATE);
+    nft_expr_mask(b, bits);
+    nft_expr_cmp(b, NFT_CMP_NEQ, &none, sizeof none);
 }
 
-void nft_expr_ct_status(struct nft_rule_builder *b, uint32_t bits)
+void nft_expr_ct_confirmed(struct nft_rule_builder *b)
 {
-    ct_bits(b, NFT_CT_STATUS, bits);
+    const uint32_t wanted = IPS_CONFIRMED;
+    load_ct(b, NFT_CT_STATUS);
+    nft_expr_mask(b, IPS_CONFIRMED);
+    nft_expr_cmp(b, NFT_CMP_EQ, &wanted, sizeof wanted);
 }
 
-void nft_expr_is_answer(struct nft_rule_builder *b)
+void nft_expr_ct_translated(struct nft_rule_builder *b)
 {
-    nft_expr_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+    const uint32_t wanted = IPS_DST_NAT;
+    load_ct(b, NFT_CT_STATUS);
+    nft_expr_mask(b, IPS_DST_NAT | IPS_EXPECTED);
+    nft_expr_cmp(b, NFT_CMP_EQ, &wanted, sizeof wanted);
 }
 
 void nft_expr_from_tap(struct nft_rule_builder *b, const struct nft_base *base, uint32_t op)

@@ -62,7 +62,11 @@ void nft_expr_is_ipv6(struct nft_rule_builder *b);
 void nft_expr_ipv4_in(struct nft_rule_builder *b, uint32_t offset, struct ipv4_net net); /* offset: IPV4_SOURCE or _DESTINATION */
 void nft_expr_has_fragment_header(struct nft_rule_builder *b); /* of IPv6 */
 void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits); /* any of NF_CT_STATE_BIT(…) */
-void nft_expr_ct_status(struct nft_rule_builder *b, uint32_t bits); /* any of enum ip_conntrack_status */
-void nft_expr_is_answer(struct nft_rule_builder *b);               /* ct state established, related */
+void nft_expr_ct_confirmed(struct nft_rule_builder *b); /* the flow is in the table: a packet of it has come through before */
+/*
+ * The flow's destination was translated, as that of one to a published port is. Not by a helper of the connection tracking (FTP, SIP and their like), which
+ * translates what it has announced itself, from what guests and others say.
+ */
+void nft_expr_ct_translated(struct nft_rule_builder *b);
 
 #endif

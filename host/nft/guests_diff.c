@@ -14,7 +14,8 @@
 static const struct {
     unsigned set;
     size_t each; /* keys of a guest, at most */
-} guest_sets[] = {{NFT_SET_GUEST4, 1}, {NFT_SET_GUEST_MAC, 1}, {NFT_SET_GUEST6, 2}};
+} guest_sets[] = {{NFT_SET_GUEST4, 1}, {NFT_SET_GUEST_MAC, 1}, {NFT_SET_GUEST6, 2},
+                  {NFT_SET_SHARE1, 1}, {NFT_SET_SHARE2, 1},    {NFT_SET_SHARE4, 1}, {NFT_SET_SHARE8, 1}};
 
 struct wanted_key {
     uint8_t bytes[NFT_KEY_BYTES_MAX];
@@ -101,6 +102,8 @@ static int add_item(struct nft_guest_differences *ret, const struct nft_set_row 
 {
     struct nft_guest_difference *grown = array_grow(ret->items, ret->count, sizeof *grown);
     char address[IPV4_TEXT_MAX] = "";
+    char text[MAC_TEXT_MAX];
+    struct mac mac;
     uint32_t raw = 0;
     if (grown == NULL) {
         return -1;
@@ -112,6 +115,11 @@ static int add_item(struct nft_guest_differences *ret, const struct nft_set_row 
         (void)ipv4_format(ntohl(raw), address);
     }
     item->guest = guest;
+    if (set->family == NFPROTO_INET) {
+        memcpy(mac.bytes, key, sizeof mac.bytes);
+        (void)snprintf(item->words, sizeof item->words, "%s in set %s", mac_format(mac, text), set->name);
+        return 0;
+    }
     (void)snprintf(item->words, sizeof item->words, "%.*s %s%sin set %s", NFT_IFNAME_BYTES - 1, (const char *)key, address,
                    address[0] != '\0' ? " " : "", set->name);
     return 0;

@@ -152,9 +152,9 @@ int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t 
     return list_names(mark, NFT_SET_UPLINK, ret, ret_count, err);
 }
 
-int nft_entries_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err)
+int nft_entries_list(const char *mark, uint8_t version, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err)
 {
-    return list_names(mark, NFT_SET_ENTRIES, ret, ret_count, err);
+    return list_names(mark, version == IP_V4 ? NFT_SET_ENTRIES : NFT_SET_ENTRIES6, ret, ret_count, err);
 }
 
 int nft_set_compare(const char *mark, unsigned which, uint8_t *wanted, size_t count, bool *ret_same, struct error *err)

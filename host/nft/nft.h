@@ -5,23 +5,28 @@
  *
  * inet <mark>
  *   set uplink { ifname }              the interfaces that guests may leave by
- *   set entries { ifname }             the interfaces that only clients of published ports come in by: what else would be passed on is dropped
+ *   set entries, entries6 { ifname }   the interfaces that forward IPv4, or IPv6, for guests alone: what else would be passed on is dropped
  *   set closed4, closed6 { interval }  what guests don't reach: loopback, link-local, multicast, the host's other networks
  *   set open_ports { proto . port }    of the host, for guests
- *   set flows4, flows6 { address }     dynamic, ct count: tracked flows of each guest
+ *   set share1, share2, share4, share8 { ether_addr }   MACs of VMs with so many interfaces or less: each of these has that part of what the VM may have
+ *   set flows { ether_addr }           dynamic, ct count: tracked flows of each interface, over all its addresses
+ *   set flow_rate { ether_addr }       dynamic, limit: new flows of each interface
  *   set drops4, drops6 { address . mark } dynamic, counter: see host/nft/drops.h
  *   chain forward (filter, priority 0, policy accept)  only looks at what comes from or goes to guests:
  *       TCP that opens a connection between guests and the tunnel: its maximum segment size is lowered (host/nft/rules_tunnel.c);
  *       from a TAP itself, past the bridge: drop; from the bridge: from_guest; to the bridge: to_guest
- *   chain from_guest: to an interface that is neither in @uplink nor the bridge: drop; established/related: accept; chain flows; chain
+ *   chain from_guest: to an interface that is neither in @uplink nor the bridge: drop; established: accept; chain errors; invalid: drop; chain
  *       closed; the policies of host/nft/policy.h: host_egress, that of the VM by its address, and, to another guest, chain ingress; IPv4 (and
- *       IPv6 where it is chosen): accept; else drop
- *   chain to_guest: established/related: accept; chain ingress; IPv4 (and IPv6 where it is chosen): accept; else drop
+ *       IPv6 where it is chosen): chain admitted; else drop
+ *   chain to_guest: established: accept; chain errors; chain ingress; IPv4 (and IPv6 where it is chosen): accept; else drop
  *   chain ingress: host_ingress, and the policy of the VM by its address
  *   chain unpublished, where an ingress policy ends that denies by default: to a published port: return; else drop
  *   chain input (filter, priority 0, policy accept)  from a TAP itself: drop; from the bridge: guest_input
- *   chain guest_input: established/related accept; chain flows; echo-request and @open_ports at the gateway's address accept; else drop
- *   chain flows: invalid: drop; more tracked flows than max_flows: drop
+ *   chain guest_input: established: accept; chain errors; invalid: drop; echo-request and @open_ports at the gateway's address:
+ *       chain admitted; else drop
+ *   chain errors, for what is related to a known flow: ICMP: accept
+ *   chain admitted: a flow that is in the table already: accept; by the share of the VM's interface, at most so many of flow_rate and max_flows:
+ *       accept; else drop
  *   chain closed: to what is in @closed4 or @closed6: drop
  *   chain postrouting (nat, srcnat, policy accept)  saddr <subnet> and oifname in @uplink: masquerade.
  *   and published ports: host/nft/ports.h
@@ -61,7 +66,8 @@ struct nft_base {
     struct ip_addr gateway6;
     bool masquerade6;
     bool ipv6;          /* chosen; else every IPv6 packet of a guest is dropped */
-    uint32_t max_flows; /* tracked at once, of each guest address */
+    uint32_t max_flows; /* of each VM: tracked at once, and begun at once */
+    uint32_t flow_rate; /* of each VM: begun in a second, after that */
     const char *tunnel;   /* by which guests leave; NULL for none */
     bool tunnel_only;     /* by nothing else, not even answers of published ports */
     unsigned tunnel_mtu;  /* bytes; TCP's segments are made to fit. 0: not known, nothing is changed */
@@ -80,6 +86,7 @@ struct nft_guest {
     uint32_t address;
     /* Network byte order; all zeroes for none. With one, the link-local address of the MAC (EUI-64) is the guest's, too. */
     uint8_t address6[16];
+    uint32_t interfaces; /* of the VM: they share what it may have of flows. 0 counts as 1 */
 };
 
 /*
@@ -106,9 +113,9 @@ int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t 
                      struct error *err);
 int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t count, struct error *err);
 
-/* The same of set entries: interfaces from which the host passes on nothing but what goes to guests. */
-int nft_entries_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err);
-int nft_entries_replace(const char *mark, const char *const *entries, size_t count, struct error *err);
+/* The same of sets entries and entries6: interfaces from which the host passes on nothing of that IP version (IP_V4, IP_V6) but what goes to guests. */
+int nft_entries_list(const char *mark, uint8_t version, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err);
+int nft_entries_replace(const char *mark, uint8_t version, const char *const *entries, size_t count, struct error *err);
 
 /* Do sets closed4 and closed6 hold just these ranges? A missing table: no. */
 int nft_closed_check(const char *mark, const struct ip_range *closed, size_t count, bool *ret_same, struct error *err);

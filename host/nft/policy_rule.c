@@ -154,10 +154,11 @@ static void put_ports(struct nlmsghdr *h, const struct nft_policy_line *line, ui
     }
 }
 
-/* The packet's flow was translated, and was sent to this port before that. */
+/* The packet's flow was translated (nft_expr_ct_translated()), and was sent to this port before that. */
 static void put_host_port(struct nlmsghdr *h, uint16_t host_port)
 {
     const uint32_t translated = IPS_DST_NAT;
+    const uint32_t looked_at = IPS_DST_NAT | IPS_EXPECTED;
     const uint32_t none = 0;
     const uint16_t port = htons(host_port);
     struct expression e = begin(h, "ct");
@@ -167,11 +168,11 @@ static void put_host_port(struct nlmsghdr *h, uint16_t host_port)
     e = begin(h, "bitwise");
     mnl_attr_put_u32(h, NFTA_BITWISE_SREG, htonl(NFT_REG_1));
     mnl_attr_put_u32(h, NFTA_BITWISE_DREG, htonl(NFT_REG_1));
-    mnl_attr_put_u32(h, NFTA_BITWISE_LEN, htonl(sizeof translated));
-    put_value(h, NFTA_BITWISE_MASK, &translated, sizeof translated);
+    mnl_attr_put_u32(h, NFTA_BITWISE_LEN, htonl(sizeof looked_at));
+    put_value(h, NFTA_BITWISE_MASK, &looked_at, sizeof looked_at);
     put_value(h, NFTA_BITWISE_XOR, &none, sizeof none);
     end(h, e);
-    compare(h, NFT_CMP_NEQ, &none, sizeof none);
+    compare(h, NFT_CMP_EQ, &translated, sizeof translated);
     e = begin(h, "ct");
     mnl_attr_put_u32(h, NFTA_CT_KEY, htonl(NFT_CT_PROTO_DST));
     mnl_attr_put_u32(h, NFTA_CT_DREG, htonl(NFT_REG_1));

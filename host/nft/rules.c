@@ -11,7 +11,7 @@
 #include <linux/netfilter_ipv4.h>
 
 /* To be raised with every change of a rule's meaning: then what an older version made is made new. */
-enum { RULES_VERSION = 11 };
+enum { RULES_VERSION = 14 };
 
 const struct nft_family_row nft_families[NFT_FAMILY_COUNT] = {
     {NFPROTO_INET, "inet", nft_inet_rules},
@@ -23,11 +23,16 @@ enum { TAPS_MAX = LIMIT_VMS * LIMIT_INTERFACES, INET_REASONS = NFT_DROP_COUNT_ -
 const struct nft_set_row nft_sets[NFT_SET_COUNT] = {
     [NFT_SET_UPLINK] = {NFPROTO_INET, "uplink", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, 0, 0, 0, 0},
     [NFT_SET_ENTRIES] = {NFPROTO_INET, "entries", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, 0, 0, 0, 0},
+    [NFT_SET_ENTRIES6] = {NFPROTO_INET, "entries6", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, 0, 0, 0, 0},
     [NFT_SET_CLOSED4] = {NFPROTO_INET, "closed4", NFT_TYPE_IPV4, 4, NFT_SET_INTERVAL, 0, 0, 0},
     [NFT_SET_CLOSED6] = {NFPROTO_INET, "closed6", NFT_TYPE_IPV6, 16, NFT_SET_INTERVAL, 0, 0, 0},
     [NFT_SET_OPEN_PORTS] = {NFPROTO_INET, "open_ports", NFT_TYPE_OPEN_PORT, NFT_PORT_KEY_BYTES, 0, 0, 0, 0},
-    [NFT_SET_FLOWS4] = {NFPROTO_INET, "flows4", NFT_TYPE_IPV4, 4, NFT_SET_EVAL, TAPS_MAX, 0, 0},
-    [NFT_SET_FLOWS6] = {NFPROTO_INET, "flows6", NFT_TYPE_IPV6, 16, NFT_SET_EVAL, 2 * TAPS_MAX, 0, 0},
+    [NFT_SET_SHARE1] = {NFPROTO_INET, "share1", NFT_TYPE_ETHER, 6, 0, 0, 0, 0},
+    [NFT_SET_SHARE2] = {NFPROTO_INET, "share2", NFT_TYPE_ETHER, 6, 0, 0, 0, 0},
+    [NFT_SET_SHARE4] = {NFPROTO_INET, "share4", NFT_TYPE_ETHER, 6, 0, 0, 0, 0},
+    [NFT_SET_SHARE8] = {NFPROTO_INET, "share8", NFT_TYPE_ETHER, 6, 0, 0, 0, 0},
+    [NFT_SET_FLOWS] = {NFPROTO_INET, "flows", NFT_TYPE_ETHER, 6, NFT_SET_EVAL, TAPS_MAX, 0, 0},
+    [NFT_SET_FLOW_RATE] = {NFPROTO_INET, "flow_rate", NFT_TYPE_ETHER, 6, NFT_SET_EVAL, TAPS_MAX, 0, 0},
     [NFT_SET_DROPS4] = {NFPROTO_INET, "drops4", NFT_TYPE_DROP4, NFT_DROP4_KEY_BYTES, NFT_SET_EVAL, TAPS_MAX * INET_REASONS, 0, 0},
     [NFT_SET_DROPS6] = {NFPROTO_INET, "drops6", NFT_TYPE_DROP6, NFT_DROP6_KEY_BYTES, NFT_SET_EVAL, 2 * TAPS_MAX * INET_REASONS, 0, 0},
     [NFT_SET_EGRESS4] = {NFPROTO_INET, "egress4", NFT_TYPE_IPV4, 4, NFT_SET_MAP, 0, 0, 0},
@@ -59,7 +64,8 @@ const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT] = {
     {NFPROTO_INET, "no_uplink", NULL, 0, 0},
     {NFPROTO_INET, "to_guest", NULL, 0, 0},
     {NFPROTO_INET, "guest_input", NULL, 0, 0},
-    {NFPROTO_INET, "flows", NULL, 0, 0},
+    {NFPROTO_INET, "errors", NULL, 0, 0},
+    {NFPROTO_INET, "admitted", NULL, 0, 0},
     {NFPROTO_INET, "closed", NULL, 0, 0},
     {NFPROTO_INET, "ingress", NULL, 0, 0},
     {NFPROTO_INET, "unpublished", NULL, 0, 0},
@@ -91,8 +97,8 @@ static uint64_t digest_of(const struct nft_base *base)
 {
     uint64_t digest = 0xcbf29ce484222325;
     char text[128];
-    (void)snprintf(text, sizeof text, "%s %s %08x/%u %08x %d %d %u", base->bridge, base->tap_prefix, base->subnet.address,
-                   base->subnet.prefix, base->gateway, (int)base->masquerade, (int)base->ipv6, base->max_flows);
+    (void)snprintf(text, sizeof text, "%s %s %08x/%u %08x %d %d %u/%u", base->bridge, base->tap_prefix, base->subnet.address,
+                   base->subnet.prefix, base->gateway, (int)base->masquerade, (int)base->ipv6, base->max_flows, base->flow_rate);
     digest_add(&digest, text, strlen(text));
     digest_add(&digest, base->bridge_mac.bytes, sizeof base->bridge_mac.bytes);
     (void)snprintf(text, sizeof text, "%s %d %u", base->tunnel != NULL ? base->tunnel : "", (int)base->tunnel_only, base->tunnel_mtu);

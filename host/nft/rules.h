@@ -78,11 +78,16 @@ struct nft_rule_row {
 enum {
     NFT_SET_UPLINK,
     NFT_SET_ENTRIES,
+    NFT_SET_ENTRIES6,
     NFT_SET_CLOSED4,
     NFT_SET_CLOSED6,
     NFT_SET_OPEN_PORTS,
-    NFT_SET_FLOWS4,
-    NFT_SET_FLOWS6,
+    NFT_SET_SHARE1,
+    NFT_SET_SHARE2,
+    NFT_SET_SHARE4,
+    NFT_SET_SHARE8,
+    NFT_SET_FLOWS,
+    NFT_SET_FLOW_RATE,
     NFT_SET_DROPS4,
     NFT_SET_DROPS6,
     NFT_SET_EGRESS4,
@@ -102,7 +107,7 @@ enum {
     NFT_SET_RATE_ND,
     NFT_SET_COUNT
 };
-enum { NFT_CHAIN_COUNT = 28, NFT_FAMILY_COUNT = 2 };
+enum { NFT_CHAIN_COUNT = 29, NFT_FAMILY_COUNT = 2 };
 extern const struct nft_set_row nft_sets[NFT_SET_COUNT];
 extern const struct nft_chain_row nft_chains[NFT_CHAIN_COUNT];
 

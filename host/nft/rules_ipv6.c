@@ -22,7 +22,7 @@ void nft_rule6_ping(struct nft_rule_builder *b, const struct nft_base *base)
     nft_expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IPV6_DESTINATION, 16, NFT_REG_1);
     nft_expr_cmp(b, NFT_CMP_EQ, base->gateway6.bytes, sizeof base->gateway6.bytes);
     icmp6_type_is(b, ICMP6_ECHO_REQUEST);
-    nft_expr_verdict(b, NF_ACCEPT);
+    nft_expr_branch(b, NFT_GOTO, "admitted");
 }
 
 /* The prefix is one of whole bytes, or the last of them is compared under a mask of its own: two comparisons at most. */

@@ -181,8 +181,8 @@ void nft_rule_port_answer(struct nft_rule_builder *b, const struct nft_base *bas
 {
     const uint8_t reply = IP_CT_DIR_REPLY;
     (void)base;
-    nft_expr_is_answer(b);
-    nft_expr_ct_status(b, IPS_DST_NAT);
+    nft_expr_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED)); /* of the latter, errors alone go this way */
+    nft_expr_ct_translated(b);
     struct nftnl_expr *e = nft_expr_add(b, "ct");
     if (e != NULL) {
         nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_DIRECTION);

@@ -73,20 +73,6 @@ int64_t process_start_ms(uint64_t start_time)
     return (int64_t)(start_time * 1000 / (uint64_t)(ticks > 0 ? ticks : 100));
 }
 
-int process_boot_id(char ret[BOOT_ID_MAX], struct error *err)
-{
-    char text[BOOT_ID_MAX + 1] = {0};
-    if (read_small_file("/proc/sys/kernel/random/boot_id", text, sizeof text, err) != 0) {
-        return -1;
-    }
-    text[strcspn(text, "\n")] = '\0';
-    if (strlen(text) != BOOT_ID_MAX - 1) {
-        return error_set(err, ERR_SYSTEM, "the kernel's boot id is not a UUID: %s", text);
-    }
-    memcpy(ret, text, BOOT_ID_MAX);
-    return 0;
-}
-
 bool process_is_alive(int pidfd)
 {
     struct pollfd wait = {.fd = pidfd, .events = POLLIN};

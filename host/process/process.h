@@ -11,10 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum {
-    BOOT_ID_MAX = 37,             /* /proc/sys/kernel/random/boot_id with the terminator */
-    PROCESS_STATUS_TEXT_MAX = 64, /* of process_status_text() */
-};
+enum { PROCESS_STATUS_TEXT_MAX = 64 }; /* of process_status_text() */
 
 struct process_spec {
     const char *path;                   /* absolute path of the program */
@@ -67,7 +64,6 @@ char *process_status_text(int status, char *buf);
 /* A process that is gone: sys_errno ENOENT or ESRCH. */
 int process_start_time(pid_t pid, uint64_t *ret, struct error *err);
 int64_t process_start_ms(uint64_t start_time); /* of struct process, in milliseconds of CLOCK_BOOTTIME */
-int process_boot_id(char ret[BOOT_ID_MAX], struct error *err);
 
 /* The command line as one buffer with NULs between the arguments; *ret owned by the caller. Length 0 for a
  * zombie or a kernel thread. A process that is gone: sys_errno ENOENT or ESRCH. */

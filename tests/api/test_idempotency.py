@@ -57,6 +57,23 @@ class IdempotencyTest(ThemeCase):
         self.daemon.start()
         self.assertEqual(first.json["id"], self.keyed("k5", body, wait=10).json["id"])
 
+    def test_the_key_expires_after_a_day(self):
+        """The daemon sees another time since the host's boot; the wall clock is not asked."""
+        body = self.body(desired_state="stopped")
+        del body["id"]
+        first = self.keyed("k12", body, wait=10).json["id"]
+        self.addCleanup(self.forget, first)
+        for seconds, same in ((86400 - 600, True), (86400 + 600, False)):
+            self.daemon.stop()
+            self.daemon.before = ["unshare", "--time", "--boottime", str(seconds), "--"]
+            self.daemon.start()
+            again = self.keyed("k12", body, wait=10)
+            self.addCleanup(self.forget, again.json["id"])
+            self.assertEqual((same, same), (again.json["id"] == first, again.headers.get("Idempotency-Replayed") == "true"), seconds)
+        self.daemon.stop()
+        self.daemon.before = []
+        self.daemon.start()
+
     def test_who_left_early_waits_when_it_asks_again(self):
         body = self.body()
         self.addCleanup(self.forget, body["id"])

@@ -88,6 +88,34 @@ class ResourceTest(ThemeCase):
         self.assertEqual(["0", "1", "1", "0"], [value("all", "forwarding"), value(self.daemon.bridge, "force_forwarding"),
                                                 value("up0", "force_forwarding"), value("lo", "force_forwarding")])
 
+    def passes_on(self):
+        """Does the host pass on, to another network of its own, what comes in by the uplink? Then it asks for that neighbour."""
+        netns = self.daemon.netns
+        netns.ip("-6", "neigh", "flush", "dev", "other0")
+        run("ip", "netns", "exec", netns.world, "ping", "-6", "-c", "2", "-i", "0.2", "-W", "1", "2001:db8:66::9", check=False)
+        return "2001:db8:66::9" in netns.ip("-6", "neigh", "show", "dev", "other0")
+
+    def test_the_uplink_is_no_way_into_other_networks(self):
+        """It forwards for guests alone; without the daemon the host passed on nothing."""
+        netns, mark = self.daemon.netns, self.daemon.mark
+        give_host_ipv6(netns)
+        netns.add_link("other0", "10.66.0.1/24")
+        netns.ip("-6", "address", "add", "2001:db8:66::1/64", "dev", "other0", "nodad")
+        run("ip", "-n", netns.world, "-6", "route", "add", "2001:db8:66::/64", "via", "2001:db8:9::2")
+        eventually(lambda: netns.set_elements(mark, "entries6") == ["up0"], "the guard", 5)
+        self.assertFalse(self.passes_on())
+        netns.run("nft", "flush", "ruleset")
+        eventually(lambda: netns.set_elements(mark, "entries6") == ["up0"], "the guard anew", 5)
+        self.assertFalse(self.passes_on())
+        self.assertEqual([], self.c.json("/drift")["items"])
+        if not Path("/proc/sys/net/ipv6/conf/lo/force_forwarding").exists():
+            return
+        # Whoever wants the host to be a router, has one.
+        netns.run("sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1")
+        self.addCleanup(netns.run, "sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=0")
+        eventually(lambda: not netns.set_elements(mark, "entries6"), "the guard's end", 5)
+        self.assertTrue(self.passes_on())
+
     def test_a_subnet_with_more_addresses_than_the_ipv6_one(self):
         daemon = Daemon({"network": {"ipv6_subnet": "fd00:5a:2::/112"}})
         self.addCleanup(daemon.close)

@@ -111,7 +111,27 @@ class OpenedTest(OwnDaemonCase):
             self.assertTrue(covers(closed, address), address)
         ports = {tuple(element["concat"]) for element in netns.set_elements(self.daemon.mark, "open_ports")}
         self.assertEqual({("tcp", 8080), ("udp", 53)}, ports)
-        self.assertIn("ct count 100 }", netns.run("nft", "list", "chain", "inet", self.daemon.mark, "flows"))
+        self.assertIn("ct count 100 }", netns.run("nft", "list", "chain", "inet", self.daemon.mark, "admitted"))
+
+    def test_interfaces_share_the_flows_of_their_vm(self):
+        """Whether the VM brings its elements or the tables are made new with them."""
+        netns, mark = self.daemon.netns, self.daemon.mark
+        one = self.create()["network_interfaces"]
+        three = self.create(network_interfaces=[{"iface_id": f"eth{i}"} for i in range(3)])["network_interfaces"]
+        wanted = {"share1": {one[0]["mac"]}, "share2": set(), "share4": {i["mac"] for i in three}, "share8": set()}
+        for _ in range(2):
+            self.assertEqual(wanted, {name: set(netns.set_elements(mark, name) or []) for name in wanted})
+            netns.run("nft", "flush", "ruleset")
+            eventually(lambda: netns.set_elements(mark, "share4"), "the tables", 5)
+        netns.run("nft", "delete", "element", "inet", mark, "share1", f"{{ {one[0]['mac']} }}")
+        eventually(lambda: netns.set_elements(mark, "share1"), "the element", 5)
+
+    def test_no_vm_may_fill_the_table(self):
+        self.daemon.stop()
+        self.daemon.config["network"]["max_flows_per_vm"] = 1000000
+        self.daemon.start()
+        table = int(open("/proc/sys/net/netfilter/nf_conntrack_max").read())
+        self.assertIn(f"ct count {table // 4} }}", self.daemon.netns.run("nft", "list", "chain", "inet", self.daemon.mark, "admitted"))
 
     def test_a_trace_to_an_open_port(self):
         vm = self.create()

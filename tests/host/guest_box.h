@@ -39,6 +39,7 @@ static const struct nft_base base = {.mark = "smartvmtest",
                                      .gateway = 0xac1e0001,
                                      .masquerade = true,
                                      .max_flows = 4096,
+                                     .flow_rate = 1000,
                                      .closed = closed,
                                      .closed_count = ARRAY_LEN(closed)};
 

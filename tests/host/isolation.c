@@ -485,12 +485,26 @@ START_TEST(closed_networks)
 }
 END_TEST
 
-static struct frame from_source_port(uint16_t port)
+static struct frame from_source_port_of(const struct nft_guest *guest, uint16_t port)
 {
-    struct frame f = frame_udp(bridge_mac, guests[0].mac, guests[0].address, far, 7777);
+    struct frame f = frame_udp(bridge_mac, guest->mac, guest->address, far, 7777);
     const uint16_t wire = htons(port);
     memcpy(f.bytes + 34, &wire, sizeof wire);
     return f;
+}
+
+static size_t tracked(void)
+{
+    return netns_count("cat /proc/net/nf_conntrack", "dport=7777");
+}
+
+/* `count` new flows of the guest; as many are let through as the limits allow. */
+static void open_flows(int guest, uint16_t first_port, uint16_t count)
+{
+    for (uint16_t i = 0; i < count; i++) {
+        struct frame f = from_source_port_of(&guests[guest], (uint16_t)(first_port + i));
+        frame_send(net.tap[guest], &f);
+    }
 }
 
 START_TEST(flow_limit)
@@ -500,24 +514,134 @@ START_TEST(flow_limit)
     const int server = beyond_server(7777);
     few.max_flows = 16;
     MUST(nft_base_apply(&few, uplink, 1, guests, GUESTS, &err));
-    for (uint16_t i = 0; i < 40; i++) {
-        struct frame f = from_source_port((uint16_t)(6000 + i));
-        frame_send(net.tap[0], &f);
-        if (i == 0) {
-            ck_assert(comes_in(server, &from, ANSWER_MS));
-            host_sends(server, 0x0a090001, ntohs(from.sin_port));
-        }
-    }
+    open_flows(0, 6000, 1);
+    ck_assert(comes_in(server, &from, ANSWER_MS));
+    host_sends(server, 0x0a090001, ntohs(from.sin_port));
+    open_flows(0, 6001, 15);
+    ck_assert_uint_eq(all_drops(0), 0);
+    open_flows(0, 6016, 24);
     ck_assert_uint_eq(drops_of(0, NFT_DROP_FLOW_LIMIT), 24);
-    ck_assert_uint_eq(netns_count("cat /proc/net/nf_conntrack", "dport=7777"), 16);
-    is_let_through("a flow that is there", from_source_port(6000));
+    ck_assert_uint_eq(tracked(), 16);
+    is_let_through("a flow that is there", from_source_port_of(&guests[0], 6000));
+    ck_assert(comes_in(server, NULL, ANSWER_MS));
+    is_let_through("one that nobody answered", from_source_port_of(&guests[0], 6001));
     ck_assert(comes_in(server, NULL, ANSWER_MS));
     (void)close(server);
-    is_dropped("one to the host", to_gateway(), NFT_DROP_FLOW_LIMIT);
-    const struct frame other = frame_udp(bridge_mac, guests[1].mac, guests[1].address, far, 7777);
-    frame_send(net.tap[1], &other);
+    open_flows(1, 6000, 16);
     ck_assert_uint_eq(all_drops(1), 0);
-    ck_assert_uint_eq(netns_count("cat /proc/net/nf_conntrack", "dport=7777"), 17);
+    ck_assert_uint_eq(tracked(), 32);
+}
+END_TEST
+
+/* A flow that nobody answers is one flow, however many packets it has. */
+START_TEST(unanswered_flows_count_once)
+{
+    struct nft_base few = base;
+    const int server = beyond_server(7777);
+    few.max_flows = 16;
+    few.flow_rate = 100000;
+    MUST(nft_base_apply(&few, uplink, 1, guests, GUESTS, &err));
+    for (int round = 0; round < 20; round++) {
+        open_flows(0, 6000, 16);
+    }
+    ck_assert_uint_eq(all_drops(0), 0);
+    ck_assert_uint_eq(tracked(), 16);
+    is_dropped("one more", from_source_port_of(&guests[0], 7000), NFT_DROP_FLOW_LIMIT);
+    is_dropped("one to the host", to_gateway(), NFT_DROP_FLOW_LIMIT);
+    (void)close(server);
+}
+END_TEST
+
+/* One VM has both guests' interfaces: they share what it may have. */
+START_TEST(flows_are_counted_by_vm)
+{
+    struct nft_base few = base;
+    struct nft_guest one[GUESTS];
+    static const char *const sets[] = {"share1", "share2", "share4", "share8", "flows", "flow_rate"};
+    few.max_flows = 16;
+    few.flow_rate = 100000;
+    memcpy(one, guests, sizeof one);
+    one[0].interfaces = one[1].interfaces = 2;
+    MUST(nft_base_apply(&few, uplink, 1, one, GUESTS, &err));
+    open_flows(0, 6000, 10);
+    open_flows(1, 6000, 6);
+    ck_assert_uint_eq(drops_of(0, NFT_DROP_FLOW_LIMIT), 2);
+    ck_assert_uint_eq(all_drops(1), 0);
+    open_flows(1, 7000, 10);
+    ck_assert_uint_eq(tracked(), 16);
+    /* They go with the VM. */
+    MUST(nft_guests_change(base.mark, NULL, 0, one, GUESTS, NULL, &err));
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
+        char command[128];
+        (void)snprintf(command, sizeof command, "nft list set inet smartvmtest %s", sets[i]);
+        ck_assert_msg(!netns_says(command, "elements"), "%s", sets[i]);
+    }
+    MUST(nft_guests_change(base.mark, guests, GUESTS, NULL, 0, NULL, &err));
+    ck_assert(netns_says("nft list set inet smartvmtest share1", "02:5a:00:00:01:02"));
+    is_let_through("after that", from_source_port_of(&guests[0], 8000));
+}
+END_TEST
+
+/* So many shares that there is one for each interface. */
+START_TEST(shares)
+{
+    static const char *const sets[] = {"", "share1", "share2", "share4", "share4", "share8", "share8", "share8", "share8"};
+    for (uint32_t i = 1; i < ARRAY_LEN(sets); i++) {
+        char command[128];
+        struct nft_guest guest = guests[0];
+        guest.interfaces = i;
+        MUST(nft_base_apply(&base, uplink, 1, &guest, 1, &err));
+        (void)snprintf(command, sizeof command, "nft list set inet smartvmtest %s", sets[i]);
+        ck_assert_msg(netns_says(command, "02:5a:00:00:01:01"), "%u", i);
+    }
+}
+END_TEST
+
+static struct frame tcp_frame(uint16_t source_port, uint16_t port, uint32_t seq, uint8_t flags)
+{
+    struct tcphdr tcp = {.source = htons(source_port), .dest = htons(port), .seq = htonl(seq), .doff = 5, .window = htons(1024)};
+    struct frame f = frame_ether(bridge_mac, guests[0].mac, ETHERTYPE_IP);
+    const uint32_t from = guests[0].address;
+    tcp.th_flags = flags;
+    tcp.check = frame_checksum((from >> 16) + (from & 0xffff) + (far >> 16) + (far & 0xffff) + IPPROTO_TCP + (uint32_t)sizeof tcp, &tcp, sizeof tcp);
+    frame_add_ipv4(&f, from, far, IPPROTO_TCP, &tcp, sizeof tcp);
+    return f;
+}
+
+static int beyond_listener(uint16_t port)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
+    netns_go(net.beyond);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ck_assert(fd >= 0 && bind(fd, (struct sockaddr *)&any, sizeof any) == 0 && listen(fd, 4096) == 0);
+    netns_go(net.host);
+    return fd;
+}
+
+/* TCP that was reset, or has ended, is no flow any more, but stays in the table for a while: the rate is what limits it. */
+START_TEST(flow_rate)
+{
+    struct nft_base slow = base;
+    const int listener = beyond_listener(7778);
+    slow.max_flows = 32;
+    slow.flow_rate = 20;
+    MUST(nft_base_apply(&slow, uplink, 1, guests, GUESTS, &err));
+    const int64_t begin_ms = clock_monotonic_ms();
+    for (uint16_t i = 0; i < 500; i++) {
+        const struct frame syn = tcp_frame((uint16_t)(20000 + i), 7778, 1, TH_SYN);
+        const struct frame reset = tcp_frame((uint16_t)(20000 + i), 7778, 2, TH_RST);
+        frame_send(net.tap[0], &syn);
+        (void)usleep(1000);
+        frame_send(net.tap[0], &reset);
+    }
+    const int64_t took_ms = clock_monotonic_ms() - begin_ms;
+    const size_t there = netns_count("cat /proc/net/nf_conntrack", "dport=7778");
+    ck_assert_uint_ge(there, 32);
+    ck_assert_msg((int64_t)there <= 32 + took_ms * 20 / 1000 + 2, "%zu in %lld ms", there, (long long)took_ms);
+    ck_assert_uint_gt(drops_of(0, NFT_DROP_FLOW_LIMIT), 300);
+    open_flows(1, 6000, 32); /* the others are not concerned */
+    ck_assert_uint_eq(all_drops(1), 0);
+    (void)close(listener);
 }
 END_TEST
 
@@ -555,11 +679,11 @@ START_TEST(counters_go_with_the_guest)
     ck_assert_uint_eq(all_drops(0), 0);
     static const char *const sets[] = {"bridge smartvmtest drops", "bridge smartvmtest rate_arp",
                                        "bridge smartvmtest guest_mac", "inet smartvmtest drops4",
-                                       "inet smartvmtest flows4"};
+                                       "inet smartvmtest share1"};
     for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
         char command[128];
         (void)snprintf(command, sizeof command, "nft list set %s", sets[i]);
-        ck_assert_msg(!netns_says(command, "svt1") && !netns_says(command, "172.30.0.2"), "%s still knows the guest",
+        ck_assert_msg(!netns_says(command, "svt1") && !netns_says(command, "172.30.0.2") && !netns_says(command, "02:5a:00:00:01:01"), "%s still knows the guest",
                       sets[i]);
     }
     MUST(nft_base_remove(base.mark, &err));
@@ -736,6 +860,10 @@ static TCase *tests(void)
     tcase_add_test(tc, open_ports);
     tcase_add_test(tc, closed_networks);
     tcase_add_test(tc, flow_limit);
+    tcase_add_test(tc, unanswered_flows_count_once);
+    tcase_add_test(tc, flows_are_counted_by_vm);
+    tcase_add_test(tc, shares);
+    tcase_add_test(tc, flow_rate);
     tcase_add_test(tc, invalid_flows);
     tcase_add_test(tc, no_uplink);
     tcase_add_test(tc, counters_go_with_the_guest);

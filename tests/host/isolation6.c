@@ -282,6 +282,55 @@ START_TEST(rate)
 }
 END_TEST
 
+/* A ping of the gateway: with another number, another flow. */
+static struct frame ping6(uint16_t number)
+{
+    struct {
+        uint8_t from[16], to[16];
+        uint32_t len, next;
+        struct icmp6_hdr head;
+    } summed = {.len = htonl(sizeof(struct icmp6_hdr)), .next = htonl(IPPROTO_ICMPV6), .head = {.icmp6_type = ICMP6_ECHO_REQUEST}};
+    const struct fields6 fields = good(IPPROTO_ICMPV6);
+    ck_assert_int_eq(inet_pton(AF_INET6, fields.from, summed.from), 1);
+    ck_assert_int_eq(inet_pton(AF_INET6, fields.to, summed.to), 1);
+    summed.head.icmp6_id = htons(number);
+    summed.head.icmp6_cksum = frame_checksum(0, &summed, sizeof summed);
+    return packet(&fields, &summed.head, sizeof summed.head);
+}
+
+static struct frame ping4(uint16_t number)
+{
+    const struct icmphdr head = {.type = ICMP_ECHO, .un.echo = {.id = htons(number)}};
+    struct icmphdr icmp = head;
+    struct frame f = frame_ether(bridge_mac, guests[0].mac, ETHERTYPE_IP);
+    icmp.checksum = frame_checksum(0, &head, sizeof head);
+    frame_add_ipv4(&f, guests[0].address, gateway, IPPROTO_ICMP, &icmp, sizeof icmp);
+    return f;
+}
+
+/* Whatever the version: it is what the guest has. */
+START_TEST(flows_of_both_versions_are_counted_together)
+{
+    struct nft_base few = with_ipv6();
+    few.max_flows = 16;
+    few.flow_rate = 100000;
+    few.gateway6.version = IP_V6;
+    ck_assert_int_eq(inet_pton(AF_INET6, router, few.gateway6.bytes), 1);
+    netns_run("sysctl -q net.ipv6.conf.br0.disable_ipv6=0");
+    netns_run("ip -6 addr add fd00:7::1/64 dev br0 nodad");
+    MUST(nft_base_apply(&few, uplink, 1, six, GUESTS, &err));
+    for (uint16_t i = 0; i < 8; i++) {
+        const struct frame frames[] = {ping6(i), ping4(i)};
+        frame_send(net.tap[0], &frames[0]);
+        frame_send(net.tap[0], &frames[1]);
+    }
+    ck_assert_uint_eq(all_drops(), 0);
+    ck_assert_uint_eq(netns_count("cat /proc/net/nf_conntrack", "dst=fd00:0007:0000:0000:0000:0000:0000:0001 type=128"), 8);
+    is_dropped("one more of IPv6", ping6(8), NFT_DROP_FLOW_LIMIT);
+    is_dropped("one more of IPv4", ping4(8), NFT_DROP_FLOW_LIMIT);
+}
+END_TEST
+
 START_TEST(elements)
 {
     struct nft_guest_differences differences = {.items = NULL};
@@ -300,7 +349,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const all[] = {not_chosen, sources, servers, questions, answers, extension_headers, malformed, rate, elements};
+    const TTest *const all[] = {not_chosen, sources, servers, questions, answers, extension_headers, malformed, rate, flows_of_both_versions_are_counted_together, elements};
     Suite *suite = suite_create("host/isolation6");
     TCase *tc = tcase_create("isolation6");
     tcase_add_checked_fixture(tc, set_up, end_host);

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { INET_RULES = 55, BRIDGE_RULES = 27 }; /* without IPv6; with the two of the default policy */
+enum { INET_RULES = 62, BRIDGE_RULES = 27 }; /* without IPv6; with the two of the default policy */
 
 static char words[NFT_FOUND_MAX]; /* of the last look */
 
@@ -37,7 +37,10 @@ START_TEST(base_is_made_and_removed)
     ck_assert(
         netns_says("nft list table inet smartvmtest", "ip saddr 172.30.0.0/24 oifname @uplink masquerade"));
     ck_assert(netns_says("nft list chain inet smartvmtest closed", "ip daddr @closed4 meta mark set 0x00000023 goto dropped"));
-    ck_assert(netns_says("nft list chain inet smartvmtest flows", "add @flows4 { ip saddr ct count 4096 } return"));
+    ck_assert(netns_says("nft list chain inet smartvmtest admitted", "ct status & confirmed == confirmed accept"));
+    ck_assert(netns_says("nft list chain inet smartvmtest admitted", "@ll,48,48 @share1 add @flow_rate { @ll,48,48 limit rate 1000/second burst 4096 packets } add @flows { @ll,48,48 ct count 4096 } accept"));
+    ck_assert(netns_says("nft list chain inet smartvmtest admitted", "@ll,48,48 @share4 add @flow_rate { @ll,48,48 limit rate 250/second burst 1024 packets } add @flows { @ll,48,48 ct count 1024 } accept"));
+    ck_assert(netns_says("nft list set inet smartvmtest share1", "02:5a:00:00:01:01"));
     ck_assert(netns_says("nft list chain bridge smartvmtest tap_ipv4", "iifname . ether saddr . @nh,96,32 @guest4"));
     ck_assert(netns_says("nft list set inet smartvmtest uplink", "elements = { \"up0\" }"));
     ck_assert(

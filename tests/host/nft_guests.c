@@ -7,7 +7,9 @@ static const struct nft_base base = {.mark = "smartvmtest",
                                      .bridge = "br0",
                                      .tap_prefix = "svt",
                                      .subnet = {.address = 0xac1e0000, .prefix = 24},
-                                     .gateway = 0xac1e0001};
+                                     .gateway = 0xac1e0001,
+                                     .max_flows = 100,
+                                     .flow_rate = 100};
 
 static const struct nft_guest guests[] = {
     {.tap = "svt1", .mac = {{0x02, 0x5a, 0, 0, 1, 1}}, .address = 0xac1e0002, .address6 = {0xfd, 0, [15] = 2}},
@@ -51,6 +53,8 @@ static const struct {
     {"nft add element bridge smartvmtest guest4 { svt3 . 02:5a:00:00:01:03 . 172.30.0.4 }", NFT_GUEST_NONE, "svt3 172.30.0.4 in set guest4"},
     {"nft add element bridge smartvmtest guest_mac { svt1 . 02:5a:00:00:01:02 }", NFT_GUEST_NONE, "svt1 in set guest_mac"},
     {"nft add element bridge smartvmtest guest6 { svt2 . 02:5a:00:00:01:02 . fd00::3 }", NFT_GUEST_NONE, "svt2 in set guest6"},
+    {"nft delete element inet smartvmtest share1 { 02:5a:00:00:01:02 }", 1, "02:5a:00:00:01:02 in set share1"},
+    {"nft add element inet smartvmtest share2 { 02:5a:00:00:01:02 }", NFT_GUEST_NONE, "02:5a:00:00:01:02 in set share2"},
 };
 
 START_TEST(a_damage_is_told_and_repaired)
@@ -103,7 +107,7 @@ START_TEST(without_tables)
 {
     MUST(nft_base_remove(base.mark, &err));
     struct nft_guest_differences found = differences();
-    ck_assert_uint_eq(found.count, 6);
+    ck_assert_uint_eq(found.count, 8);
     nft_guest_differences_free(&found);
     ck_assert_int_ne(nft_guests_restore(base.mark, guests, GUESTS, &err), 0);
     ck_assert_int_eq(err.code, ERR_FIREWALL_SETUP_FAILED);

@@ -528,6 +528,7 @@ START_TEST(others_are_left_alone)
     struct nft_policy_vm second = vm_of(1, &vm);
     struct nft_policy_change change = {.sets = &sets, .host = &host, .vms = &first, .vm_count = 1};
     MUST(nft_policies_change(base.mark, &change, &err));
+    MUST(nft_guests_change(base.mark, NULL, 0, &guests[1], 1, NULL, &err));
     (void)netns_try("nft -a list table inet smartvmtest", before);
     change = (struct nft_policy_change){.sets = &sets, .vms = &second, .vm_count = 1};
     MUST(nft_guests_change(base.mark, &guests[1], 1, NULL, 0, &change, &err));

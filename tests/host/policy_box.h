@@ -27,12 +27,13 @@ static const struct nft_base base = {.mark = "smartvmtest",
                                      .gateway = 0xac1e0001,
                                      .masquerade = false,
                                      .ipv6 = true,
-                                     .max_flows = 100000};
+                                     .max_flows = 100000,
+                                     .flow_rate = 100000};
 /* 172.30.0.2 and fd30::2, and so on. */
 static const struct nft_guest guests[GUESTS] = {
-    {"svt1", {{0x02, 0x5a, 0, 0, 1, 1}}, 0xac1e0002, {0xfd, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}},
-    {"svt2", {{0x02, 0x5a, 0, 0, 1, 2}}, 0xac1e0003, {0xfd, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3}},
-    {"svt3", {{0x02, 0x5a, 0, 0, 1, 3}}, 0xac1e0004, {0xfd, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4}},
+    {"svt1", {{0x02, 0x5a, 0, 0, 1, 1}}, 0xac1e0002, {0xfd, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}, 1},
+    {"svt2", {{0x02, 0x5a, 0, 0, 1, 2}}, 0xac1e0003, {0xfd, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3}, 1},
+    {"svt3", {{0x02, 0x5a, 0, 0, 1, 3}}, 0xac1e0004, {0xfd, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4}, 1},
 };
 
 static struct error err;

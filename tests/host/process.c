@@ -1,4 +1,5 @@
 /* Processes: how they start, what they inherit, how they are found again and how they end. */
+#include "core/boot_id.h"
 #include "host/process/process.h"
 
 #include "core/cleanup.h"
@@ -416,7 +417,7 @@ END_TEST
 START_TEST(the_boot_id_is_a_uuid)
 {
     char id[BOOT_ID_MAX];
-    ck_assert_int_eq(process_boot_id(id, NULL), 0);
+    ck_assert_int_eq(boot_id_read(id, NULL), 0);
     ck_assert_uint_eq(strlen(id), 36);
     ck_assert_uint_eq(strspn(id, "0123456789abcdef-"), 36);
 }

@@ -2,9 +2,11 @@
  * Entries: the host's other interfaces, by which clients of published ports come. The kernel passes on what comes in by an interface only while
  * forwarding is on there, so it is turned on while a port is published; and the firewall (set `entries`) drops whatever else the host would pass on
  * from there then, so that it becomes no router. Uplinks and the tunnel, where forwarding was turned on for guests, are guarded likewise. Where the
- * host passes on everything anyway (ip_forward), there is nothing to do. IPv4 only: IPv6 knows no such switch of an interface before Linux 6.17.
+ * host passes on everything anyway (ip_forward), there is nothing to do. Entries are of IPv4 only: IPv6 knows no such switch of an interface before
+ * Linux 6.17. Uplinks are guarded in both versions; an older kernel has one switch for IPv6, and then they are, where it was the daemon that turned it on.
  */
 #include "core/cleanup.h"
+#include "host/link/bridge_ipv6.h"
 #include "host/link/sysctl.h"
 #include "host/nft/conntrack.h"
 #include "worker/memory.h"
@@ -140,6 +142,28 @@ static int find_guarded(struct network_work *work, struct error *err)
     return 0;
 }
 
+static int find_guarded6(struct network_work *work, struct error *err)
+{
+    const struct network_observed *seen = &work->observed;
+    bool all = false;
+    if (!seen->ipv6_wanted) {
+        return 0;
+    }
+    if (ipv6_forwards_everything(&all, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < seen->uplinks.count && !all; i++) {
+        const char *name = seen->uplinks.items[i];
+        if (interface_names_have(&seen->forwarded6_uplinks, name) || interface_names_have(&seen->idle6_uplinks, name)) {
+            add_name(&work->guarded6, name);
+        }
+    }
+    if (!all) {
+        add_name(&work->guarded6, work->egress.tunnel);
+    }
+    return 0;
+}
+
 static bool same(const struct network_names *a, const struct network_names *b)
 {
     bool equal = a->count == b->count;
@@ -149,20 +173,30 @@ static bool same(const struct network_names *a, const struct network_names *b)
     return equal;
 }
 
+/* The guard of one IP version, as it stands. */
+static int read_guard(const struct network_work *work, uint8_t version, struct network_names *ret, struct error *err)
+{
+    AUTO_FREE char(*names)[INTERFACE_NAME_MAX] = NULL;
+    size_t count = 0;
+    if (nft_entries_list(work->worker->mark, version, &names, &count, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        add_name(ret, names[i]);
+    }
+    return 0;
+}
+
 int network_entries_observe(struct network_work *work, struct error *err)
 {
     struct network_names recorded = {.count = 0};
     struct network_names there = {.count = 0};
-    AUTO_FREE char(*names)[INTERFACE_NAME_MAX] = NULL;
-    size_t count = 0;
-    if (read_record(work, &recorded, err) != 0 || find_wanted(work, &recorded, err) != 0 || find_guarded(work, err) != 0 ||
-        nft_entries_list(work->worker->mark, &names, &count, err) != 0) {
+    struct network_names there6 = {.count = 0};
+    if (read_record(work, &recorded, err) != 0 || find_wanted(work, &recorded, err) != 0 || find_guarded(work, err) != 0 || find_guarded6(work, err) != 0 ||
+        read_guard(work, IP_V4, &there, err) != 0 || read_guard(work, IP_V6, &there6, err) != 0) {
         return -1;
     }
-    work->observed.entries_there = work->guarded.count > 0;
-    for (size_t i = 0; i < count; i++) {
-        add_name(&there, names[i]);
-    }
+    work->observed.entries_there = work->guarded.count + work->guarded6.count > 0;
     if (!same(&recorded, &work->entries) || work->entry_idle) {
         (void)snprintf(work->observed.entries_found, sizeof work->observed.entries_found,
                        "clients of published ports are to come in by %zu other interfaces%s%s, not %zu", work->entries.count,
@@ -170,17 +204,20 @@ int network_entries_observe(struct network_work *work, struct error *err)
     } else if (!same(&there, &work->guarded)) {
         (void)snprintf(work->observed.entries_found, sizeof work->observed.entries_found, "%zu interfaces are to be guarded, not %zu", work->guarded.count,
                        there.count);
+    } else if (!same(&there6, &work->guarded6)) {
+        (void)snprintf(work->observed.entries_found, sizeof work->observed.entries_found, "%zu interfaces are to be guarded for IPv6, not %zu",
+                       work->guarded6.count, there6.count);
     }
     return 0;
 }
 
-static int replace(const struct network_work *work, const struct network_names *names, struct error *err)
+static int replace(const struct network_work *work, uint8_t version, const struct network_names *names, struct error *err)
 {
     const char *items[NETWORK_ENTRIES_MAX];
     for (size_t i = 0; i < names->count; i++) {
         items[i] = names->items[i];
     }
-    return nft_entries_replace(work->worker->mark, items, names->count, err);
+    return nft_entries_replace(work->worker->mark, version, items, names->count, err);
 }
 
 static int forward(const char *name, bool on, struct error *err)
@@ -224,7 +261,7 @@ int network_entries_set(struct network_work *work, struct error *err)
             add_name(&guarded, recorded.items[i]);
         }
     }
-    if (replace(work, &guarded, err) != 0 || write_record(work, &both, err) != 0) {
+    if (replace(work, IP_V4, &guarded, err) != 0 || replace(work, IP_V6, &work->guarded6, err) != 0 || write_record(work, &both, err) != 0) {
         return -1;
     }
     for (size_t i = 0; i < work->entries.count; i++) {
@@ -232,5 +269,5 @@ int network_entries_set(struct network_work *work, struct error *err)
             return -1;
         }
     }
-    return give_back(work, &recorded, err) != 0 || write_record(work, &work->entries, err) != 0 ? -1 : replace(work, &work->guarded, err);
+    return give_back(work, &recorded, err) != 0 || write_record(work, &work->entries, err) != 0 ? -1 : replace(work, IP_V4, &work->guarded, err);
 }

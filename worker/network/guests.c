@@ -60,11 +60,46 @@ bool network_guest_is_wanted(const struct network_work *work, const struct inter
     return has_tap(work, row->tap);
 }
 
+static int compare_uids(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a;
+    const int64_t y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The VMs of all interfaces, sorted; NULL when out of memory. */
+static int64_t *list_uids(const struct network_work *work)
+{
+    int64_t *uids = calloc(work->interface_count + 1, sizeof *uids);
+    for (size_t i = 0; uids != NULL && i < work->interface_count; i++) {
+        uids[i] = work->interfaces[i].vm_uid;
+    }
+    if (uids != NULL) {
+        qsort(uids, work->interface_count, sizeof *uids, compare_uids);
+    }
+    return uids;
+}
+
+static uint32_t interfaces_of(const int64_t *uids, size_t count, int64_t uid)
+{
+    const int64_t *found = bsearch(&uid, uids, count, sizeof *uids, compare_uids);
+    const int64_t *first = found;
+    const int64_t *end = found;
+    while (first > uids && first[-1] == uid) {
+        first--;
+    }
+    while (end < uids + count && *end == uid) {
+        end++;
+    }
+    return (uint32_t)(end - first);
+}
+
 static int find_wanted(const struct network_work *work, struct guests *ret, struct error *err)
 {
+    AUTO_FREE int64_t *uids = list_uids(work);
     ret->wanted = calloc(work->interface_count + 1, sizeof *ret->wanted);
     ret->owners = calloc(work->interface_count + 1, sizeof *ret->owners);
-    if (ret->wanted == NULL || ret->owners == NULL) {
+    if (ret->wanted == NULL || ret->owners == NULL || uids == NULL) {
         return error_oom(err);
     }
     for (size_t i = 0; i < work->interface_count; i++) {
@@ -74,6 +109,7 @@ static int find_wanted(const struct network_work *work, struct guests *ret, stru
             memcpy(guest->tap, row->tap, sizeof guest->tap);
             guest->mac = row->mac;
             guest->address = row->address;
+            guest->interfaces = interfaces_of(uids, work->interface_count, row->vm_uid);
             const struct ip_addr address6 = network_address6(&work->settings, row->address);
             memcpy(guest->address6, address6.bytes, sizeof guest->address6);
             ret->owners[ret->wanted_count++] = i;

@@ -17,6 +17,7 @@ void network_work_init(struct network_work *work, struct worker *worker)
     work->memory = worker->network.memory;
     work->settings = worker->network.settings;
     (void)pthread_mutex_unlock(&worker->network.lock);
+    work->flow_limits = flow_limits_of(worker->config->network.max_flows_per_vm, flow_table_size());
 }
 
 void network_work_free(struct network_work *work)
@@ -49,7 +50,8 @@ struct nft_base network_firewall_base(const struct network_work *work)
                              .tunnel = work->egress.tunnel[0] != '\0' ? work->egress.tunnel : NULL,
                              .tunnel_only = work->egress.tunnel_only,
                              .tunnel_mtu = work->egress.mtu,
-                             .max_flows = worker->config->network.max_flows_per_vm,
+                             .max_flows = work->flow_limits.max,
+                             .flow_rate = work->flow_limits.rate,
                              .open_ports = worker->config->network.open_host_ports,
                              .open_port_count = worker->config->network.open_host_port_count,
                              .closed = work->closed,

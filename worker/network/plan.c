@@ -101,9 +101,9 @@ static void plan_firewall(const struct network_observed *seen, struct network_pl
     }
 }
 
-/* Forwarding of uplinks is turned on, and off again where it was the daemon that had turned it on. */
-static void plan_uplinks(const struct network_observed *seen, const struct interface_names *forwarded, const struct interface_names *idle,
-                         const struct interface_names *wanted, const enum network_op_type ops[2], const char *version, struct network_plan *plan)
+/* Forwarding of uplinks is turned off again where it was the daemon that had turned it on. */
+static void plan_old_uplinks(const struct interface_names *forwarded, const struct interface_names *wanted, enum network_op_type op, const char *version,
+                             struct network_plan *plan)
 {
     char names[INTERFACE_NAMES_TEXT_MAX];
     struct interface_names old = *forwarded;
@@ -111,17 +111,22 @@ static void plan_uplinks(const struct network_observed *seen, const struct inter
         interface_names_remove(&old, wanted->items[i]);
     }
     if (old.count > 0) {
-        plan_op(plan, ops[0], false, "no uplink%s any more: %.200s", version, interface_names_format(&old, names));
+        plan_op(plan, op, false, "no uplink%s any more: %.200s", version, interface_names_format(&old, names));
     }
+}
+
+static void plan_idle_uplinks(const struct network_observed *seen, const struct interface_names *idle, enum network_op_type op, const char *version,
+                              struct network_plan *plan)
+{
+    char names[INTERFACE_NAMES_TEXT_MAX];
     if (idle->count > 0) {
-        plan_op(plan, ops[1], seen->set_up_before && interface_names_within(idle, &seen->last_uplinks), "forwarding%s is off on %.200s", version,
-            interface_names_format(idle, names));
+        plan_op(plan, op, seen->set_up_before && interface_names_within(idle, &seen->last_uplinks), "forwarding%s is off on %.200s", version,
+                interface_names_format(idle, names));
     }
 }
 
 static void plan_forwarding(const struct network_observed *seen, struct network_plan *plan)
 {
-    static const enum network_op_type ops[] = {NETWORK_OP_UNFORWARD_OLD_UPLINK, NETWORK_OP_FORWARD_UPLINK};
     if (!seen->bridge_present || seen->bridge_tuning_found[0] != '\0') {
         plan_op(plan, NETWORK_OP_TUNE_BRIDGE, seen->set_up_before && seen->bridge_present, "%s",
             seen->bridge_present ? seen->bridge_tuning_found : "the bridge is new");
@@ -139,7 +144,15 @@ static void plan_forwarding(const struct network_observed *seen, struct network_
         plan_op(plan, NETWORK_OP_FORWARD_BRIDGE, seen->set_up_before && seen->bridge_present,
             "forwarding is off on the bridge");
     }
-    plan_uplinks(seen, &seen->forwarded_uplinks, &seen->idle_uplinks, &seen->uplinks, ops, "", plan);
+    plan_old_uplinks(&seen->forwarded_uplinks, &seen->uplinks, NETWORK_OP_UNFORWARD_OLD_UPLINK, "", plan);
+    plan_idle_uplinks(seen, &seen->idle_uplinks, NETWORK_OP_FORWARD_UPLINK, "", plan);
+}
+
+/* Of IPv6, what is turned off goes before the guard that stands there, and what is turned on comes behind it. */
+static void plan_old_ipv6(const struct network_observed *seen, struct network_plan *plan)
+{
+    static const struct interface_names none = {.count = 0};
+    plan_old_uplinks(&seen->forwarded6_uplinks, seen->ipv6_wanted ? &seen->uplinks : &none, NETWORK_OP_UNFORWARD6_OLD_UPLINK, " of IPv6", plan);
 }
 
 /* Behind the uplinks: an interface may have been one, or be one now. */
@@ -152,8 +165,6 @@ static void plan_entries(const struct network_observed *seen, struct network_pla
 
 static void plan_ipv6(const struct network_observed *seen, struct network_plan *plan)
 {
-    static const enum network_op_type ops[] = {NETWORK_OP_UNFORWARD6_OLD_UPLINK, NETWORK_OP_FORWARD6_UPLINK};
-    static const struct interface_names none = {.count = 0};
     bool repair = seen->set_up_before && seen->bridge_present;
     if (seen->ipv6_found[0] != '\0') {
         plan_op(plan, NETWORK_OP_SET_IPV6, repair, "%s", seen->ipv6_found);
@@ -161,8 +172,9 @@ static void plan_ipv6(const struct network_observed *seen, struct network_plan *
     if (seen->ipv6_wanted && !seen->bridge_forwards6) {
         plan_op(plan, NETWORK_OP_FORWARD6_BRIDGE, repair, "IPv6 forwarding is off on the bridge");
     }
-    plan_uplinks(seen, &seen->forwarded6_uplinks, seen->ipv6_wanted ? &seen->idle6_uplinks : &none, seen->ipv6_wanted ? &seen->uplinks : &none, ops, " of IPv6",
-                 plan);
+    if (seen->ipv6_wanted) {
+        plan_idle_uplinks(seen, &seen->idle6_uplinks, NETWORK_OP_FORWARD6_UPLINK, " of IPv6", plan);
+    }
 }
 
 /*
@@ -182,6 +194,7 @@ void network_plan_make(const struct network_observed *observed, struct network_p
         plan_firewall(observed, ret);
     }
     plan_forwarding(observed, ret);
+    plan_old_ipv6(observed, ret);
     plan_entries(observed, ret);
     plan_ipv6(observed, ret);
 }

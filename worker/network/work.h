@@ -8,6 +8,7 @@
 #include "host/gate/gate.h"
 #include "host/link/link.h"
 #include "host/link/uplinks.h"
+#include "host/nft/flow_limits.h"
 #include "host/nft/nft.h"
 #include "worker/context.h"
 #include "worker/memory.h"
@@ -45,7 +46,9 @@ struct network_work {
     bool entries_wanted;                     /* a port is published that others than the host reach */
     struct network_names entries;            /* interfaces by which their clients come, see network_entries.c */
     struct network_names guarded;            /* those, and uplinks that forward for guests alone */
+    struct network_names guarded6;           /* uplinks that forward IPv6 for guests alone */
     bool entry_idle;                         /* one of them does not forward */
+    struct flow_limits flow_limits;          /* of each VM, as large as the host's table is now */
     struct ip_range *closed;                 /* what guests don't reach */
     size_t closed_count;
 };

@@ -25,7 +25,7 @@ static size_t guests_of(const struct vm_work *work, struct nft_guest *ret)
     const struct network_settings settings = worker_network(work->worker);
     for (size_t i = 0; i < work->row.interface_count; i++) {
         const struct vm_interface *interface = &work->row.interfaces[i];
-        ret[i] = (struct nft_guest){.mac = interface->mac, .address = interface->address};
+        ret[i] = (struct nft_guest){.mac = interface->mac, .address = interface->address, .interfaces = (uint32_t)work->row.interface_count};
         memcpy(ret[i].tap, interface->tap, sizeof ret[i].tap);
         const struct ip_addr address6 = network_address6(&settings, interface->address);
         memcpy(ret[i].address6, address6.bytes, sizeof ret[i].address6);

@@ -1,5 +1,6 @@
 #include "core/cleanup.h"
 #include "core/clock.h"
+#include "core/core_dumps.h"
 #include "host/link/link.h"
 #include "host/process/cgroup.h"
 #include "host/process/vcpus.h"
@@ -83,6 +84,7 @@ static int adopt(struct vm_work *work, pid_t pid, struct error *err)
         (void)close(process.pidfd);
         return 0;
     }
+    core_dumps_off_of(pid); /* an older daemon let them be */
     const struct vm_boot *boot = vm_boot_of(work);
     work->runtime->process_boot = boot != NULL ? boot->record.boot : work->row.boot_done;
     if (runtime_set_process(work->worker, work->runtime, &process, err) != 0) {

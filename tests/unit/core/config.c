@@ -74,6 +74,7 @@ START_TEST(test_defaults)
     ck_assert_uint_eq(config->vmm.workers, 8);
     ck_assert_uint_eq(config->vmm.console_bytes, 262144);
     ck_assert_int_eq(config->log.level, LOG_INFO);
+    ck_assert(config->http.max_connections == 4096 && config->http.max_connections_per_peer == 1024 && config->http.head_timeout_s == 60 && config->http.body_timeout_s == 60);
 }
 END_TEST
 
@@ -244,6 +245,14 @@ static const struct {
     {"vmm.workers=65", ERR_INVALID_CONFIG, "vmm.workers"},
     {"vmm.workers=2.5", ERR_INVALID_CONFIG, "vmm.workers"},
     {"log.level=loud", ERR_INVALID_CONFIG, "log.level"},
+    {"http.max_connections=63", ERR_INVALID_CONFIG, "http.max_connections"},
+    {"http.max_connections=60001", ERR_INVALID_CONFIG, "http.max_connections"},
+    {"http.max_connections_per_peer=0", ERR_INVALID_CONFIG, "http.max_connections_per_peer"},
+    {"http.max_connections_per_peer=60001", ERR_INVALID_CONFIG, "http.max_connections_per_peer"},
+    {"http.head_timeout_s=0", ERR_INVALID_CONFIG, "http.head_timeout_s"},
+    {"http.head_timeout_s=3601", ERR_INVALID_CONFIG, "http.head_timeout_s"},
+    {"http.body_timeout_s=0", ERR_INVALID_CONFIG, "http.body_timeout_s"},
+    {"http.body_timeout_s=3601", ERR_INVALID_CONFIG, "http.body_timeout_s"},
 };
 
 /* One item more than a list may have. */
@@ -297,6 +306,8 @@ static const char *const accepted[] = {
     "network.open_host_ports=[{protocol: udp, port: 65535}, {protocol: tcp, port: 1}]",
     "network.bridge=0123456789abcde",
     "state_dir=/a/..b/c..",
+    "http={max_connections: 64, max_connections_per_peer: 1, head_timeout_s: 1, body_timeout_s: 1}",
+    "http={max_connections: 60000, max_connections_per_peer: 60000, head_timeout_s: 3600, body_timeout_s: 3600}",
     "listen=[]",
     "listen=['127.0.0.1:1']",
     "images.allowed_roots=[]",

@@ -439,32 +439,6 @@ START_TEST(test_idle_connections)
 }
 END_TEST
 
-/* One share of LIMIT_CONNECTIONS; the next client waits in the queue of the socket and is served after a
- * place is free. */
-START_TEST(test_connection_limit)
-{
-    enum { SHARE = LIMIT_CONNECTIONS / 2 };
-    static int taken[SHARE];
-    struct rlimit limit = {8192, 8192};
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    for (int i = 0; i < SHARE; i++) {
-        taken[i] = client();
-    }
-    get(taken[SHARE - 1], "/hello");
-    expect(taken[SHARE - 1], 200, "hello");
-    int fd = client();
-    get(fd, "/hello");
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    ck_assert_int_eq(poll(&poll_fd, 1, 200), 0);
-    (void)close(taken[0]);
-    expect(fd, 200, "hello");
-    for (int i = 1; i < SHARE; i++) {
-        (void)close(taken[i]);
-    }
-    (void)close(fd);
-}
-END_TEST
-
 START_TEST(test_slow_client)
 {
     static const char request[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde";
@@ -518,7 +492,6 @@ int main(void)
     tcase_add_test(tc, test_header_count_limit);
     tcase_add_loop_test(tc, test_loopback_host, 0, (int)(sizeof origins / sizeof origins[0]));
     tcase_add_test(tc, test_idle_connections);
-    tcase_add_test(tc, test_connection_limit);
     tcase_add_test(tc, test_slow_client);
     tcase_add_test(tc, test_half_closed_client_is_answered);
     suite_add_tcase(suite, tc);

@@ -49,6 +49,7 @@ static struct {
     char path[96];
     uint16_t port;
     struct shared *shared;
+    struct server_limits limits; /* zeroes: many, and long */
 } box;
 
 struct api {
@@ -188,7 +189,13 @@ static inline void box_child(struct listen_socket *sockets, size_t count, int so
 {
     struct server_link link = {.socket = socket};
     struct api api = {&link};
-    struct server_setup setup = {sockets, count, &api, &link, getenv("HTTP_LOG") != NULL};
+    const struct server_limits generous = {.max_connections = 16384, .max_connections_per_peer = 6000, .head_timeout_s = 60, .body_timeout_s = 60};
+    struct server_setup setup = {.sockets = sockets,
+                                 .socket_count = count,
+                                 .api = &api,
+                                 .link = &link,
+                                 .limits = box.limits.max_connections > 0 ? box.limits : generous,
+                                 .log_requests = getenv("HTTP_LOG") != NULL};
     struct error err;
     /* Check's own handler, inherited, would pass a late signal on to the test. */
     (void)signal(SIGTERM, SIG_IGN);
