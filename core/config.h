@@ -63,6 +63,10 @@ struct config {
         uint64_t console_bytes;   /* kept of each console */
     } vmm;
     struct {
+        int64_t memory_mib;  /* for all VMs together; 0: what the host has, but for what it keeps for itself (core/capacity.h) */
+        double vcpu_factor;  /* so many vCPUs for each CPU of the host */
+    } capacity;
+    struct {
         enum log_level level;
     } log;
 };

@@ -279,6 +279,12 @@ static void fill_vmm(struct faults *f, const json_t *object, struct config *conf
     }
 }
 
+static void fill_capacity(const json_t *object, struct config *config)
+{
+    config->capacity.memory_mib = json_get_int(object, "memory_mib", 0);
+    config->capacity.vcpu_factor = json_number_value(json_object_get(object, "vcpu_factor"));
+}
+
 static void fill_log(const json_t *object, struct config *config)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -305,6 +311,7 @@ int config_fill(const json_t *document, struct config **ret, struct error *err)
     fill_network(&f, json_object_get(document, "network"), config);
     fill_images(&f, json_object_get(document, "images"), config);
     fill_vmm(&f, json_object_get(document, "vmm"), config);
+    fill_capacity(json_object_get(document, "capacity"), config);
     fill_log(json_object_get(document, "log"), config);
 
     int r = 0;

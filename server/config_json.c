@@ -87,15 +87,21 @@ static json_t *network_to_json(const struct config *config)
                      "allow_host_networks", allowed_to_json(config), "open_host_ports", open_ports_to_json(config));
 }
 
+static json_t *capacity_to_json(const struct config *config)
+{
+    const int64_t mib = config->capacity.memory_mib;
+    return json_pack("{s:o, s:f}", "memory_mib", mib > 0 ? json_integer((json_int_t)mib) : json_null(), "vcpu_factor", config->capacity.vcpu_factor);
+}
+
 char *config_to_json(const struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     /* "o" takes the reference over and makes the whole fail when one of them is NULL. */
     AUTO_JSON *document =
-        json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:o, s:I}, s:o, s:{s:s}}", "state_dir", config->state_dir,
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:o, s:I}, s:o, s:o, s:{s:s}}", "state_dir", config->state_dir,
                   "run_dir", config->run_dir, "user", config->user, "listen", listen_to_json(config),
                   "network", network_to_json(config), "images", "allowed_roots", roots_to_json(config),
                   "max_file_bytes", (json_int_t)config->images.max_file_bytes, "vmm", vmm_to_json(config),
-                  "log", "level", levels[config->log.level]);
+                  "capacity", capacity_to_json(config), "log", "level", levels[config->log.level]);
     return document != NULL ? json_text(document) : NULL;
 }

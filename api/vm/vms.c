@@ -13,6 +13,7 @@
 #include "core/cleanup.h"
 #include "core/condition.h"
 #include "core/json.h"
+#include "db/reservations.h"
 
 #include <string.h>
 
@@ -155,6 +156,9 @@ int vm_write_store(struct write *write, struct error *err)
 {
     struct vm_write *vm = write->state;
     if (!vm_ports_equal(&vm->old, &vm->row) && vm_ports_store(write->call, &vm->row, err) != 0) {
+        return -1;
+    }
+    if (vm->is_resized && reservations_set(write->call->api->db, vm->row.uid, &vm->size, err) != 0) {
         return -1;
     }
     return vms_update_wanted(write->call->api->db, &vm->row, err);

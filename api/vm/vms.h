@@ -2,6 +2,7 @@
 #ifndef SMARTVM_API_VM_VMS_H
 #define SMARTVM_API_VM_VMS_H
 
+#include "api/capacity.h"
 #include "api/write.h"
 #include "db/vms.h"
 
@@ -19,6 +20,8 @@ struct vm_write {
     struct vm_row old; /* as it was found */
     struct vm_row row; /* as it is wanted */
     bool is_done;      /* by `change`: nothing is left for the worker to do */
+    bool is_resized;   /* by `change`: `size` is what it is to have reserved from now on */
+    struct reservation size;
 };
 int vm_write_find(struct write *write, struct error *err);
 void vm_write_changed(struct write *write);
@@ -38,6 +41,6 @@ void vm_write_free(void *state);
 int vm_wish(struct api *api, const char *id, struct plan_wish *ret, struct error *err);
 
 /* INSUFFICIENT_MEMORY when the host has less than this, as far as that is known. */
-int vm_check_memory(struct api *api, unsigned mem_size_mib, struct error *err);
+int vm_check_memory(const struct capacity_host *host, unsigned mem_size_mib, struct error *err);
 
 #endif

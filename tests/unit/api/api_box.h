@@ -80,6 +80,7 @@ static inline void box_open(void)
     must(spec_load(openapi_yaml_begin, len, &box.spec, &box_error));
     box.config.network.bridge = bridge;
     box.config.network.lease_quarantine_s = 10;
+    box.config.capacity.vcpu_factor = 16;
     box.config.images.allowed_roots = roots;
     box.config.images.allowed_root_count = 1;
     box_set_subnet("172.30.0.0/24");

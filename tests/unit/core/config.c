@@ -73,6 +73,7 @@ START_TEST(test_defaults)
     ck_assert_str_eq(config->vmm.stage_dir, "");
     ck_assert_uint_eq(config->vmm.workers, 8);
     ck_assert_uint_eq(config->vmm.console_bytes, 262144);
+    ck_assert(config->capacity.memory_mib == 0 && config->capacity.vcpu_factor == 16.0);
     ck_assert_int_eq(config->log.level, LOG_INFO);
 }
 END_TEST
@@ -106,6 +107,7 @@ static const char whole[] = "state_dir: /srv/state\n"
                             "  stop_timeout_s: 0\n"
                             "  workers: 64\n"
                             "  stage_dir: /mnt/stage\n"
+                            "capacity: {memory_mib: 8192, vcpu_factor: 1.5}\n"
                             "log: {level: debug}\n";
 
 static void check_whole(void)
@@ -135,6 +137,7 @@ static void check_whole(void)
     ck_assert_uint_eq(config->vmm.stop_timeout_s, 0);
     ck_assert_uint_eq(config->vmm.workers, 64);
     ck_assert_str_eq(config->vmm.stage_dir, "/mnt/stage");
+    ck_assert(config->capacity.memory_mib == 8192 && config->capacity.vcpu_factor == 1.5);
     ck_assert_int_eq(config->log.level, LOG_DEBUG);
 }
 
@@ -194,6 +197,10 @@ static const struct {
     {"network.=x", ERR_INVALID_CONFIG, "key is empty"},
     {"user.name=x", ERR_INVALID_CONFIG, "user"},
     {"network=[", ERR_INVALID_CONFIG, "--set network=["},
+    {"capacity.memory_mib=0", ERR_INVALID_CONFIG, "capacity.memory_mib"},
+    {"capacity.memory_mib=1099511627777", ERR_INVALID_CONFIG, "capacity.memory_mib"},
+    {"capacity.vcpu_factor=0", ERR_INVALID_CONFIG, "capacity.vcpu_factor"},
+    {"capacity.vcpu_factor=10001", ERR_INVALID_CONFIG, "capacity.vcpu_factor"},
     {"state_dir=relative", ERR_INVALID_CONFIG, "state_dir: 'relative' must be an absolute path"},
     {"state_dir=/a/../b", ERR_INVALID_CONFIG, "without '..'"},
     {"state_dir=/", ERR_INVALID_CONFIG, "root directory"},
