@@ -229,7 +229,10 @@ static const char *const migrations[] = {
     "CREATE TRIGGER reservations_freed AFTER DELETE ON reservations BEGIN"
     "  UPDATE reserved SET memory_mib = memory_mib - max(old.memory_mib, old.held_memory_mib), drive_mib = drive_mib - old.drive_mib,"
     "    vcpus = vcpus - max(old.vcpus, old.held_vcpus), interfaces = interfaces - old.interfaces;"
-    "END;",
+    "END;"
+    /* Members that are always there now: limits of CPU, and of input and output. */
+    "UPDATE vms SET observed = json_insert(observed, '$.vmm.limits.cpu_percent', json('null'), '$.vmm.limits.cpu_weight', json('null'),"
+    "  '$.vmm.limits.io', json('null')) WHERE json_valid(observed) AND json_type(observed, '$.vmm.limits') = 'object';",
 };
 
 int db_schema_version(void)

@@ -87,7 +87,7 @@ static bool look_at_cgroup(struct worker *worker)
     struct cgroup_support now = {.mounted = false};
     const struct cgroup_support *before = &worker->facts.cgroup;
     if (cgroup_probe(&now, NULL) != 0 || (now.mounted == before->mounted && now.memory == before->memory && now.cpu == before->cpu &&
-                                          now.pids == before->pids && strcmp(now.mount, before->mount) == 0)) {
+                                          now.pids == before->pids && now.io == before->io && strcmp(now.mount, before->mount) == 0)) {
         return false;
     }
     (void)pthread_mutex_lock(&worker->facts.lock);
@@ -137,7 +137,7 @@ static json_t *cgroup_json(const struct cgroup_support *cgroup)
     const struct {
         bool available;
         const char *name;
-    } controllers[] = {{cgroup->memory, "memory"}, {cgroup->cpu, "cpu"}, {cgroup->pids, "pids"}};
+    } controllers[] = {{cgroup->memory, "memory"}, {cgroup->cpu, "cpu"}, {cgroup->pids, "pids"}, {cgroup->io, "io"}};
     AUTO_JSON_BUILD list = json_build_array();
     for (size_t i = 0; i < ARRAY_LEN(controllers); i++) {
         if (controllers[i].available) {

@@ -54,8 +54,8 @@ static int patch(struct write *write, struct error *err)
     if (vm_check_not_deleting(row, err) != 0 || change_config(call, vm, err) != 0) {
         return -1;
     }
-    bool has_ports = json_object_get(body, "ports") != NULL;
-    was_settled = was_settled && !has_ports; /* of a running VM they change at once */
+    const bool has_live = json_object_get(body, "ports") != NULL || json_object_get(body, "limits") != NULL;
+    was_settled = was_settled && !has_live; /* of a running VM they change at once */
     if (desired_name != NULL) {
         int64_t boot_wanted = row->boot_wanted;
         enum vm_desired desired = row->desired;

@@ -189,3 +189,62 @@ class DefaultsTest(ThemeCase):
             self.assertEqual(figures["total"], figures["reserved"] + figures["free"], name)
             self.assertGreater(figures["total"], 0, name)
         self.create()
+
+
+NO_IO = {"read_bytes_per_s": 0, "write_bytes_per_s": 0, "read_ops_per_s": 0, "write_ops_per_s": 0}
+NO_LIMITS = {"cpu_percent": 0, "cpu_weight": 100, "io": NO_IO}
+
+
+class LimitsTest(ThemeCase):
+    """What is wanted, and what the host can give of it; tests/box/scenarios/cgroup.py shows limits at work."""
+
+    def controllers(self):
+        return set(self.c.json("/host")["cgroup"]["controllers"])
+
+    def test_they_are_shown_with_their_defaults(self):
+        self.assertEqual(NO_LIMITS, self.create()["limits"])
+        asked = {"cpu_percent": 150, "io": {"write_ops_per_s": 7}}
+        vm = self.create(limits=asked)
+        self.assertEqual({"cpu_percent": 150, "cpu_weight": 100, "io": {**NO_IO, "write_ops_per_s": 7}}, vm["limits"])
+        self.daemon.restart()
+        self.assertEqual(vm["limits"], self.vm(vm["id"])["limits"])
+
+    def test_a_patch_merges_them_and_reaches_the_vm_that_runs(self):
+        vm = self.create(limits={"cpu_percent": 50, "cpu_weight": 7, "io": {"read_bytes_per_s": 1 << 40}})
+        changed = self.ok(self.c.patch(f"/vms/{vm['id']}", {"limits": {"cpu_percent": 75, "io": {"read_ops_per_s": 5}}}, wait=10))
+        self.assertEqual({"cpu_percent": 75, "cpu_weight": 7, "io": {**NO_IO, "read_bytes_per_s": 1 << 40, "read_ops_per_s": 5}}, changed["limits"])
+        self.assertEqual((vm["vmm"]["pid"], []), (changed["vmm"]["pid"], changed["pending_reboot"]))
+        self.assertEqual(changed["generation"], changed["observed_generation"])
+        if "cpu" in self.controllers():
+            self.assertEqual((75, 7), (changed["vmm"]["limits"]["cpu_percent"], changed["vmm"]["limits"]["cpu_weight"]))
+        back = self.ok(self.c.patch(f"/vms/{vm['id']}", {"limits": {"cpu_weight": None, "io": None}}, wait=10))
+        self.assertEqual({"cpu_percent": 75, "cpu_weight": 100, "io": NO_IO}, back["limits"])
+        self.assertEqual(NO_LIMITS, self.ok(self.c.patch(f"/vms/{vm['id']}", {"limits": None}, wait=10))["limits"])
+        self.assertEqual([], self.c.json("/drift")["items"])
+
+    def test_what_the_host_can_not_give_is_told(self):
+        """Which controllers there are, the host decides: each answer is right for its own."""
+        there = self.controllers()
+        vm = self.create(limits={"cpu_percent": 50, "io": {"read_ops_per_s": 5}})
+        limits, condition = vm["vmm"]["limits"], self.condition(vm, "limits")
+        self.assertEqual("cpu" in there, limits["cpu_percent"] is not None)
+        if {"cpu", "io"} <= there:
+            self.assertIn((condition["status"], condition["reason"]), (("true", "in_force"), ("false", "no_block_device")))
+        else:
+            self.assertEqual(("false", "no_controller"), (condition["status"], condition["reason"]))
+            for name in ("cpu", "io"):
+                self.assertEqual(name not in there, f" {name}" in condition["message"].split(":")[0], condition["message"])
+        self.ok(self.c.patch(f"/vms/{vm['id']}", {"limits": None}, wait=10))
+        self.assertNotIn("limits", [entry["type"] for entry in self.vm(vm["id"])["conditions"]])
+        self.assertNotIn("limits", [entry["type"] for entry in self.create()["conditions"]])
+
+    def test_beyond_what_they_can_be(self):
+        vm = self.create(desired_state="stopped", state="stopped")["id"]
+        for limits, pointer in (({"cpu_percent": -1}, "/limits/cpu_percent"), ({"cpu_percent": 100001}, "/limits/cpu_percent"), ({"cpu_weight": 0}, "/limits/cpu_weight"),
+                                ({"cpu_weight": 10001}, "/limits/cpu_weight"), ({"io": {"read_bytes_per_s": (1 << 40) + 1}}, "/limits/io/read_bytes_per_s"),
+                                ({"io": {"write_ops_per_s": 10**9 + 1}}, "/limits/io/write_ops_per_s"), ({"io": {"x": 1}}, "/limits/io/x"), ({"x": 1}, "/limits/x"),
+                                ([], "/limits")):
+            with self.subTest(limits):
+                self.refused(self.c.post("/vms", self.body(limits=limits)), 400, "INVALID_CONFIG", pointer)
+                self.refused(self.c.patch(f"/vms/{vm}", {"limits": limits}), 400, "INVALID_CONFIG", pointer)
+        self.assertEqual(NO_LIMITS, self.vm(vm)["limits"])

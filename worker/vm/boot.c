@@ -6,6 +6,7 @@
 #include "worker/border/wanted.h"
 #include "worker/vm/row_copy.h"
 #include "host/link/resolver.h"
+#include "host/process/block_device.h"
 #include "host/process/cgroup.h"
 #include "host/process/shim.h"
 #include "host/store/drive.h"
@@ -241,7 +242,9 @@ static struct cgroup_limits limits_of(const struct vm_work *work, const struct b
     if (!image->rootfs_is_read_only) {
         (void)stat(image->rootfs, &st);
     }
-    return (struct cgroup_limits){.memory_max = (mib + vm_drive_mib((uint64_t)st.st_size)) << 20, .pids_max = work->row.config.machine.vcpu_count + driver->threads};
+    return (struct cgroup_limits){.memory_max = (mib + vm_drive_mib((uint64_t)st.st_size)) << 20,
+                                  .pids_max = work->row.config.machine.vcpu_count + driver->threads,
+                                  .io_device = block_device_of(work->boot->drive.path)};
 }
 
 static int64_t console_end(const char *dir)
