@@ -44,6 +44,11 @@ struct config {
         size_t allow_host_network_count;
         struct config_port *open_host_ports; /* that guests reach at the gateway's address */
         size_t open_host_port_count;
+        struct {
+            struct ip_addr address;             /* where ports are published, and nowhere else; IP_NONE: wherever a client wants */
+            uint16_t first, last;               /* that may be published */
+            uint16_t chosen_first, chosen_last; /* of them, those that the daemon chooses from */
+        } published;
         unsigned wireguard_lookup_s; /* between two look-ups of endpoints' names; so long without a handshake, a peer is silent */
         char *wireguard_go; /* where the kernel has no WireGuard: absolute path, or a name to look up in PATH */
     } network;

@@ -55,7 +55,7 @@ static int put_back_ports(struct db *db, struct vm_row *row, struct error *err)
     for (;;) {
         size_t taken = config->port_count;
         struct error why = {0};
-        if (ports_set(db, row->uid, config->ports, config->port_count, &taken, &why) == 0) {
+        if (ports_set(db, row->uid, config->ports, config->port_count, NULL, &taken, &why) == 0) {
             return vms_write_config(db, row, err);
         }
         if (why.code != ERR_IN_USE || taken >= config->port_count) {

@@ -15,6 +15,7 @@
 #include "db/reservations.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -28,6 +29,7 @@ void vm_check_create(struct call *call)
 struct creation {
     struct vm_row row;
     struct reservation size;
+    struct vm_listeners *listeners; /* NULL: it publishes nothing */
 };
 
 static struct vm_row *row_of(const struct write *write)
@@ -203,7 +205,7 @@ static int store(struct write *write, struct error *err)
     struct api *api = write->call->api;
     struct creation *creation = write->state;
     struct vm_row *row = &creation->row;
-    return vms_insert(api->db, row, err) != 0 || reservations_set(api->db, row->uid, &creation->size, err) != 0 || vm_ports_store(write->call, row, err) != 0 ||
+    return vms_insert(api->db, row, err) != 0 || reservations_set(api->db, row->uid, &creation->size, err) != 0 || vm_ports_store(write->call, row, creation->listeners, NULL, err) != 0 ||
                    firewall_store_new(api, row->uid, json_object_get(write->call->body, "firewall"), err) != 0
                ? -1
                : 0;
@@ -256,10 +258,22 @@ static int prepare(struct write *write, struct error *err)
     return apply_defaults(write->call, err) == 0 ? fill_row(write->call->body, row_of(write), err) : -1;
 }
 
+static int ask(struct write *write, struct write_question *ret, struct error *err)
+{
+    return vm_ports_ask(write->call, ret, err);
+}
+
+static int answered(struct write *write, const json_t *answer, struct error *err)
+{
+    struct creation *creation = write->state;
+    return vm_ports_answered(answer, &creation->listeners, err);
+}
+
 static void free_state(void *state)
 {
     struct creation *creation = state;
     vm_row_free(&creation->row);
+    free(creation->listeners);
 }
 
 int vm_handle_create(struct call *call, struct api_reply *reply, struct error *err)
@@ -269,6 +283,8 @@ int vm_handle_create(struct call *call, struct api_reply *reply, struct error *e
                                              .state_size = sizeof(struct creation),
                                              .free_state = free_state,
                                              .prepare = prepare,
+                                             .ask = ask,
+                                             .answered = answered,
                                              .find = find,
                                              .change = change,
                                              .store = store,

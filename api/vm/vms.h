@@ -22,7 +22,10 @@ struct vm_write {
     bool is_done;      /* by `change`: nothing is left for the worker to do */
     bool is_resized;   /* by `change`: `size` is what it is to have reserved from now on */
     struct reservation size;
+    struct vm_listeners *listeners; /* of ports that the request names: api/vm/ports.h */
 };
+int vm_write_ask(struct write *write, struct write_question *ret, struct error *err);
+int vm_write_answered(struct write *write, const json_t *answer, struct error *err);
 int vm_write_find(struct write *write, struct error *err);
 void vm_write_changed(struct write *write);
 int vm_write_store(struct write *write, struct error *err);
@@ -33,7 +36,7 @@ void vm_write_free(void *state);
 #define VM_WRITE_STEPS(of_kind, by_change)                                                                                        \
     {                                                                                                                             \
         .subject = &vm_subject, .kind = (of_kind), .state_size = sizeof(struct vm_write), .free_state = vm_write_free,            \
-        .find = vm_write_find, .change = (by_change), .store = vm_write_store, .look = vm_write_look, .wish = vm_write_wish,      \
+        .ask = vm_write_ask, .answered = vm_write_answered, .find = vm_write_find, .change = (by_change), .store = vm_write_store, .look = vm_write_look, .wish = vm_write_wish,      \
         .committed = vm_write_committed                                                                                           \
     }
 

@@ -70,16 +70,14 @@ static void network_condition(struct vm_work *work, struct json_build *list)
 /* Listeners of the host on ports that this VM publishes. */
 struct shadowed {
     const struct vm_row *row;
-    uint8_t protocol;
     bool ports[LIMIT_PORTS];
 };
 
-static void note_listener(uint16_t port, void *ctx)
+static void note_listener(const struct listener *listener, void *ctx)
 {
     struct shadowed *shadowed = ctx;
     for (size_t i = 0; i < shadowed->row->config.port_count; i++) {
-        const struct vm_port *own = &shadowed->row->config.ports[i];
-        shadowed->ports[i] = shadowed->ports[i] || (own->protocol == shadowed->protocol && port >= own->host_port && port - own->host_port < own->count);
+        shadowed->ports[i] = shadowed->ports[i] || listener_meets(listener, &shadowed->row->config.ports[i]);
     }
 }
 
@@ -90,7 +88,6 @@ static size_t list_shadowed(const struct vm_row *row, char *buf, size_t size)
     size_t count = 0;
     size_t len = 0;
     for (size_t i = 0; i < ARRAY_LEN(protocols); i++) {
-        shadowed.protocol = protocols[i];
         (void)listener_each(protocols[i], note_listener, &shadowed, NULL);
     }
     for (size_t i = 0; i < row->config.port_count && len < size; i++) {
