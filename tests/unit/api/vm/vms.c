@@ -479,7 +479,7 @@ START_TEST(test_a_limit_of_vms)
     must(db_begin(box.worker, &box_error));
     for (int i = 0; i < LIMIT_VMS - 1; i++) {
         (void)snprintf(id, sizeof id, "v%d", i);
-        struct vm_row row = {.id = id, .config = {.image = image, .boot_args = empty, .machine = {1, 64}}};
+        struct vm_row row = {.id = id, .config = {.image = image, .boot_args = empty, .machine = {1, 64}, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}}};
         must(vms_insert(box.worker, &row, &box_error));
         free(row.config_text);
     }
