@@ -1,5 +1,6 @@
 /* The daemon itself and its host: what is answered from the program or from one fact. */
 #include "api/ask.h"
+#include "api/capacity.h"
 #include "api/handlers.h"
 #include "api/json_out.h"
 #include "api/problem.h"
@@ -77,7 +78,13 @@ static int reply_host(struct api *api, struct api_reply *reply, struct error *er
     if (text == NULL) {
         return error_set(err, ERR_UNAVAILABLE, "the host has not been looked at yet");
     }
-    strbuf_add(&body, text);
+    const size_t len = strlen(text);
+    strbuf_add_bytes(&body, text, len > 2 ? len - 1 : 1);
+    strbuf_add(&body, len > 2 ? ",\"capacity\":" : "\"capacity\":");
+    if (capacity_json(api, &body, err) != 0) {
+        return -1;
+    }
+    strbuf_add_char(&body, '}');
     return reply_json(reply, 200, &body, err);
 }
 

@@ -44,6 +44,11 @@ struct config {
         size_t allow_host_network_count;
         struct config_port *open_host_ports; /* that guests reach at the gateway's address */
         size_t open_host_port_count;
+        struct {
+            struct ip_addr address;             /* where ports are published, and nowhere else; IP_NONE: wherever a client wants */
+            uint16_t first, last;               /* that may be published */
+            uint16_t chosen_first, chosen_last; /* of them, those that the daemon chooses from */
+        } published;
         unsigned wireguard_lookup_s; /* between two look-ups of endpoints' names; so long without a handshake, a peer is silent */
         char *wireguard_go; /* where the kernel has no WireGuard: absolute path, or a name to look up in PATH */
     } network;
@@ -68,6 +73,10 @@ struct config {
         unsigned head_timeout_s;           /* for the whole head of a request, from the beginning of the connection or the end of the last reply */
         unsigned body_timeout_s;           /* for its whole body */
     } http;
+    struct {
+        int64_t memory_mib;  /* for all VMs together; 0: what the host has, but for what it keeps for itself (core/capacity.h) */
+        double vcpu_factor;  /* so many vCPUs for each CPU of the host */
+    } capacity;
     struct {
         enum log_level level;
     } log;

@@ -33,6 +33,7 @@ enum {
     LIMIT_VM_ID_BYTES = 63,
     LIMIT_VM_UID = 2147483647,         /* VMs that there ever were; their numbers are parts of names on the host */
     LIMIT_INTERFACES = 8,              /* of a VM */
+    LIMIT_BRIDGE_PORTS = 1023,         /* the kernel's: BR_MAX_PORTS of net/bridge/br_private.h, and no port has the number 0 */
     LIMIT_PORTS = 64,                  /* published, of a VM: entries */
     LIMIT_PORT_NUMBERS = 1000,         /* and ports in all of them */
     LIMIT_DRIVES = 8,                  /* of a VM */

@@ -288,6 +288,21 @@ static bool labels_equal(const struct vm_config *a, const struct vm_config *b)
     return json_object_size(a->labels) == json_object_size(b->labels) && (json_object_size(a->labels) == 0 || json_equal(a->labels, b->labels));
 }
 
+static void parse_limits(struct config_parse *parse, const json_t *json, struct vm_config *config)
+{
+    config_parse_limits(parse, json_object_get(json, "limits"), &config->limits);
+}
+
+static json_t *limits_json(const struct vm_config *config)
+{
+    return config_limits_json(&config->limits);
+}
+
+static bool limits_equal(const struct vm_config *a, const struct vm_config *b)
+{
+    return config_limits_equal(&a->limits, &b->limits);
+}
+
 /* ---- the table */
 
 enum { NO_DEVICE = -1 };
@@ -309,6 +324,7 @@ static const struct {
     [VM_CONFIG_AUTOSTART] = {"autostart", parse_autostart, autostart_json, autostart_equal, NO_DEVICE, false},
     [VM_CONFIG_RESTART_POLICY] = {"restart_policy", parse_restart_policy, restart_policy_json, restart_policy_equal, NO_DEVICE, false},
     [VM_CONFIG_LABELS] = {"labels", parse_labels, labels_json, labels_equal, NO_DEVICE, false},
+    [VM_CONFIG_LIMITS] = {"limits", parse_limits, limits_json, limits_equal, NO_DEVICE, false}, /* of the host's cgroup: no VMM knows of them */
 };
 
 const char *vm_config_member_name(enum vm_config_member member)
@@ -318,7 +334,7 @@ const char *vm_config_member_name(enum vm_config_member member)
 
 int vm_config_defaults(struct vm_config *ret, struct error *err)
 {
-    *ret = (struct vm_config){.machine = {.vcpu_count = 1, .mem_size_mib = 128}, .boot_args = strdup(""), .vmm = VM_VMM_AUTO};
+    *ret = (struct vm_config){.machine = {.vcpu_count = 1, .mem_size_mib = 128}, .boot_args = strdup(""), .vmm = VM_VMM_AUTO, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
     return ret->boot_args != NULL ? 0 : error_oom(err);
 }
 

@@ -6,7 +6,8 @@
  * JSON form (openapi.yaml, VmCreate, without what is not of the definition: id, desired_state, firewall):
  *   {"image": "debian", "machine_config": {"vcpu_count": 2, "mem_size_mib": 512}, "boot_args": "", "vmm": "auto",
  *    "network_interfaces": [{"iface_id": "eth0"}], "ports": [{"host_ip": "0.0.0.0", "host_port": 80, "guest_port": 80, "count": 1, "protocol": "tcp"}],
- *    "autostart": false, "restart_policy": "never", "labels": {}}
+ *    "autostart": false, "restart_policy": "never", "labels": {},
+ *    "limits": {"cpu_percent": 0, "cpu_weight": 100, "io": {"read_bytes_per_s": 0, "write_bytes_per_s": 0, "read_ops_per_s": 0, "write_ops_per_s": 0}}}
  * What is absent, but for the image, has its default: so a document of an older daemon stays one. What is not known is a fault.
  *
  * Not of the document are the addresses, TAPs and MACs that interfaces were given, and which of its boots a VM is at: struct vm_row.
@@ -42,6 +43,18 @@ struct vm_port {
 bool vm_port_is_everywhere(const struct vm_port *port);
 bool vm_ports_overlap(const struct vm_port *a, const struct vm_port *b);
 
+/* What the VM may have of the host besides its memory, by the cgroup of its VMM: changes reach one that runs. */
+enum vm_io { VM_IO_READ_BYTES, VM_IO_WRITE_BYTES, VM_IO_READ_OPS, VM_IO_WRITE_OPS, VM_IO_COUNT_ };
+const char *vm_io_name(enum vm_io io);    /* "read_bytes_per_s" */
+uint64_t vm_io_max(enum vm_io io);        /* no limit can be larger */
+enum { VM_CPU_PERCENT_MAX = 100000, VM_CPU_WEIGHT_MAX = 10000, VM_CPU_WEIGHT_DEFAULT = 100 };
+struct vm_limits {
+    unsigned cpu_percent;       /* of one CPU: 150 is one and a half; 0: as much as there is */
+    unsigned cpu_weight;        /* 1 to VM_CPU_WEIGHT_MAX, against others who want the CPU at the same time */
+    uint64_t io[VM_IO_COUNT_];  /* of its drives, a second; 0: as much as there is */
+};
+bool vm_limits_any_io(const struct vm_limits *limits);
+
 struct vm_config_interface {
     char iface_id[VM_CONFIG_IFACE_ID_MAX + 1];
 };
@@ -60,6 +73,7 @@ struct vm_config {
     bool autostart;
     enum vm_restart_policy restart_policy;
     json_t *labels; /* an object of strings; NULL: none */
+    struct vm_limits limits;
 };
 
 /* The members of the document, in its order. */
@@ -73,6 +87,7 @@ enum vm_config_member {
     VM_CONFIG_AUTOSTART,
     VM_CONFIG_RESTART_POLICY,
     VM_CONFIG_LABELS,
+    VM_CONFIG_LIMITS,
     VM_CONFIG_MEMBER_COUNT_
 };
 const char *vm_config_member_name(enum vm_config_member member); /* "machine_config" */

@@ -38,5 +38,8 @@ void config_parse_ports(struct config_parse *parse, const json_t *value, struct 
 json_t *config_ports_json(const struct vm_config *config);
 bool config_ports_equal(const struct vm_config *a, const struct vm_config *b);
 
+void config_parse_limits(struct config_parse *parse, const json_t *value, struct vm_limits *limits);
+json_t *config_limits_json(const struct vm_limits *limits);
+bool config_limits_equal(const struct vm_limits *a, const struct vm_limits *b);
 
 #endif

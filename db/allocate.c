@@ -21,6 +21,17 @@ static bool highest_picked(const struct vm_row *row, size_t count, uint32_t firs
     return found;
 }
 
+static int exhausted(struct db *db, size_t asked, uint32_t total, int64_t quarantine_ms, struct error *err)
+{
+    int64_t used = 0;
+    int64_t quarantined = 0;
+    if (leases_count(db, quarantine_ms, &used, &quarantined, err) != 0) {
+        return -1;
+    }
+    return error_set(err, ERR_IP_EXHAUSTED, "all %u addresses for guests are in use or in quarantine: %zu asked for, %lld reserved, %lld in quarantine", total, asked,
+                     (long long)used, (long long)quarantined);
+}
+
 /* Picking takes nothing, inserting the VM does: so one VM's addresses are picked from the gaps between those
  * it has. */
 int allocate_address(struct db *db, const struct network_settings *settings, const struct vm_row *row, size_t picked, uint32_t *ret, struct error *err)
@@ -45,7 +56,7 @@ int allocate_address(struct db *db, const struct network_settings *settings, con
         }
         last = highest - 1;
     }
-    return error_set(err, ERR_IP_EXHAUSTED, "all %u addresses for guests are in use or in quarantine", total);
+    return exhausted(db, row->interface_count - picked, total, quarantine_ms, err);
 }
 
 /* The smallest number of at least `from` whose name no interface has. */

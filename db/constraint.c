@@ -16,6 +16,8 @@ const struct constraint constraints[] = {
     {"interfaces.vm_uid, interfaces.position", ERR_CONFLICT, "the VM has this interface already"},
     {"leases.address", ERR_CONFLICT, "an address is leased already; try again"},
     {"ports.vm_uid, ports.position", ERR_CONFLICT, "the VM publishes this port already"},
+    {"reservations.vm_uid", ERR_INTERNAL, "something was reserved for a VM twice"},
+    {"reserved.id", ERR_INTERNAL, "there is more than one sum of what is reserved"},
     {"events.seq", ERR_INTERNAL, "the number of an event was given twice"},
     {"tasks.id", ERR_INTERNAL, "the number of a task was given twice"},
     {"idempotency.key", ERR_CONFLICT, "a request with this idempotency key was made at the same time; repeat it for its answer"},
@@ -34,7 +36,7 @@ int constraint_refuse(int extended_code, const char *text, struct error *err)
     if (extended_code == SQLITE_CONSTRAINT_FOREIGNKEY) {
         return error_set(err, ERR_CONFLICT, "what this refers to is gone, or what is to go is still referred to; try again");
     }
-    if (extended_code == SQLITE_CONSTRAINT_TRIGGER) { /* the schema has none */
+    if (extended_code == SQLITE_CONSTRAINT_TRIGGER) { /* those of the schema refuse nothing */
         return error_set(err, ERR_DATABASE, "the database refused an operation, by a trigger of somebody else's");
     }
     const char *columns = strncmp(text, prefix, sizeof prefix - 1) == 0 ? text + sizeof prefix - 1 : text;

@@ -203,6 +203,40 @@ static const char *const migrations[] = {
     "ALTER TABLE idempotency ADD COLUMN made_ms INTEGER NOT NULL DEFAULT 0;"
     "DROP INDEX idempotency_created;"
     "CREATE INDEX idempotency_made ON idempotency (made_ms);",
+    /*
+     * What of the host is reserved for each VM (db/reservations.h), and the sum of it, so that nobody has to add up all of them. held_…: of the process that
+     * runs, until it is known to be gone. VMs that are there already are reserved when the database is made ready.
+     */
+    "CREATE TABLE reservations ("
+    "  vm_uid INTEGER PRIMARY KEY NOT NULL REFERENCES vms (uid) ON DELETE CASCADE,"
+    "  memory_mib INTEGER NOT NULL CHECK (memory_mib BETWEEN 0 AND 16777216),"
+    "  drive_mib INTEGER NOT NULL CHECK (drive_mib BETWEEN 0 AND 1099511627776),"
+    "  vcpus INTEGER NOT NULL CHECK (vcpus BETWEEN 0 AND 65536),"
+    "  interfaces INTEGER NOT NULL CHECK (interfaces BETWEEN 0 AND 65536),"
+    "  held_memory_mib INTEGER NOT NULL DEFAULT 0 CHECK (held_memory_mib BETWEEN 0 AND 16777216),"
+    "  held_vcpus INTEGER NOT NULL DEFAULT 0 CHECK (held_vcpus BETWEEN 0 AND 65536)"
+    ") STRICT;"
+    "CREATE TABLE reserved ("
+    "  id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),"
+    "  memory_mib INTEGER NOT NULL, drive_mib INTEGER NOT NULL, vcpus INTEGER NOT NULL, interfaces INTEGER NOT NULL"
+    ") STRICT;"
+    "INSERT INTO reserved VALUES (1, 0, 0, 0, 0);"
+    "CREATE TRIGGER reservations_added AFTER INSERT ON reservations BEGIN"
+    "  UPDATE reserved SET memory_mib = memory_mib + max(new.memory_mib, new.held_memory_mib), drive_mib = drive_mib + new.drive_mib,"
+    "    vcpus = vcpus + max(new.vcpus, new.held_vcpus), interfaces = interfaces + new.interfaces;"
+    "END;"
+    "CREATE TRIGGER reservations_changed AFTER UPDATE ON reservations BEGIN"
+    "  UPDATE reserved SET memory_mib = memory_mib + max(new.memory_mib, new.held_memory_mib) - max(old.memory_mib, old.held_memory_mib),"
+    "    drive_mib = drive_mib + new.drive_mib - old.drive_mib, vcpus = vcpus + max(new.vcpus, new.held_vcpus) - max(old.vcpus, old.held_vcpus),"
+    "    interfaces = interfaces + new.interfaces - old.interfaces;"
+    "END;"
+    "CREATE TRIGGER reservations_freed AFTER DELETE ON reservations BEGIN"
+    "  UPDATE reserved SET memory_mib = memory_mib - max(old.memory_mib, old.held_memory_mib), drive_mib = drive_mib - old.drive_mib,"
+    "    vcpus = vcpus - max(old.vcpus, old.held_vcpus), interfaces = interfaces - old.interfaces;"
+    "END;"
+    /* Members that are always there now: limits of CPU, and of input and output. */
+    "UPDATE vms SET observed = json_insert(observed, '$.vmm.limits.cpu_percent', json('null'), '$.vmm.limits.cpu_weight', json('null'),"
+    "  '$.vmm.limits.io', json('null')) WHERE json_valid(observed) AND json_type(observed, '$.vmm.limits') = 'object';",
 };
 
 int db_schema_version(void)

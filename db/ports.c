@@ -89,12 +89,31 @@ static int check_free(struct db *db, const struct vm_port *port, bool *ret_taken
                      (int)column_int(stmt, "host_port"), everywhere ? "" : " at ", everywhere ? "" : host, vm);
 }
 
+/* The first port from there on at which there are as many as there have to be that no program of the host has; behind the last one when there are not. */
+static int skip_busy(const struct ports_choice *choice, const struct vm_port *port, int first)
+{
+    int in_a_row = 0;
+    if (choice->busy == NULL) {
+        return first;
+    }
+    for (int i = first; i <= choice->last; i++) {
+        in_a_row = port_set_has(choice->busy, port->protocol, (unsigned)i) ? 0 : in_a_row + 1;
+        if (in_a_row == port->count) {
+            return i - port->count + 1;
+        }
+    }
+    return choice->last + 1;
+}
+
 /* The lowest that are free, as many as there have to be one after the other. */
-static int choose(struct db *db, struct vm_port *port, bool *ret_taken, struct error *err)
+static int choose(struct db *db, const struct ports_choice *choice, struct vm_port *port, bool *ret_taken, struct error *err)
 {
     const struct place place = place_of(port);
     enum statement_result result = STATEMENT_DONE;
-    int first = PORTS_CHOSEN_FIRST;
+    if (choice == NULL) {
+        return error_set(err, ERR_INTERNAL, "a port is left open");
+    }
+    int first = skip_busy(choice, port, choice->first);
     AUTO_STATEMENT *stmt = statement_get(
         db,
         "SELECT host_port, count FROM ports WHERE protocol = ?1 AND (instr(host_ip, ':') > 0) = ?2"
@@ -107,15 +126,15 @@ static int choose(struct db *db, struct vm_port *port, bool *ret_taken, struct e
     (void)sqlite3_bind_int(stmt, 5, first);
     while ((result = statement_step(db, stmt, err)) == STATEMENT_ROW && (int)column_int(stmt, "host_port") < first + port->count) {
         const int behind = (int)column_int(stmt, "host_port") + (int)column_int(stmt, "count");
-        first = behind > first ? behind : first;
+        first = behind > first ? skip_busy(choice, port, behind) : first;
     }
     if (result != STATEMENT_DONE && result != STATEMENT_ROW) {
         return -1;
     }
-    if (first + port->count - 1 > PORTS_CHOSEN_LAST) {
+    if (first + port->count - 1 > choice->last) {
         *ret_taken = true;
-        return error_set(err, ERR_IN_USE, "there are no %u free %s ports of the host from %d to %d", port->count,
-                         port->protocol == IPPROTO_TCP ? "tcp" : "udp", (int)PORTS_CHOSEN_FIRST, (int)PORTS_CHOSEN_LAST);
+        return error_set(err, ERR_IN_USE, "there are no %u free %s ports of the host from %u to %u", port->count,
+                         port->protocol == IPPROTO_TCP ? "tcp" : "udp", choice->first, choice->last);
     }
     port->host_port = (uint16_t)first;
     return 0;
@@ -139,7 +158,7 @@ static int insert(struct db *db, int64_t vm_uid, const struct vm_port *port, siz
     return statement_run(db, stmt, err);
 }
 
-int ports_set(struct db *db, int64_t vm_uid, struct vm_port *ports, size_t count, size_t *ret_taken, struct error *err)
+int ports_set(struct db *db, int64_t vm_uid, struct vm_port *ports, size_t count, const struct ports_choice *choice, size_t *ret_taken, struct error *err)
 {
     DB_LOCKED(db);
     if (remove_all(db, vm_uid, err) != 0) {
@@ -152,7 +171,7 @@ int ports_set(struct db *db, int64_t vm_uid, struct vm_port *ports, size_t count
             if ((ports[i].host_port == 0) != (chosen == 1)) {
                 continue;
             }
-            if ((chosen == 1 ? choose(db, &ports[i], &taken, err) : check_free(db, &ports[i], &taken, err)) != 0) {
+            if ((chosen == 1 ? choose(db, choice, &ports[i], &taken, err) : check_free(db, &ports[i], &taken, err)) != 0) {
                 *ret_taken = taken ? i : *ret_taken;
                 return -1;
             }

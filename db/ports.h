@@ -7,18 +7,22 @@
 #define SMARTVM_DB_PORTS_H
 
 #include "core/network_rows.h"
+#include "core/port_set.h"
 #include "db/db.h"
 
 #include <stddef.h>
 
-/* Where the daemon chooses a host port by itself: below those that Linux gives to clients (ip_local_port_range). */
-enum { PORTS_CHOSEN_FIRST = 30000, PORTS_CHOSEN_LAST = 32767 };
+/* Where the daemon chooses host ports by itself, and which of them programs of the host have. */
+struct ports_choice {
+    uint16_t first, last;
+    const struct port_set *busy; /* may be NULL */
+};
 
 /*
- * Makes these the ports of the VM, in the caller's transaction. Those with host_port 0 are chosen, and filled in. IN_USE when another VM has one
- * of them, or none is free: then *ret_taken is its number, and the message names the VM.
+ * Makes these the ports of the VM, in the caller's transaction. Those with host_port 0 are chosen, and filled in; without `choice` there must be none. IN_USE when
+ * another VM has one of them, or none is free: then *ret_taken is its number, and the message names the VM.
  */
-int ports_set(struct db *db, int64_t vm_uid, struct vm_port *ports, size_t count, size_t *ret_taken, struct error *err);
+int ports_set(struct db *db, int64_t vm_uid, struct vm_port *ports, size_t count, const struct ports_choice *choice, size_t *ret_taken, struct error *err);
 
 /* All of them, with the address of their VM's first interface. *ret is owned by the caller (free). */
 int ports_list(struct db *db, struct port_row **ret, size_t *ret_count, struct error *err);

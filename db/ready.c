@@ -5,6 +5,7 @@
 #include "db/files.h"
 #include "db/handle.h"
 #include "db/migrate.h"
+#include "db/reservations_mend.h"
 #include "db/salvage.h"
 
 #include <stdio.h>
@@ -69,6 +70,10 @@ static int look_at_database(const char *path, bool check, bool *ret_whole, struc
     }
     mended->foreign_objects += dropped;
     *ret_whole = *ret_whole && (!check || salvage_is_sound(sqlite));
+    if (*ret_whole && reservations_mend(sqlite, &rc, err) != 0) {
+        *ret_whole = false;
+        return is_damage(rc) ? 0 : -1;
+    }
     return 0;
 }
 
@@ -122,7 +127,7 @@ static int begin_anew(const char *path, struct db_mended *mended, struct error *
         mended->lost++;
         return 0;
     }
-    return take_over(old, new, mended, err);
+    return take_over(old, new, mended, err) == 0 ? reservations_mend(new, NULL, err) : -1;
 }
 
 int db_make_ready(const char *path, bool check, struct db_mended *ret, struct error *err)

@@ -5,6 +5,7 @@
 #include "db/column.h"
 #include "db/events.h"
 #include "db/leases.h"
+#include "db/reservations.h"
 #include "db/statement.h"
 
 #include <stdlib.h>
@@ -372,7 +373,7 @@ int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *ob
         return -1;
     }
     *ret_changed = db_changes(db) > 0;
-    return 0;
+    return *ret_changed ? reservations_settle(db, uid, err) : 0;
 }
 
 int vms_give_up_running(struct db *db, int64_t uid, int64_t generation, bool *ret_changed, struct error *err)

@@ -4,6 +4,7 @@
 #include "db/events.h"
 #include "db/images.h"
 #include "db/ports.h"
+#include "db/reservations.h"
 #include "db/statement.h"
 #include "db/vms.h"
 
@@ -54,7 +55,7 @@ static int put_back_ports(struct db *db, struct vm_row *row, struct error *err)
     for (;;) {
         size_t taken = config->port_count;
         struct error why = {0};
-        if (ports_set(db, row->uid, config->ports, config->port_count, &taken, &why) == 0) {
+        if (ports_set(db, row->uid, config->ports, config->port_count, NULL, &taken, &why) == 0) {
             return vms_write_config(db, row, err);
         }
         if (why.code != ERR_IN_USE || taken >= config->port_count) {
@@ -96,7 +97,7 @@ static int was_given_out(struct db *db, int64_t uid, bool *ret, struct error *er
 static int remove_rests(struct db *db, int64_t uid, struct error *err)
 {
     static const char *const statements[] = {"DELETE FROM interfaces WHERE vm_uid = ?", "DELETE FROM ports WHERE vm_uid = ?",
-                                             "DELETE FROM leases WHERE vm_uid = ?"};
+                                             "DELETE FROM leases WHERE vm_uid = ?", "DELETE FROM reservations WHERE vm_uid = ?"};
     for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
         AUTO_STATEMENT *stmt = statement_get(db, statements[i], err);
         if (stmt == NULL) {
@@ -117,7 +118,7 @@ static int insert_whole(struct db *db, struct vm_row *row, const struct image_ro
         put_back(db, &before, row->uid, err) != 0) {
         return -1;
     }
-    return put_back_ports(db, row, err);
+    return put_back_ports(db, row, err) == 0 ? reservations_complete(db, err) : -1;
 }
 
 static int insert(struct db *db, const struct vm_row *row, const struct image_row *image, bool force, struct error *err)

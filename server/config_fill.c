@@ -215,6 +215,29 @@ static void fill_open_ports(struct faults *f, const json_t *list, struct config 
     }
 }
 
+/* Ports that are left to the daemon lie below those that Linux gives to clients (ip_local_port_range), where the range allows it. */
+enum { CHOSEN_FIRST = 30000, CHOSEN_LAST = 32767 };
+
+static void fill_published(struct faults *f, const json_t *object, bool ipv6, struct config *config)
+{
+    const char *address = json_get_string(object, "address");
+    const unsigned first = get_unsigned(object, "first");
+    const unsigned last = get_unsigned(object, "last");
+    const bool meets = first <= CHOSEN_LAST && last >= CHOSEN_FIRST;
+    if (first > last) {
+        add_fault(f, ERR_INVALID_CONFIG, "network.published_ports: first is %u, which is after last, %u", first, last);
+    }
+    if (address != NULL && !ip_addr_parse(address, &config->network.published.address)) {
+        add_fault(f, ERR_INVALID_CONFIG, "network.published_ports.address: '%.64s' is no IPv4 or IPv6 address", address);
+    } else if (config->network.published.address.version == IP_V6 && !ipv6) {
+        add_fault(f, ERR_INVALID_CONFIG, "network.published_ports.address: '%.64s' needs network.ipv6_subnet; guests have no IPv6 without it", address);
+    }
+    config->network.published.first = (uint16_t)first;
+    config->network.published.last = (uint16_t)last;
+    config->network.published.chosen_first = (uint16_t)(meets && first < CHOSEN_FIRST ? CHOSEN_FIRST : first);
+    config->network.published.chosen_last = (uint16_t)(meets && last > CHOSEN_LAST ? CHOSEN_LAST : last);
+}
+
 static void fill_network(struct faults *f, const json_t *object, struct config *config)
 {
     struct error err;
@@ -230,6 +253,7 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     config->network.wireguard_go = get_program(f, object, "wireguard_go", "network.wireguard_go");
     fill_allowed_networks(f, json_object_get(object, "allow_host_networks"), subnet6 != NULL, config);
     fill_open_ports(f, json_object_get(object, "open_host_ports"), config);
+    fill_published(f, json_object_get(object, "published_ports"), subnet6 != NULL, config);
     if (config->network.bridge != NULL) {
         check_interface(f, "network.bridge", config->network.bridge);
     }
@@ -287,6 +311,12 @@ static void fill_http(const json_t *object, struct config *config)
     config->http.body_timeout_s = get_unsigned(object, "body_timeout_s");
 }
 
+static void fill_capacity(const json_t *object, struct config *config)
+{
+    config->capacity.memory_mib = json_get_int(object, "memory_mib", 0);
+    config->capacity.vcpu_factor = json_number_value(json_object_get(object, "vcpu_factor"));
+}
+
 static void fill_log(const json_t *object, struct config *config)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -314,6 +344,7 @@ int config_fill(const json_t *document, struct config **ret, struct error *err)
     fill_images(&f, json_object_get(document, "images"), config);
     fill_vmm(&f, json_object_get(document, "vmm"), config);
     fill_http(json_object_get(document, "http"), config);
+    fill_capacity(json_object_get(document, "capacity"), config);
     fill_log(json_object_get(document, "log"), config);
 
     int r = 0;

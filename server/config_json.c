@@ -71,12 +71,20 @@ static json_t *open_ports_to_json(const struct config *config)
     return list;
 }
 
+static json_t *published_to_json(const struct config *config)
+{
+    char address[IP_TEXT_MAX];
+    const struct ip_addr *host = &config->network.published.address;
+    return json_pack("{s:s?, s:i, s:i}", "address", host->version != IP_NONE ? ip_addr_format(host, address) : NULL, "first",
+                     (int)config->network.published.first, "last", (int)config->network.published.last);
+}
+
 static json_t *network_to_json(const struct config *config)
 {
     char subnet[CIDR_TEXT_MAX];
     char subnet6[IP_NET_TEXT_MAX];
     const struct ip_net *ipv6 = &config->network.ipv6_subnet;
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "bridge", config->network.bridge, "subnet",
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "bridge", config->network.bridge, "subnet",
                      ipv4_net_format(config->network.subnet, subnet), "uplink", config->network.uplink,
                      "ipv6_subnet", ipv6->address.version == IP_V6 ? ip_net_format(ipv6, subnet6) : NULL,
                      "masquerade", (int)config->network.masquerade, "lease_quarantine_s",
@@ -84,7 +92,13 @@ static json_t *network_to_json(const struct config *config)
                      (json_int_t)config->network.sweep_s, "max_flows_per_vm",
                      (json_int_t)config->network.max_flows_per_vm, "wireguard_lookup_s",
                      (json_int_t)config->network.wireguard_lookup_s, "wireguard_go", config->network.wireguard_go,
-                     "allow_host_networks", allowed_to_json(config), "open_host_ports", open_ports_to_json(config));
+                     "allow_host_networks", allowed_to_json(config), "open_host_ports", open_ports_to_json(config), "published_ports", published_to_json(config));
+}
+
+static json_t *capacity_to_json(const struct config *config)
+{
+    const int64_t mib = config->capacity.memory_mib;
+    return json_pack("{s:o, s:f}", "memory_mib", mib > 0 ? json_integer((json_int_t)mib) : json_null(), "vcpu_factor", config->capacity.vcpu_factor);
 }
 
 static json_t *http_to_json(const struct config *config)
@@ -99,10 +113,10 @@ char *config_to_json(const struct config *config)
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     /* "o" takes the reference over and makes the whole fail when one of them is NULL. */
     AUTO_JSON *document =
-        json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:o, s:I}, s:o, s:o, s:{s:s}}", "state_dir", config->state_dir,
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:o, s:I}, s:o, s:o, s:o, s:{s:s}}", "state_dir", config->state_dir,
                   "run_dir", config->run_dir, "user", config->user, "listen", listen_to_json(config),
                   "network", network_to_json(config), "images", "allowed_roots", roots_to_json(config),
                   "max_file_bytes", (json_int_t)config->images.max_file_bytes, "vmm", vmm_to_json(config),
-                  "http", http_to_json(config), "log", "level", levels[config->log.level]);
+                  "http", http_to_json(config), "capacity", capacity_to_json(config), "log", "level", levels[config->log.level]);
     return document != NULL ? json_text(document) : NULL;
 }

@@ -85,7 +85,7 @@ static void add_op(struct drift *drift, const struct vm_look *look, const struct
     const struct vm_row *row = &look->work.row;
     if (op->type == VM_OP_REPAIR_TAP) {
         add_tap(drift, look, op->index, op->type);
-    } else if (op->type == VM_OP_SET_LIMITS) {
+    } else if (op->type == VM_OP_SET_LIMITS && row->observed_generation >= row->generation) {
         add_item(drift, row->id, vm_op_name(op->type), vm_op_description(op->type), look->work.observed.limits_found, 0);
     } else if ((op->type == VM_OP_PAUSE_VMM || op->type == VM_OP_RESUME_VMM) && row->observed_generation >= row->generation) {
         add_item(drift, row->id, vm_op_name(op->type), vm_op_description(op->type),

@@ -5,6 +5,7 @@
 #include "core/json_build.h"
 #include "worker/border/wanted.h"
 #include "worker/context.h"
+#include "worker/vm/stage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -86,11 +87,25 @@ static bool look_at_cgroup(struct worker *worker)
     struct cgroup_support now = {.mounted = false};
     const struct cgroup_support *before = &worker->facts.cgroup;
     if (cgroup_probe(&now, NULL) != 0 || (now.mounted == before->mounted && now.memory == before->memory && now.cpu == before->cpu &&
-                                          now.pids == before->pids && strcmp(now.mount, before->mount) == 0)) {
+                                          now.pids == before->pids && now.io == before->io && strcmp(now.mount, before->mount) == 0)) {
         return false;
     }
     (void)pthread_mutex_lock(&worker->facts.lock);
     worker->facts.cgroup = now;
+    (void)pthread_mutex_unlock(&worker->facts.lock);
+    return true;
+}
+
+static bool look_at_staging(struct worker *worker)
+{
+    struct staging_fact now = {.size_mib = 0};
+    const struct staging_fact *before = &worker->facts.staging;
+    if (stage_root_measure(worker->stage_root, &now.in_memory, &now.size_mib) != 0 ||
+        (now.in_memory == before->in_memory && now.size_mib == before->size_mib)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&worker->facts.lock);
+    worker->facts.staging = now;
     (void)pthread_mutex_unlock(&worker->facts.lock);
     return true;
 }
@@ -122,7 +137,7 @@ static json_t *cgroup_json(const struct cgroup_support *cgroup)
     const struct {
         bool available;
         const char *name;
-    } controllers[] = {{cgroup->memory, "memory"}, {cgroup->cpu, "cpu"}, {cgroup->pids, "pids"}};
+    } controllers[] = {{cgroup->memory, "memory"}, {cgroup->cpu, "cpu"}, {cgroup->pids, "pids"}, {cgroup->io, "io"}};
     AUTO_JSON_BUILD list = json_build_array();
     for (size_t i = 0; i < ARRAY_LEN(controllers); i++) {
         if (controllers[i].available) {
@@ -157,6 +172,8 @@ static int publish(struct worker *worker, struct error *err)
     json_build_put(&host, "kvm", kvm_json(&worker->facts));
     json_build_put(&host, "vmms", vmms_json(&worker->facts));
     json_build_put(&host, "cgroup", cgroup_json(&worker->facts.cgroup));
+    json_build_put(&host, "staging", json_pack("{s:s, s:b, s:I}", "path", worker->stage_root, "in_memory", (int)worker->facts.staging.in_memory, "size_mib",
+                                               (json_int_t)worker->facts.staging.size_mib));
     (void)pthread_mutex_unlock(&worker->facts.lock);
     AUTO_FREE char *text = json_text(host.value);
     if (text == NULL) {
@@ -171,6 +188,7 @@ int host_facts_probe(struct worker *worker, struct error *err)
         return -1;
     }
     (void)look_at_vmms(worker);
+    (void)look_at_staging(worker);
     return publish(worker, err);
 }
 
@@ -216,7 +234,8 @@ int host_facts_refresh(struct worker *worker, struct error *err)
     const bool vmms = look_at_vmms(worker);
     const bool cgroup = look_at_cgroup(worker);
     const bool kvm = look_at_kvm(worker);
-    const bool changed = vmms || cgroup || kvm || worker->facts.unpublished;
+    const bool staging = look_at_staging(worker);
+    const bool changed = vmms || cgroup || kvm || staging || worker->facts.unpublished;
     int result = changed ? publish(worker, err) : 0;
     worker->facts.unpublished = result != 0;
     (void)pthread_mutex_unlock(&worker->facts.looking);

@@ -30,6 +30,12 @@ struct vmm_fact {
     char reason[256]; /* why it is not available */
 };
 
+/* Where writable drives are staged. */
+struct staging_fact {
+    bool in_memory; /* a tmpfs */
+    int64_t size_mib;
+};
+
 struct host_facts {
     pthread_mutex_t lock;    /* of all but the last two */
     bool kvm_known;
@@ -37,6 +43,7 @@ struct host_facts {
     struct kvm_probe kvm;
     struct vmm_fact vmms[VMM_KIND_COUNT_];
     struct cgroup_support cgroup;
+    struct staging_fact staging;
     pthread_mutex_t looking; /* held by who looks again; only they write */
     bool unpublished;        /* what was found could not be stored */
 };

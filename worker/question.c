@@ -11,6 +11,7 @@
 #include "worker/drift.h"
 #include "worker/firewall/firewall.h"
 #include "worker/host_facts.h"
+#include "worker/network/listeners.h"
 #include "worker/plan.h"
 #include "worker/vm/console_hub.h"
 #include "worker/wireguard/wireguard.h"
@@ -174,6 +175,12 @@ static json_t *network_check(struct worker *worker, const json_t *question, int 
     return claim_check(worker->claims, CLAIM_SUBNET, subnet, err) == 0 ? json_object() : NULL;
 }
 
+static json_t *port_listeners(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
+{
+    (void)ret_fd;
+    return network_listeners(worker, question, err);
+}
+
 /* The answer is the fact, which is stored by then. */
 static json_t *look_at_host(struct worker *worker, const json_t *question, int *ret_fd, struct error *err)
 {
@@ -198,6 +205,7 @@ static const struct {
     {"wireguard_status", tunnel_status, true, NULL},
     {"network_check", network_check, false, NULL},
     {"wireguard_check", tunnel_check_wanted, true, NULL},
+    {"port_listeners", port_listeners, true, NULL},
     {"plan", NULL, true, plan_answer},
 };
 

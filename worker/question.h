@@ -7,6 +7,7 @@
  *   {"question":"drift"}                    → {"answer": {"items": […], "total": n}}, see worker/drift.h
  *   {"question":"firewall_counters","vm":id or ""} → {"answer": {"egress": …, "ingress": …}}, see worker/firewall/firewall.h
  *   {"question":"network_check","subnet":…} → {"answer": {}}, or IN_USE: another daemon of this host has it, see host/link/claim.h
+ *   {"question":"port_listeners","ports":…} → {"answer": {"listeners": […], "busy": […]}}, see worker/network/listeners.h
  *   {"question":"plan"} and a descriptor     → {"answer": {"operations": […], "notes": […]}}, see worker/plan.h
  * An error is {"error":{"code":…,"message":…}}. Called from the worker's main loop, and for the slow ones (their row in the table says so) from threads
  * of their own, worker/slow_question.h.

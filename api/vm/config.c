@@ -82,7 +82,7 @@ int vm_config_merge(struct call *call, struct vm_row *row, unsigned *ret_changed
     if (vm_config_parse(merged, VM_CONFIG_ASKED, &config, add_fault, call, err) != 0) {
         return -1;
     }
-    vm_ports_keep(&config, &row->config);
+    vm_ports_keep(call->api->config, &config, &row->config);
     *ret_changed = vm_config_differences(&row->config, &config);
     vm_config_free(&row->config);
     row->config = config;

@@ -11,10 +11,11 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "db/events.h"
-#include "db/facts.h"
 #include "db/images.h"
+#include "db/reservations.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -24,20 +25,23 @@ void vm_check_create(struct call *call)
     firewall_check_policy(call, json_object_get(call->body, "firewall"), "/firewall");
 }
 
-int vm_check_memory(struct api *api, unsigned mem_size_mib, struct error *err)
+/* A new VM, and what is reserved for it. */
+struct creation {
+    struct vm_row row;
+    struct reservation size;
+    struct vm_listeners *listeners; /* NULL: it publishes nothing */
+};
+
+static struct vm_row *row_of(const struct write *write)
 {
-    AUTO_FREE char *text = NULL;
-    AUTO_JSON *host = NULL;
-    if (facts_get(api->db, "host", &text, err) != 0) {
-        return -1;
-    }
-    if (text == NULL || json_parse(text, strlen(text), &host, NULL) != 0) {
-        return 0; /* the worker checks again when the VM is started */
-    }
-    int64_t memory = json_get_int(host, "memory_mib", INT64_MAX);
-    if ((int64_t)mem_size_mib > memory) {
-        return error_set(err, ERR_INSUFFICIENT_MEMORY, "the VM is to have %u MiB, and the host has %lld",
-                         mem_size_mib, (long long)memory);
+    struct creation *creation = write->state;
+    return &creation->row;
+}
+
+int vm_check_memory(const struct capacity_host *host, unsigned mem_size_mib, struct error *err)
+{
+    if (host->memory_mib != CAPACITY_UNKNOWN && (int64_t)mem_size_mib > host->memory_mib) { /* else the worker checks again when the VM is started */
+        return error_set(err, ERR_INSUFFICIENT_MEMORY, "the VM is to have %u MiB, and the host has %lld", mem_size_mib, (long long)host->memory_mib);
     }
     return 0;
 }
@@ -56,7 +60,8 @@ static int image_not_ready(const struct image_row *image, struct error *err)
     return error_set(err, ERR_IMAGE_NOT_READY, "the import of image '%s' has failed: %s", image->id, message != NULL ? message : "-");
 }
 
-static int check_image(struct api *api, const char *id, struct error *err)
+/* *ret_drive_bytes: what its writable drives take. */
+static int check_image(struct api *api, const char *id, int64_t *ret_drive_bytes, struct error *err)
 {
     AUTO_IMAGE_ROW image = {0};
     bool found = false;
@@ -72,6 +77,7 @@ static int check_image(struct api *api, const char *id, struct error *err)
     if (strstr(image.manifest, "\"arch\":\"x86_64\"") == NULL) {
         return error_set(err, ERR_INVALID_CONFIG, "image '%s' is for another architecture than this host's, x86_64", id);
     }
+    *ret_drive_bytes = capacity_drive_bytes(&image);
     return 0;
 }
 
@@ -152,9 +158,23 @@ static int fill_row(const json_t *body, struct vm_row *row, struct error *err)
     return fill_interfaces(row, err);
 }
 
+/* What it takes of the host, if there is so much left. */
+static int admit(struct write *write, int64_t drive_bytes, struct error *err)
+{
+    struct creation *creation = write->state;
+    const struct vm_config *config = &creation->row.config;
+    const struct reservation nothing = {.memory_mib = 0};
+    struct capacity_host host;
+    if (capacity_of_host(write->call->api, &host, err) != 0 || vm_check_memory(&host, config->machine.mem_size_mib, err) != 0) {
+        return -1;
+    }
+    creation->size = reservation_of(config, drive_bytes, &host);
+    return capacity_admit(write->call, &host, &nothing, &creation->size, err);
+}
+
 static int find(struct write *write, struct error *err)
 {
-    struct vm_row *row = write->state;
+    struct vm_row *row = row_of(write);
     AUTO_VM_ROW existing = {0};
     bool exists = false;
     if (vms_get(write->call->api->db, row->id, &existing, &exists, err) != 0) {
@@ -169,11 +189,12 @@ static int find(struct write *write, struct error *err)
 static int change(struct write *write, struct error *err)
 {
     struct api *api = write->call->api;
-    struct vm_row *row = write->state;
+    struct vm_row *row = row_of(write);
+    int64_t drive_bytes = 0;
     if (write->version[0] != '\0') { /* said before the store would, since that is after an address was looked for */
         return error_set(err, ERR_ALREADY_EXISTS, "a VM with the id '%s' exists", row->id);
     }
-    return check_image(api, row->config.image, err) != 0 || vm_check_memory(api, row->config.machine.mem_size_mib, err) != 0 || check_count(api, err) != 0 ||
+    return check_image(api, row->config.image, &drive_bytes, err) != 0 || check_count(api, err) != 0 || admit(write, drive_bytes, err) != 0 ||
                    vm_network_allocate(api, row, err) != 0 || vm_check_boot_args(write->call, row, err) != 0
                ? -1
                : 0;
@@ -182,8 +203,9 @@ static int change(struct write *write, struct error *err)
 static int store(struct write *write, struct error *err)
 {
     struct api *api = write->call->api;
-    struct vm_row *row = write->state;
-    return vms_insert(api->db, row, err) != 0 || vm_ports_store(write->call, row, err) != 0 ||
+    struct creation *creation = write->state;
+    struct vm_row *row = &creation->row;
+    return vms_insert(api->db, row, err) != 0 || reservations_set(api->db, row->uid, &creation->size, err) != 0 || vm_ports_store(write->call, row, creation->listeners, NULL, err) != 0 ||
                    firewall_store_new(api, row->uid, json_object_get(write->call->body, "firewall"), err) != 0
                ? -1
                : 0;
@@ -191,7 +213,7 @@ static int store(struct write *write, struct error *err)
 
 static int add_event(struct write *write, struct error *err)
 {
-    const struct vm_row *row = write->state;
+    const struct vm_row *row = row_of(write);
     AUTO_STRBUF data = STRBUF_INIT;
     strbuf_addf(&data, "{\"image\":\"%s\",\"desired_state\":\"%s\"}", row->config.image, vm_desired_name(row->desired));
     return data.failed ? error_oom(err) : events_add(write->call->api->db, EVENT_VM_CREATED, "vm", row->id, data.data, err);
@@ -199,7 +221,7 @@ static int add_event(struct write *write, struct error *err)
 
 static int look(struct write *write, struct error *err)
 {
-    const struct vm_row *row = write->state;
+    const struct vm_row *row = row_of(write);
     (void)err;
     vm_look_at(write->call->api, row, &write->look);
     write_set_id(write, row->id);
@@ -212,7 +234,7 @@ static int look(struct write *write, struct error *err)
 static void committed(struct write *write)
 {
     const struct call *call = write->call;
-    const struct vm_row *row = write->state;
+    const struct vm_row *row = row_of(write);
     log_event(LOG_INFO, "vm.created", "vm", row->id, "image", row->config.image, "request", call->origin.request_id, NULL);
     call_wake(call->api, "vm", row->id);
     if (json_object_get(call->body, "firewall") != NULL) {
@@ -233,21 +255,36 @@ static int apply_defaults(struct call *call, struct error *err)
 /* The body with its defaults, as a row. Not in the transaction: nothing of it needs the store. */
 static int prepare(struct write *write, struct error *err)
 {
-    return apply_defaults(write->call, err) == 0 ? fill_row(write->call->body, write->state, err) : -1;
+    return apply_defaults(write->call, err) == 0 ? fill_row(write->call->body, row_of(write), err) : -1;
+}
+
+static int ask(struct write *write, struct write_question *ret, struct error *err)
+{
+    return vm_ports_ask(write->call, ret, err);
+}
+
+static int answered(struct write *write, const json_t *answer, struct error *err)
+{
+    struct creation *creation = write->state;
+    return vm_ports_answered(answer, &creation->listeners, err);
 }
 
 static void free_state(void *state)
 {
-    vm_row_free(state);
+    struct creation *creation = state;
+    vm_row_free(&creation->row);
+    free(creation->listeners);
 }
 
 int vm_handle_create(struct call *call, struct api_reply *reply, struct error *err)
 {
     static const struct write_steps steps = {.subject = &vm_subject,
                                              .kind = WRITE_CREATE,
-                                             .state_size = sizeof(struct vm_row),
+                                             .state_size = sizeof(struct creation),
                                              .free_state = free_state,
                                              .prepare = prepare,
+                                             .ask = ask,
+                                             .answered = answered,
                                              .find = find,
                                              .change = change,
                                              .store = store,

@@ -73,6 +73,17 @@ static void add_labels(struct strbuf *b, const json_t *labels)
     strbuf_add(b, text != NULL ? text : "{}");
 }
 
+static void add_limits(struct strbuf *b, const struct vm_limits *limits)
+{
+    add_int(b, ",\"limits\":{\"cpu_percent\":", limits->cpu_percent);
+    add_int(b, ",\"cpu_weight\":", limits->cpu_weight);
+    strbuf_add(b, ",\"io\":{");
+    for (int i = 0; i < VM_IO_COUNT_; i++) {
+        strbuf_addf(b, "%s\"%s\":%llu", i > 0 ? "," : "", vm_io_name((enum vm_io)i), (unsigned long long)limits->io[i]);
+    }
+    strbuf_add(b, "}}");
+}
+
 /* What a process that runs was not started with. */
 static void add_pending(struct strbuf *b, const struct vm_row *row)
 {
@@ -107,6 +118,7 @@ void vm_json(const struct network_settings *settings, const struct vm_row *row, 
     add_int(b, ",\"mem_size_mib\":", row->config.machine.mem_size_mib);
     add_string(b, "},\"boot_args\":", row->config.boot_args);
     add_labels(b, row->config.labels);
+    add_limits(b, &row->config.limits);
     add_interfaces(b, settings, row);
     vm_ports_json(row, b);
     add_pending(b, row);

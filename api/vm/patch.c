@@ -6,6 +6,7 @@
 #include "api/vm/vms.h"
 #include "core/cleanup.h"
 #include "core/json.h"
+#include "db/reservations.h"
 
 #include <string.h>
 
@@ -14,18 +15,32 @@ void vm_check_patch(struct call *call)
     vm_config_check_patch(call);
 }
 
-static int change_config(struct call *call, struct vm_row *row, struct error *err)
+/* A VM that becomes larger must fit; one that becomes smaller keeps what its process has, which the worker knows when it is gone. */
+static int resize(struct call *call, struct vm_write *vm, struct error *err)
+{
+    const struct vm_config *config = &vm->row.config;
+    struct reservation now;
+    struct capacity_host host;
+    if (capacity_of_host(call->api, &host, err) != 0 || vm_check_memory(&host, config->machine.mem_size_mib, err) != 0 ||
+        reservations_get(call->api->db, vm->row.uid, &now, &vm->size, err) != 0) {
+        return -1;
+    }
+    const struct reservation wanted = reservation_of(config, 0, &host);
+    vm->size.memory_mib = wanted.memory_mib;
+    vm->size.vcpus = wanted.vcpus;
+    vm->is_resized = true;
+    return capacity_admit(call, &host, &now, &vm->size, err);
+}
+
+static int change_config(struct call *call, struct vm_write *vm, struct error *err)
 {
     const unsigned command_line = 1U << VM_CONFIG_BOOT_ARGS | 1U << VM_CONFIG_VMM; /* of the kernel: what it depends on */
-    const unsigned mem_size_mib = row->config.machine.mem_size_mib;
+    const unsigned size = 1U << VM_CONFIG_MACHINE | 1U << VM_CONFIG_VMM;
     unsigned changed = 0;
-    if (vm_config_merge(call, row, &changed, err) != 0) {
+    if (vm_config_merge(call, &vm->row, &changed, err) != 0 || ((changed & size) != 0 && resize(call, vm, err) != 0)) {
         return -1;
     }
-    if (row->config.machine.mem_size_mib != mem_size_mib && vm_check_memory(call->api, row->config.machine.mem_size_mib, err) != 0) {
-        return -1;
-    }
-    return (changed & command_line) != 0 ? vm_check_boot_args(call, row, err) : 0;
+    return (changed & command_line) != 0 ? vm_check_boot_args(call, &vm->row, err) : 0;
 }
 
 static int patch(struct write *write, struct error *err)
@@ -36,11 +51,11 @@ static int patch(struct write *write, struct error *err)
     const json_t *body = call->body;
     const char *desired_name = json_get_string(body, "desired_state");
     bool was_settled = vm_is_settled(row);
-    if (vm_check_not_deleting(row, err) != 0 || change_config(call, row, err) != 0) {
+    if (vm_check_not_deleting(row, err) != 0 || change_config(call, vm, err) != 0) {
         return -1;
     }
-    bool has_ports = json_object_get(body, "ports") != NULL;
-    was_settled = was_settled && !has_ports; /* of a running VM they change at once */
+    const bool has_live = json_object_get(body, "ports") != NULL || json_object_get(body, "limits") != NULL;
+    was_settled = was_settled && !has_live; /* of a running VM they change at once */
     if (desired_name != NULL) {
         int64_t boot_wanted = row->boot_wanted;
         enum vm_desired desired = row->desired;

@@ -13,7 +13,9 @@
 #include "core/cleanup.h"
 #include "core/condition.h"
 #include "core/json.h"
+#include "db/reservations.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int no_such_vm(const char *id, struct error *err)
@@ -134,6 +136,17 @@ static struct wait_goal goal_of(const struct call *call, const struct vm_row *ol
     return (struct wait_goal){.up = up, .guest = up && call->origin.wait_for_guest};
 }
 
+int vm_write_ask(struct write *write, struct write_question *ret, struct error *err)
+{
+    return vm_ports_ask(write->call, ret, err);
+}
+
+int vm_write_answered(struct write *write, const json_t *answer, struct error *err)
+{
+    struct vm_write *vm = write->state;
+    return vm_ports_answered(answer, &vm->listeners, err);
+}
+
 int vm_write_find(struct write *write, struct error *err)
 {
     struct vm_write *vm = write->state;
@@ -154,7 +167,10 @@ void vm_write_changed(struct write *write)
 int vm_write_store(struct write *write, struct error *err)
 {
     struct vm_write *vm = write->state;
-    if (!vm_ports_equal(&vm->old, &vm->row) && vm_ports_store(write->call, &vm->row, err) != 0) {
+    if (!vm_ports_equal(&vm->old, &vm->row) && vm_ports_store(write->call, &vm->row, vm->listeners, &vm->old.config, err) != 0) {
+        return -1;
+    }
+    if (vm->is_resized && reservations_set(write->call->api->db, vm->row.uid, &vm->size, err) != 0) {
         return -1;
     }
     return vms_update_wanted(write->call->api->db, &vm->row, err);
@@ -196,6 +212,7 @@ void vm_write_free(void *state)
     struct vm_write *vm = state;
     vm_row_free(&vm->old);
     vm_row_free(&vm->row);
+    free(vm->listeners);
 }
 
 static int want_deletion(struct write *write, struct error *err)

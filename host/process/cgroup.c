@@ -36,6 +36,7 @@ int cgroup_probe(struct cgroup_support *ret, struct error *err)
     support.memory = has_word(controllers, "memory");
     support.cpu = has_word(controllers, "cpu");
     support.pids = has_word(controllers, "pids");
+    support.io = has_word(controllers, "io");
     *ret = support;
     return 0;
 }
@@ -43,7 +44,7 @@ int cgroup_probe(struct cgroup_support *ret, struct error *err)
 /* One by one, so that a controller that cannot be had does not keep the others back. */
 static void hand_down_controllers(int dir)
 {
-    static const char *const wanted[] = {"+memory", "+cpu", "+pids"};
+    static const char *const wanted[] = {"+memory", "+cpu", "+pids", "+io"};
     char there[CGROUP_CONTROL_MAX] = "";
     char enabled[CGROUP_CONTROL_MAX] = "";
     (void)cgroup_control_read(dir, "cgroup.controllers", there, sizeof there);

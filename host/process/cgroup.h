@@ -14,7 +14,7 @@
 struct cgroup_support {
     bool mounted;           /* a writable cgroup v2 mount was found */
     char mount[256];        /* "" when not */
-    bool memory, cpu, pids; /* controllers that are available */
+    bool memory, cpu, pids, io; /* controllers that are available */
 };
 
 int cgroup_probe(struct cgroup_support *ret, struct error *err);
@@ -27,11 +27,16 @@ int cgroup_ensure(const char *mark, const char *id, int *ret_fd, struct error *e
 /* Likewise <mount>/<mark>/.shims, without limits, for the parents of the VMMs. No VM has that name. */
 int cgroup_ensure_shims(const char *mark, int *ret_fd, struct error *err);
 
-/* What the processes of a cgroup may have (memory.max and pids.max, Documentation/admin-guide/cgroup-v2.rst); 0: as much as there is. */
+/* What the processes of a cgroup may have (Documentation/admin-guide/cgroup-v2.rst); 0: as much as there is. */
 struct cgroup_limits {
     uint64_t memory_max; /* bytes */
     uint64_t pids_max;   /* threads count, too */
+    uint64_t cpu_max;    /* microseconds in each CGROUP_CPU_PERIOD_US, of all CPUs together */
+    uint64_t cpu_weight; /* 1 to 10000; 0: the kernel's default, 100 */
+    dev_t io_device;     /* the disk that io_max is of: host/process/block_device.h; 0: none */
+    uint64_t io_max[4];  /* a second: bytes read, bytes written, reads, writes */
 };
+enum { CGROUP_CPU_PERIOD_US = 100000, CGROUP_IO_COUNT = 4 };
 
 /*
  * Makes the cgroup and sets its limits. With one of memory it has no swap either, and runs out of memory as a whole. What the host has no
@@ -39,8 +44,13 @@ struct cgroup_limits {
  */
 int cgroup_limit(const char *mark, const char *id, const struct cgroup_limits *limits, struct error *err);
 
-/* The limits in force; zeroes where there are none, or no such cgroup. */
-int cgroup_limits_read(const char *mark, const char *id, struct cgroup_limits *ret, struct error *err);
+/* The limits in force, and of which disk (`io_device`, may be 0) those of input and output; zeroes where there are none, or no such cgroup. */
+int cgroup_limits_read(const char *mark, const char *id, dev_t io_device, struct cgroup_limits *ret, struct error *err);
+
+/* The first limit that is in force otherwise than wanted, in words ("pids.max of the cgroup is max, not 66"); "" when there is none, or no controller for it. */
+enum { CGROUP_DIFFERENCE_MAX = 256 };
+void cgroup_limits_compare(const struct cgroup_support *support, const struct cgroup_limits *wanted, const struct cgroup_limits *found,
+                           char ret[CGROUP_DIFFERENCE_MAX]);
 
 /* Has the kernel killed in this cgroup because its memory was used up? false where nobody knows. */
 bool cgroup_was_out_of_memory(const char *mark, const char *id);

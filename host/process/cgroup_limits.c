@@ -3,6 +3,7 @@
 
 #include "core/cleanup.h"
 #include "host/process/cgroup_dir.h"
+#include "host/process/cgroup_limit_files.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,13 +19,24 @@ static int set(int dir, const char *name, const char *text, struct error *err)
     return error_sys(err, ERR_SYSTEM, errno, "cannot set %s of a cgroup to %s", name, text);
 }
 
-static int set_number(int dir, const char *name, uint64_t value, struct error *err)
+enum { FILE_TEXT_MAX = 4096 }; /* io.max: a line for each disk */
+
+/* What is so already is not written. */
+static int set_file(int dir, size_t file, const struct cgroup_limits *limits, struct error *err)
 {
-    char text[32] = "max";
-    if (value > 0) {
-        (void)snprintf(text, sizeof text, "%" PRIu64, value);
+    char text[FILE_TEXT_MAX];
+    char wanted[CGROUP_VALUE_MAX];
+    char found[CGROUP_VALUE_MAX];
+    struct cgroup_limits now = {.io_device = limits->io_device};
+    cgroup_limit_files[file].format(limits, wanted);
+    if (cgroup_control_read(dir, cgroup_limit_files[file].name, text, sizeof text) == 0) {
+        cgroup_limit_files[file].parse(text, &now);
+        cgroup_limit_files[file].format(&now, found);
+        if (strcmp(found, wanted) == 0) {
+            return 0;
+        }
     }
-    return set(dir, name, text, err);
+    return wanted[0] != '\0' ? set(dir, cgroup_limit_files[file].name, wanted, err) : 0;
 }
 
 int cgroup_limit(const char *mark, const char *id, const struct cgroup_limits *limits, struct error *err)
@@ -40,15 +52,12 @@ int cgroup_limit(const char *mark, const char *id, const struct cgroup_limits *l
     if (set(dir, "memory.swap.max", closed, err) != 0 || set(dir, "memory.oom.group", limits->memory_max > 0 ? "1" : "0", err) != 0) {
         return -1;
     }
-    return set_number(dir, "memory.max", limits->memory_max, err) == 0 ? set_number(dir, "pids.max", limits->pids_max, err) : -1;
-}
-
-/* "max", or no such file: 0. */
-static uint64_t read_number(int dir, const char *name)
-{
-    char text[CGROUP_CONTROL_MAX];
-    uint64_t value = 0;
-    return cgroup_control_read(dir, name, text, sizeof text) == 0 && sscanf(text, "%" SCNu64, &value) == 1 ? value : 0;
+    for (size_t i = 0; i < CGROUP_LIMIT_COUNT_; i++) {
+        if (set_file(dir, i, limits, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 static int open_vm(const char *mark, const char *id, int *ret_fd, struct error *err)
@@ -61,15 +70,18 @@ static int open_vm(const char *mark, const char *id, int *ret_fd, struct error *
     return 0;
 }
 
-int cgroup_limits_read(const char *mark, const char *id, struct cgroup_limits *ret, struct error *err)
+int cgroup_limits_read(const char *mark, const char *id, dev_t io_device, struct cgroup_limits *ret, struct error *err)
 {
     AUTO_CLOSE int dir = -1;
     if (open_vm(mark, id, &dir, err) != 0) {
         return -1;
     }
-    *ret = (struct cgroup_limits){.memory_max = 0};
-    if (dir >= 0) {
-        *ret = (struct cgroup_limits){.memory_max = read_number(dir, "memory.max"), .pids_max = read_number(dir, "pids.max")};
+    *ret = (struct cgroup_limits){.io_device = io_device};
+    for (size_t i = 0; dir >= 0 && i < CGROUP_LIMIT_COUNT_; i++) {
+        char text[FILE_TEXT_MAX];
+        if (cgroup_control_read(dir, cgroup_limit_files[i].name, text, sizeof text) == 0) {
+            cgroup_limit_files[i].parse(text, ret);
+        }
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "core/cleanup.h"
 #include "core/limits.h"
+#include "core/vm_memory.h"
 #include "host/vmm/firecracker.h"
 #include "host/vmm/qemu.h"
 
@@ -11,7 +12,7 @@
 const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_] = {
     [VMM_FIRECRACKER] = {.kind = VMM_FIRECRACKER,
                          .name = "firecracker",
-                         .overhead_mib = {[VMM_ACCEL_KVM] = 64, [VMM_ACCEL_TCG] = 64},
+                         .overhead_mib = {[VMM_ACCEL_KVM] = VM_OVERHEAD_FIRECRACKER_MIB, [VMM_ACCEL_TCG] = VM_OVERHEAD_FIRECRACKER_MIB},
                          .threads = 64, /* its own are three; those of io_uring count, too */
                          .args = &kernel_args_firecracker,
                          .prepare = firecracker_prepare,
@@ -29,8 +30,7 @@ const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_] = {
                          .lead_ins = firecracker_lead_ins},
     [VMM_QEMU] = {.kind = VMM_QEMU,
                   .name = "qemu",
-                  /* Under TCG a cache of translated code of up to 1 GiB. */
-                  .overhead_mib = {[VMM_ACCEL_KVM] = 256, [VMM_ACCEL_TCG] = 256 + 1024},
+                  .overhead_mib = {[VMM_ACCEL_KVM] = VM_OVERHEAD_QEMU_MIB, [VMM_ACCEL_TCG] = VM_OVERHEAD_QEMU_TCG_MIB},
                   .threads = 256,
                   .args = &kernel_args_qemu,
                   .prepare = NULL,

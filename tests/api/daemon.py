@@ -57,6 +57,8 @@ class Daemon:
             },
             "images": {"allowed_roots": [str(self.images)]},
             "vmm": {"stage_dir": f"/dev/shm/{self.name}", "stop_timeout_s": 2, "workers": 4},
+            # Tests have hundreds of VMs that take far less than they may: here nobody keeps them from it. tests/api/test_admission.py does.
+            "capacity": {"memory_mib": 1 << 30, "vcpu_factor": 10000},
             "log": {"level": "debug"},
         }
         self.config = merged(defaults, settings or {})

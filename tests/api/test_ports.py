@@ -5,7 +5,7 @@ import socket
 import threading
 from pathlib import Path
 
-from harness import BUILD, OwnDaemonCase, ThemeCase, eventually, limit, read_reply
+from harness import BUILD, Daemon, OwnDaemonCase, ThemeCase, eventually, limit, read_reply
 
 BUNDLE = Path(os.environ.get("SMARTVM_TEST_BUNDLE", BUILD / "image" / "debian-minimal"))
 HOST = "198.51.100.2"  # the uplink's address, host.py
@@ -64,7 +64,7 @@ class ElementsTest(ThemeCase):
 
     def test_a_host_port_has_one_vm(self):
         first, second = self.create(ports=[port(8084)]), self.create()
-        reply = self.c.patch(f"/vms/{second['id']}", {"ports": [port(1), port(8084, 81)]})
+        reply = self.c.patch(f"/vms/{second['id']}", {"ports": [port(8001), port(8084, 81)]})
         problem = self.refused(reply, 409, "IN_USE", "/ports/1/host_port")
         self.assertIn(first["id"], problem["detail"])
         self.refused(self.c.post("/vms", self.body(ports=[port(8084)])), 409, "IN_USE", "/ports/0/host_port")
@@ -140,16 +140,41 @@ class ElementsTest(ThemeCase):
         eventually(lambda: elements(self.daemon) == wanted, "the ports of the VM that is left", 5)
 
     def test_a_listener_of_the_host_is_told_of(self):
-        free = self.create(ports=[port(8088)])
-        self.assertEqual("published", self.condition(free, "ports")["reason"])
-        self.forget(free["id"])
-        listener = self.listen(8088)
-        self.addCleanup(listener.close)
-        condition = self.condition(self.create(ports=[port(8088)]), "ports")
+        """One that begins to listen when the port is published already."""
+        vm = self.create(ports=[port(8088)])
+        self.assertEqual("published", self.condition(vm, "ports")["reason"])
+        self.addCleanup(self.listen(8088).close)
+        self.act(vm["id"], "reboot")
+        condition = self.condition(self.vm(vm["id"]), "ports")
         self.assertEqual(("true", "shadows_listener"), (condition["status"], condition["reason"]))
         self.assertIn("tcp 8088", condition["message"])
+        # It stays, and may be said again; a port that it did not have may not be taken.
+        self.ok(self.c.patch(f"/vms/{vm['id']}", {"ports": [port(8088, 81)]}, wait=5))
+        self.addCleanup(self.listen(8089).close)
+        self.refused(self.c.patch(f"/vms/{vm['id']}", {"ports": [port(8088), port(8089)]}), 409, "IN_USE", ["/ports/1/host_port"])
 
-    def listen(self, number):
+    def test_a_port_that_somebody_listens_on(self):
+        self.addCleanup(self.listen(8188).close)
+        self.addCleanup(self.listen(8189, "udp").close)
+        vm = self.create(desired_state="stopped", state="stopped")["id"]
+        me = f"(pid {os.getpid()}) listens on the host's"
+        for ports, words, index in (([port(8188)], f"{me} tcp port 8188 at 127.0.0.1", 0), ([port(8100), port(8180, count=10)], f"{me} tcp port 8188", 1),
+                                    ([port(8189, protocol="udp")], f"{me} udp port 8189", 0), ([port(8188, host_ip="127.0.0.1")], f"{me} tcp port 8188", 0)):
+            for query in ({}, {"dry_run": "true"}):
+                with self.subTest(ports=ports, query=query):
+                    for reply in (self.c.post("/vms", self.body(ports=ports), **query), self.c.patch(f"/vms/{vm}", {"ports": ports}, **query)):
+                        problem = self.refused(reply, 409, "IN_USE", [f"/ports/{index}/host_port"])
+                        self.assertIn(words, problem["detail"])
+        self.assertEqual([], self.vm(vm)["ports"])
+        self.create(ports=[port(8188, protocol="udp"), port(8189), port(8188, host_ip=HOST)])
+
+    def test_chosen_are_none_of_those(self):
+        self.addCleanup(self.listen(30001).close)
+        self.addCleanup(self.listen(30003).close)
+        vm = self.create(ports=[port(0), port(0, 81), port(0, 82, count=2), port(0, 83, "udp")])
+        self.assertEqual([30000, 30002, 30004, 30000], [entry["host_port"] for entry in vm["ports"]])
+
+    def listen(self, number, protocol="tcp"):
         made = []
 
         def work():
@@ -158,12 +183,61 @@ class ElementsTest(ThemeCase):
             fd = os.open(f"/run/netns/{self.daemon.netns.name}", os.O_RDONLY)
             assert ctypes.CDLL(None).setns(fd, 0x40000000) == 0
             os.close(fd)
-            made.append(socket.create_server(("127.0.0.1", number)))
+            if protocol == "tcp":
+                made.append(socket.create_server(("127.0.0.1", number)))
+            else:
+                made.append(socket.socket(type=socket.SOCK_DGRAM))
+                made[0].bind(("127.0.0.1", number))
 
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
         return made[0]
+
+
+class RangeTest(OwnDaemonCase):
+    """What may be published at all."""
+
+    settings = {"network": {"published_ports": {"address": HOST, "first": 2000, "last": 2999}}}
+
+    def test_a_range_and_an_address(self):
+        for wrong, member in ((port(1999, host_ip=HOST), "host_port"), (port(3000, host_ip=HOST), "host_port"), (port(2990, host_ip=HOST, count=11), "host_port"),
+                              (port(2000), "host_ip"), (port(2000, host_ip="127.0.0.1"), "host_ip")):
+            with self.subTest(wrong):
+                self.refused(self.c.post("/vms", self.body(ports=[wrong])), 400, "INVALID_CONFIG", [f"/ports/0/{member}"])
+        vm = self.create(ports=[{"host_port": 2999, "guest_port": 80}, {"host_port": 0, "guest_port": 81}])
+        self.assertEqual([port(2999, host_ip=HOST), port(2000, 81, host_ip=HOST)], vm["ports"])
+        address = vm["network_interfaces"][0]["ip"]
+        self.assertEqual({("tcp", HOST, 2999): (address, 80), ("tcp", HOST, 2000): (address, 81)}, at_addresses(self.daemon))
+
+    def test_what_was_published_before_stays(self):
+        vm = self.create(ports=[{"host_port": 2000, "guest_port": 80}])["id"]
+        self.daemon.stop()
+        self.daemon.config["network"]["published_ports"] = {"address": None, "first": 2500, "last": 2999}
+        self.daemon.start()
+        self.assertEqual([port(2000, host_ip=HOST)], self.vm(vm)["ports"])
+        self.ok(self.c.patch(f"/vms/{vm}", {"labels": {"a": "b"}}, wait=5))
+        self.act(vm, "reboot")
+        self.assertEqual("published", self.condition(self.vm(vm), "ports")["reason"])
+        self.refused(self.c.patch(f"/vms/{vm}", {"ports": [port(2000, host_ip=HOST)]}), 400, "INVALID_CONFIG", ["/ports/0/host_port"])
+
+
+class DaemonsOwnTest(OwnDaemonCase):
+    settings = {"listen": []}
+
+    def setUp(self):
+        self.daemon = Daemon(self.settings)
+        self.daemon.config["listen"] = [str(self.daemon.socket), "127.0.0.1:18099"]
+        self.addCleanup(self.daemon.close)
+        self.daemon.start()
+        self.daemon.add_tiny()
+        self.c = self.daemon.client
+
+    def test_it_is_not_taken_away_from_itself(self):
+        for host_ip in ("0.0.0.0", "127.0.0.1"):
+            problem = self.refused(self.c.post("/vms", self.body(ports=[port(18099, host_ip=host_ip)])), 409, "IN_USE", "/ports/0/host_port")
+            self.assertIn("smartvmd itself listens on the host's tcp port 18099 at 127.0.0.1", problem["detail"])
+        self.create(ports=[port(18099, host_ip=HOST)])
 
 
 class FlowsTest(ThemeCase):

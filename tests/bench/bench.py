@@ -67,6 +67,7 @@ class Daemon:
                    "--set", f"state_dir={self.state}/s", "--set", f"run_dir={RUN}", "--set", "user=nobody",
                    "--set", "network.bridge=svbench0", "--set", f"network.subnet={SUBNET}",
                    "--set", f'images.allowed_roots=["{self.state}"]',
+                   "--set", "capacity.memory_mib=1073741824", "--set", "capacity.vcpu_factor=10000",  # as in tests/api/daemon.py
                    "--set", f'listen=["{RUN}/api.sock","127.0.0.1:{PORT}"]']
         self.log.seek(0, 2)
         begin = self.log.tell()

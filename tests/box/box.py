@@ -28,6 +28,7 @@ SETTINGS = {
     "images": {"allowed_roots": ["/usr/share/box"]},
     "vmm": {"start_timeout_s": 60, "stop_timeout_s": 60, "api_timeout_s": 30},
     "network": {"lease_quarantine_s": 0},
+    "capacity": {"memory_mib": 1 << 20, "vcpu_factor": 10000},  # as in tests/api/daemon.py
     "log": {"level": "debug"},
 }
 

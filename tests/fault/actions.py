@@ -598,6 +598,28 @@ class Ports(Action):
         assert world.daemon.netns.set_elements(world.daemon.mark, "ports_tcp") is not None or "8080" in world.daemon.netns.run("nft", "list", "ruleset")
 
 
+class Resize(Action):
+    """A VM that runs becomes smaller, and gets limits: those at once, the other with its next boot, and what it had stays reserved until then."""
+
+    name = "vm_resize"
+    body = {"machine_config": {"mem_size_mib": 24}, "limits": {"cpu_percent": 50, "cpu_weight": 7, "io": {"write_bytes_per_s": 1 << 20}}}
+
+    def request(self, world):
+        return "PATCH", "/vms/subject", self.body
+
+    def again(self, world):
+        if world.vm("subject")["state"] != "running":
+            world.ok(world.client.post("/vms/subject/start", wait=15), 200)
+        world.ok(world.client.patch("/vms/subject", self.body, wait=15), 200)
+
+    def check(self, world, acknowledged):
+        super().check(world, acknowledged)
+        found = world.vm("subject")
+        assert (found["machine_config"]["mem_size_mib"], found["limits"]["cpu_percent"], found["limits"]["cpu_weight"]) == (24, 50, 7), found
+        world.check_host()
+        world.ok(world.client.post("/vms/subject/reboot", wait=15), 200)  # and what is reserved now is looked at like all of the host
+
+
 class NetworkPatch(Action):
     name = "network_patch"
 
@@ -728,7 +750,7 @@ class Repair(HostAction):
             pass
 
 
-ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStartMoved, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped,
+ACTIONS = [kind() for kind in (VmCreate, VmStart, VmStartMoved, VmStop, VmKill, VmPause, VmResume, VmReboot, VmDelete, VmDeleteStopped, Resize,
                                GuestEnds, GuestReboots, VmmDies, ImageImport, ImageDelete, NetworkUp, Orphans, Drift, MarkTaken, UplinkMoves, PolicyChange, PolicyPatch, PolicyRemove, PolicyDrift,
                                HostPolicy, HostPolicyPatch, HostPolicyConfirm, HostPolicyRollBack, AddressSet, AddressSetDelete, EventsTrim, Ports, NetworkPatch, Repair,
                                WireguardUp, WireguardDown, WireguardMoves, WireguardDrift)]

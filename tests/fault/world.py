@@ -226,6 +226,19 @@ class World:
                 raise AssertionError(f"not at rest: {self.client.items('/vms')}\n{self.daemon.log_tail()}")
             time.sleep(0.02)
 
+    def reserved(self, vms):
+        """(memory in MiB, vCPUs, interfaces) that GET /host says, and that VMs have: of one that runs and was made smaller nobody but the daemon knows."""
+        capacity = self.client.json("/host")["capacity"]
+        drives = {i["id"]: 0 if i["rootfs_is_read_only"] else -(-i["rootfs"]["size_bytes"] // (1 << 20)) for i in self.client.items("/images") if i["state"] == "ready"}
+        sizes = [v["machine_config"] for v in vms]
+        memory = sum(s["mem_size_mib"] + s["mem_size_mib"] // 64 + 64 for s in sizes) + sum(drives.get(v["image"], 0) for v in vms)
+        found = [capacity[name]["reserved"] for name in ("memory_mib", "vcpus", "bridge_ports")]
+        expected = [memory, sum(s["vcpu_count"] for s in sizes), sum(len(v["network_interfaces"]) for v in vms)]
+        if any("machine_config" in v["pending_reboot"] for v in vms):
+            found[:2] = [max(pair) == pair[0] for pair in zip(found, expected)][:2]  # at least so much
+            expected[:2] = [True, True]
+        return found, expected
+
     def check_host(self):
         """What runs, which TAPs, elements, leases and files there are: as the API says, nothing else."""
         def differences():
@@ -239,6 +252,7 @@ class World:
                 "elements": (sorted(e["concat"][0] for e in netns.set_elements(self.daemon.mark, "guest4") or []), taps),
                 "leases": (len([e for e in self.client.items("/network/leases") if e.get("vm") or e.get("vm_id")]),
                            sum(len(v["network_interfaces"]) for v in vms)),
+                "reserved": self.reserved(vms),
                 "staged": (sorted(p.name for p in (self.daemon.stage_dir / self.daemon.mark).iterdir()), sorted(v["id"] for v in alive)),
             }
             return {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}

@@ -230,15 +230,15 @@ static void cut_flows(void)
     (void)conntrack_cut(every_other, NULL, &cut, NULL);
 }
 
-static void note_port(uint16_t port, void *ctx)
+static void note_listener(const struct listener *listener, void *ctx)
 {
-    *(unsigned *)ctx += port;
+    *(unsigned *)ctx += listener->port + listener->both + listener->host.version + listener->host.bytes[15];
 }
 
 static void find_listeners(void)
 {
     unsigned sum = 0;
-    (void)listener_each(IPPROTO_TCP, note_port, &sum, NULL);
+    (void)listener_each(IPPROTO_TCP, note_listener, &sum, NULL);
 }
 
 static void list_links(void)

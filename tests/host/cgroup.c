@@ -123,21 +123,26 @@ END_TEST
 /* Where there are no controllers nothing is in force, and that is no failure; tests/box shows the limits at work. */
 START_TEST(limits_are_set_and_taken_back)
 {
-    const struct cgroup_limits wanted = {.memory_max = 64 << 20, .pids_max = 12};
+    const struct cgroup_limits wanted = {.memory_max = 64 << 20, .pids_max = 12, .cpu_max = 50000, .cpu_weight = 20};
     struct cgroup_limits found = {.memory_max = 7, .pids_max = 7};
+    char words[CGROUP_DIFFERENCE_MAX];
     struct error err = {0};
     for (int again = 0; again < 2; again++) {
         ck_assert_msg(cgroup_limit(mark, "vm-1", &wanted, &err) == 0, "%s", err.message);
-        ck_assert_int_eq(cgroup_limits_read(mark, "vm-1", &found, NULL), 0);
+        ck_assert_int_eq(cgroup_limits_read(mark, "vm-1", 0, &found, NULL), 0);
         ck_assert_uint_eq(found.memory_max, support.memory ? wanted.memory_max : 0);
         ck_assert_uint_eq(found.pids_max, support.pids ? wanted.pids_max : 0);
+        ck_assert_uint_eq(found.cpu_max, support.cpu ? wanted.cpu_max : 0);
+        ck_assert_uint_eq(found.cpu_weight, support.cpu ? wanted.cpu_weight : 0);
+        cgroup_limits_compare(&support, &wanted, &found, words);
+        ck_assert_str_eq(words, "");
     }
     const struct cgroup_limits none = {.memory_max = 0};
     ck_assert_int_eq(cgroup_limit(mark, "vm-1", &none, NULL), 0);
-    ck_assert_int_eq(cgroup_limits_read(mark, "vm-1", &found, NULL), 0);
-    ck_assert(found.memory_max == 0 && found.pids_max == 0);
+    ck_assert_int_eq(cgroup_limits_read(mark, "vm-1", 0, &found, NULL), 0);
+    ck_assert(found.memory_max == 0 && found.pids_max == 0 && found.cpu_max == 0 && found.cpu_weight == (support.cpu ? 100 : 0));
     found.memory_max = 7;
-    ck_assert_int_eq(cgroup_limits_read(mark, "vm-2", &found, NULL), 0);
+    ck_assert_int_eq(cgroup_limits_read(mark, "vm-2", 0, &found, NULL), 0);
     ck_assert_uint_eq(found.memory_max, 0);
     ck_assert(!cgroup_was_out_of_memory(mark, "vm-1") && !cgroup_was_out_of_memory(mark, "vm-2"));
 }

@@ -196,7 +196,8 @@ static int set_limits(struct vm_work *work, struct error *err)
     if (boot == NULL) {
         return error_set(err, ERR_SYSTEM, "there is no record of the boot in %s", work->dir);
     }
-    return cgroup_limit(work->worker->mark, work->row.id, &boot->record.limits, err);
+    const struct cgroup_limits wanted = vm_limits_wanted(&work->row.config, &boot->record);
+    return cgroup_limit(work->worker->mark, work->row.id, &wanted, err);
 }
 
 static int unstage_drives(struct vm_work *work, struct error *err)

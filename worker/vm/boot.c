@@ -2,9 +2,11 @@
 
 #include "core/cleanup.h"
 #include "core/json.h"
+#include "core/vm_memory.h"
 #include "worker/border/wanted.h"
 #include "worker/vm/row_copy.h"
 #include "host/link/resolver.h"
+#include "host/process/block_device.h"
 #include "host/process/cgroup.h"
 #include "host/process/shim.h"
 #include "host/store/drive.h"
@@ -231,21 +233,18 @@ static int complete_plan(struct vm_work *work, struct error *err)
     return 0;
 }
 
-/*
- * The guest's memory, what the VMM needs itself, the kernel's tables for both (a 64th), and the writable drive: on a tmpfs, what the guest writes to it is
- * memory of the VMM's cgroup.
- */
+/* With the writable drive: on a tmpfs, what the guest writes to it is memory of the VMM's cgroup. */
 static struct cgroup_limits limits_of(const struct vm_work *work, const struct boot_image *image)
 {
     const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
     struct stat st = {.st_size = 0};
-    const unsigned guest_mib = work->row.config.machine.mem_size_mib;
-    uint64_t mib = (uint64_t)guest_mib + guest_mib / 64 + driver->overhead_mib[work->choice.accel];
+    const uint64_t mib = vm_memory_mib(work->row.config.machine.mem_size_mib, driver->overhead_mib[work->choice.accel]);
     if (!image->rootfs_is_read_only) {
         (void)stat(image->rootfs, &st);
     }
-    uint64_t drive_mib = ((uint64_t)st.st_size + (1U << 20) - 1) >> 20;
-    return (struct cgroup_limits){.memory_max = (mib + drive_mib) << 20, .pids_max = work->row.config.machine.vcpu_count + driver->threads};
+    return (struct cgroup_limits){.memory_max = (mib + vm_drive_mib((uint64_t)st.st_size)) << 20,
+                                  .pids_max = work->row.config.machine.vcpu_count + driver->threads,
+                                  .io_device = block_device_of(work->boot->drive.path)};
 }
 
 static int64_t console_end(const char *dir)

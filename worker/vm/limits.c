@@ -1,21 +1,28 @@
-/* The limits of a VM's cgroup: those that its boot was given, against those in force. */
+/* The limits of a VM's cgroup: those that it is to have, against those in force. */
 #include "worker/vm/work.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
-void vm_limits_check(struct worker *worker, const char *id, const struct vm_boot_record *record, struct cgroup_limits *ret,
-                     char found[VM_LIMITS_FOUND_MAX])
+_Static_assert((int)VM_IO_COUNT_ == (int)CGROUP_IO_COUNT, "limits of input and output are the same, in the same order");
+
+struct cgroup_limits vm_limits_wanted(const struct vm_config *config, const struct vm_boot_record *record)
 {
-    const struct cgroup_support *support = &worker->facts.cgroup;
-    *ret = (struct cgroup_limits){.memory_max = 0};
-    found[0] = '\0';
-    if ((!support->memory && !support->pids) || cgroup_limits_read(worker->mark, id, ret, NULL) != 0) {
+    struct cgroup_limits wanted = record->limits;
+    wanted.cpu_max = (uint64_t)config->limits.cpu_percent * CGROUP_CPU_PERIOD_US / 100;
+    wanted.cpu_weight = config->limits.cpu_weight;
+    memcpy(wanted.io_max, config->limits.io, sizeof wanted.io_max);
+    return wanted;
+}
+
+void vm_limits_check(struct vm_work *work, const struct vm_boot_record *record)
+{
+    const struct cgroup_support *support = &work->worker->facts.cgroup;
+    work->limits = (struct cgroup_limits){.memory_max = 0};
+    work->observed.limits_found[0] = '\0';
+    if ((!support->memory && !support->pids && !support->cpu && !support->io) ||
+        cgroup_limits_read(work->worker->mark, work->row.id, record->limits.io_device, &work->limits, NULL) != 0) {
         return; /* nothing is in force, and nothing can be */
     }
-    if (support->memory && ret->memory_max != record->limits.memory_max) {
-        (void)snprintf(found, VM_LIMITS_FOUND_MAX, "memory.max of the cgroup is %" PRIu64 ", not %" PRIu64, ret->memory_max, record->limits.memory_max);
-    } else if (support->pids && ret->pids_max != record->limits.pids_max) {
-        (void)snprintf(found, VM_LIMITS_FOUND_MAX, "pids.max of the cgroup is %" PRIu64 ", not %" PRIu64, ret->pids_max, record->limits.pids_max);
-    }
+    const struct cgroup_limits wanted = vm_limits_wanted(&work->row.config, record);
+    cgroup_limits_compare(support, &wanted, &work->limits, work->observed.limits_found);
 }

@@ -217,7 +217,7 @@ static void observe_vmm(struct vm_work *work)
         query_vmm(work, &vmm_drivers[record.kind]);
     }
     observe_halt(work, &vmm_drivers[record.kind]);
-    vm_limits_check(work->worker, work->row.id, &record, &work->limits, work->observed.limits_found);
+    vm_limits_check(work, &record);
     work->choice_known = true;
     work->choice.kind = record.kind;
     work->choice.accel = record.accel;

@@ -16,7 +16,7 @@ static const struct {
     [VM_OP_CREATE_TAP] = {"create_tap", "create the TAP as an isolated port of the bridge"},
     [VM_OP_REPAIR_TAP] = {"repair_tap", "make the TAP an isolated port of the bridge again, with its alias and its guest's MAC"},
     [VM_OP_PREPARE_VMM] = {"prepare_vmm", "write the configuration of the VMM"},
-    [VM_OP_SET_LIMITS] = {"set_limits", "limit the memory and the threads of the VMM's cgroup"},
+    [VM_OP_SET_LIMITS] = {"set_limits", "set the limits of the VMM's cgroup"},
     [VM_OP_SPAWN_VMM] = {"spawn_vmm", "start the VMM process"},
     [VM_OP_AWAIT_VMM] = {"await_vmm", "wait until the VMM answers"},
     [VM_OP_PAUSE_VMM] = {"pause_vmm", "pause the VMM"},

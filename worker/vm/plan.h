@@ -11,6 +11,7 @@
 #include "core/limits.h"
 #include "core/vm_row.h"
 #include "host/link/link.h"
+#include "host/process/cgroup.h"
 #include "host/vmm/vmm.h"
 #include "worker/vm/exit_reason.h"
 
@@ -23,7 +24,7 @@ enum vm_op_type {
     VM_OP_CREATE_TAP,
     VM_OP_REPAIR_TAP, /* that somebody changed while the VM runs */
     VM_OP_PREPARE_VMM,
-    VM_OP_SET_LIMITS, /* of its cgroup; also of a running VM, when somebody changed them */
+    VM_OP_SET_LIMITS, /* of its cgroup; also of a running VM, when a client or somebody else changed them */
     VM_OP_SPAWN_VMM,
     VM_OP_AWAIT_VMM,
     VM_OP_PAUSE_VMM,
@@ -41,7 +42,7 @@ enum vm_op_type {
     VM_OP_COUNT_
 };
 
-enum { VM_LIMITS_FOUND_MAX = 128, VM_NETWORK_FOUND_MAX = 320 };
+enum { VM_LIMITS_FOUND_MAX = CGROUP_DIFFERENCE_MAX, VM_NETWORK_FOUND_MAX = 320 };
 
 struct vm_op {
     enum vm_op_type type;
@@ -64,7 +65,7 @@ struct vm_observed {
     bool guest_gone;    /* the guest ended, and its VMM hangs: it only needs to be buried */
     char network_found[VM_NETWORK_FOUND_MAX]; /* the running guest was told of another network than the one in force, in words */
     int64_t guest_halted_ms; /* since when the guest has said that it does nothing any more, and has done nothing else; 0: it has not */
-    char limits_found[VM_LIMITS_FOUND_MAX]; /* the running VMM's cgroup has others than its boot was given, in words; "": it has those */
+    char limits_found[VM_LIMITS_FOUND_MAX]; /* the running VMM's cgroup has others than it is to have, in words; "": it has those */
     bool host_rebooted; /* since the process was recorded */
 };
 

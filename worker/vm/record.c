@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
-/* The file `boot`: "<boot> <driver> <accel> <version> <memory_max> <pids_max> <console_begin>". */
+/* The file `boot`: "<boot> <driver> <accel> <version> <memory_max> <pids_max> <console_begin> <disk>", that as major:minor. */
 bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret)
 {
     char path[256];
@@ -19,10 +20,12 @@ bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret)
     AUTO_FCLOSE FILE *file = fopen(path, "re");
     ret->limits = (struct cgroup_limits){.memory_max = 0}; /* of a process that an older daemon started */
     ret->console_begin = 0;
-    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64, &ret->boot, driver, accel, ret->version,
-                               &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin) < 4) {
+    unsigned disk[2] = {0, 0};
+    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64 " %u:%u", &ret->boot, driver, accel, ret->version,
+                               &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin, &disk[0], &disk[1]) < 4) {
         return false;
     }
+    ret->limits.io_device = makedev(disk[0], disk[1]);
     const struct vmm_driver *found = vmm_driver_by_name(driver);
     if (found == NULL) {
         return false;
@@ -42,8 +45,9 @@ int vm_boot_record_write(const char *dir, const struct vm_boot_record *record, s
     if (file == NULL) {
         return error_sys(err, ERR_SYSTEM, errno, "%s could not be written", temporary);
     }
-    if (fprintf(file, "%" PRId64 " %s %s %s %" PRIu64 " %" PRIu64 " %" PRId64 "\n", record->boot, vmm_drivers[record->kind].name,
-                vmm_accel_name(record->accel), record->version, record->limits.memory_max, record->limits.pids_max, record->console_begin) < 0 ||
+    if (fprintf(file, "%" PRId64 " %s %s %s %" PRIu64 " %" PRIu64 " %" PRId64 " %u:%u\n", record->boot, vmm_drivers[record->kind].name,
+                vmm_accel_name(record->accel), record->version, record->limits.memory_max, record->limits.pids_max, record->console_begin,
+                major(record->limits.io_device), minor(record->limits.io_device)) < 0 ||
         fflush(file) != 0 || rename(temporary, path) != 0) {
         return error_sys(err, ERR_SYSTEM, errno, "%s could not be written", path);
     }

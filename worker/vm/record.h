@@ -14,7 +14,7 @@ struct vm_boot_record {
     enum vmm_kind kind;
     enum vmm_accel accel;
     char version[64];
-    struct cgroup_limits limits; /* that it was given */
+    struct cgroup_limits limits; /* of memory and threads, that it was given, and the disk that its drive lies on: the others are those of the document */
     int64_t console_begin;       /* the position in the console's log where it begins */
 };
 

@@ -70,16 +70,14 @@ static void network_condition(struct vm_work *work, struct json_build *list)
 /* Listeners of the host on ports that this VM publishes. */
 struct shadowed {
     const struct vm_row *row;
-    uint8_t protocol;
     bool ports[LIMIT_PORTS];
 };
 
-static void note_listener(uint16_t port, void *ctx)
+static void note_listener(const struct listener *listener, void *ctx)
 {
     struct shadowed *shadowed = ctx;
     for (size_t i = 0; i < shadowed->row->config.port_count; i++) {
-        const struct vm_port *own = &shadowed->row->config.ports[i];
-        shadowed->ports[i] = shadowed->ports[i] || (own->protocol == shadowed->protocol && port >= own->host_port && port - own->host_port < own->count);
+        shadowed->ports[i] = shadowed->ports[i] || listener_meets(listener, &shadowed->row->config.ports[i]);
     }
 }
 
@@ -90,7 +88,6 @@ static size_t list_shadowed(const struct vm_row *row, char *buf, size_t size)
     size_t count = 0;
     size_t len = 0;
     for (size_t i = 0; i < ARRAY_LEN(protocols); i++) {
-        shadowed.protocol = protocols[i];
         (void)listener_each(protocols[i], note_listener, &shadowed, NULL);
     }
     for (size_t i = 0; i < row->config.port_count && len < size; i++) {
@@ -164,16 +161,38 @@ static void guest_condition(struct vm_work *work, struct json_build *list, enum 
     add_condition(work, list, CONDITION_GUEST, words_of[sign].status, guest_sign_reason(sign), message);
 }
 
+static json_t *number_or_null(bool is_there, int number)
+{
+    return is_there ? json_integer(number) : json_null();
+}
+
 static json_t *limit_json(uint64_t limit)
 {
     return limit > 0 ? json_integer((json_int_t)limit) : json_null();
 }
 
+static json_t *io_json(const struct vm_work *work)
+{
+    AUTO_JSON_BUILD io = json_build_object();
+    if (!work->worker->facts.cgroup.io || work->limits.io_device == 0) {
+        return json_null();
+    }
+    for (size_t i = 0; i < VM_IO_COUNT_; i++) {
+        json_build_put(&io, vm_io_name((enum vm_io)i), json_integer((json_int_t)work->limits.io_max[i]));
+    }
+    return json_build_take(&io);
+}
+
 static json_t *limits_json(const struct vm_work *work)
 {
-    return work->observed.process_alive ? json_pack("{s:o, s:o}", "memory_max_bytes", limit_json(work->limits.memory_max), "pids_max",
-                                                    limit_json(work->limits.pids_max))
-                                        : json_null();
+    const struct cgroup_limits *limits = &work->limits;
+    const bool cpu = work->worker->facts.cgroup.cpu;
+    if (!work->observed.process_alive) {
+        return json_null();
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "memory_max_bytes", limit_json(limits->memory_max), "pids_max", limit_json(limits->pids_max), "cpu_percent",
+                     number_or_null(cpu, (int)(limits->cpu_max * 100 / CGROUP_CPU_PERIOD_US)), "cpu_weight", number_or_null(cpu, (int)limits->cpu_weight), "io",
+                     io_json(work));
 }
 
 /* What runs it, or what ran it last. */
@@ -223,12 +242,37 @@ static json_t *timings_json(const struct vm_work *work)
     return json_build_take(&list);
 }
 
+/* Of limits that are asked for; those of memory and threads every VM has, where the host has the controllers. */
+static void limits_condition(struct vm_work *work, struct json_build *list)
+{
+    const struct vm_limits *asked = &work->row.config.limits;
+    const struct cgroup_support *support = &work->worker->facts.cgroup;
+    const bool asks_cpu = asked->cpu_percent > 0 || asked->cpu_weight != VM_CPU_WEIGHT_DEFAULT;
+    const bool asks_io = vm_limits_any_io(asked);
+    char message[160];
+    if (!work->observed.process_alive || (!asks_cpu && !asks_io)) {
+        return;
+    }
+    if ((asks_cpu && !support->cpu) || (asks_io && !support->io)) {
+        (void)snprintf(message, sizeof message, "the host's cgroup v2 has no controller for %s%s%s: what the VM may have of it is not limited",
+                       asks_cpu && !support->cpu ? "cpu" : "", asks_cpu && !support->cpu && asks_io && !support->io ? " and " : "",
+                       asks_io && !support->io ? "io" : "");
+        add_condition(work, list, CONDITION_LIMITS, CONDITION_FALSE, REASON_NO_CONTROLLER, message);
+    } else if (asks_io && work->limits.io_device == 0) {
+        add_condition(work, list, CONDITION_LIMITS, CONDITION_FALSE, REASON_NO_BLOCK_DEVICE,
+                      "the drives lie on no disk whose input and output can be limited, or the VM was started by an older daemon: limits.io has no effect");
+    } else {
+        add_condition(work, list, CONDITION_LIMITS, CONDITION_TRUE, REASON_IN_FORCE, "the limits are in force");
+    }
+}
+
 static json_t *conditions_json(struct vm_work *work, enum vm_state state)
 {
     AUTO_JSON_BUILD conditions = json_build_array();
     process_condition(work, &conditions);
     network_condition(work, &conditions);
     ports_condition(work, &conditions);
+    limits_condition(work, &conditions);
     guest_condition(work, &conditions, state);
     return json_build_take(&conditions);
 }
@@ -239,11 +283,6 @@ static json_t *error_json(const struct vm_work *work, enum vm_state state)
         return json_pack("{s:s, s:s}", "code", error_code_name(work->error.code), "message", work->error.message);
     }
     return state == VM_FAILED ? json_or_null(json_object_get(work->old, "error")) : json_null();
-}
-
-static json_t *number_or_null(bool is_there, int number)
-{
-    return is_there ? json_integer(number) : json_null();
 }
 
 /* A new reference; null when none has ended yet. */

@@ -44,6 +44,17 @@ bool stage_root_is_owned(const char *root, const struct config *config)
     return owner[0] != '\0' && !is_of_another(root, config, owner);
 }
 
+int stage_root_measure(const char *root, bool *ret_in_memory, int64_t *ret_size_mib)
+{
+    struct statfs fs;
+    if (statfs(root, &fs) != 0) {
+        return -1;
+    }
+    *ret_in_memory = fs.f_type == TMPFS_MAGIC_NUMBER;
+    *ret_size_mib = (int64_t)((uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize >> 20);
+    return 0;
+}
+
 int stage_make_directory(const char *path, struct error *err)
 {
     struct stat st;

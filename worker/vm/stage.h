@@ -9,6 +9,8 @@
 #include "core/config.h"
 #include "core/error.h"
 
+#include <stdint.h>
+
 enum { STAGE_ROOT_MAX = 300 };
 
 /*
@@ -19,6 +21,9 @@ int stage_root_choose(const struct config *config, const char *mark, bool make, 
 
 /* Does it say that it is this daemon's? */
 bool stage_root_is_owned(const char *root, const struct config *config);
+
+/* Is the file system that holds it a tmpfs, and how large is it? */
+int stage_root_measure(const char *root, bool *ret_in_memory, int64_t *ret_size_mib);
 
 /* A directory that only root may write to; made when it is not there. */
 int stage_make_directory(const char *path, struct error *err);

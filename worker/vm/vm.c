@@ -129,6 +129,12 @@ static void fail_start(struct vm_work *work)
     work->runtime->observed = false;
 }
 
+/* What was looked at once as it is wanted now, and is otherwise, was changed by somebody else than a client. */
+static bool is_as_wanted_before(const struct vm_work *work)
+{
+    return work->row.observed_generation >= work->row.generation;
+}
+
 static int apply_plan(struct vm_work *work, struct error *err)
 {
     for (size_t i = 0; i < work->plan.count; i++) {
@@ -144,7 +150,7 @@ static int apply_plan(struct vm_work *work, struct error *err)
             vm_log_started(work);
         } else if (work->plan.ops[i].type == VM_OP_REPAIR_TAP) {
             vm_drift_note(work, &work->plan.ops[i]);
-        } else if (work->plan.ops[i].type == VM_OP_SET_LIMITS && work->plan.state != VM_STARTING) {
+        } else if (work->plan.ops[i].type == VM_OP_SET_LIMITS && work->plan.state != VM_STARTING && is_as_wanted_before(work)) {
             vm_drift_note_limits(work);
         }
     }

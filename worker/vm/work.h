@@ -105,8 +105,9 @@ int vm_report(struct vm_work *work, enum vm_state state, struct error *err);
 /* What is on record of the boot that the process is of, read at most once; NULL when there is nothing. The runtime's, until the next boot. */
 const struct vm_boot *vm_boot_of(struct vm_work *work);
 
-/* *ret: those in force. `found` as in struct vm_observed. */
-void vm_limits_check(struct worker *worker, const char *id, const struct vm_boot_record *record, struct cgroup_limits *ret,
-                     char found[VM_LIMITS_FOUND_MAX]);
+/* Those that a boot was given, and those of the document, which may have changed since. limits.c */
+struct cgroup_limits vm_limits_wanted(const struct vm_config *config, const struct vm_boot_record *record);
+/* Fills work->limits with those in force, and tells in work->observed what is not as it is wanted. */
+void vm_limits_check(struct vm_work *work, const struct vm_boot_record *record);
 
 #endif

@@ -35,6 +35,7 @@ struct box {
     json_t *json;    /* the body of the reply, when it is JSON */
     char woken[200]; /* the key of the last wake-up */
     int wake_count;
+    const char *listeners; /* what the worker says of ports that are to be published; NULL: nobody listens there */
 };
 
 static struct box box;
@@ -80,6 +81,11 @@ static inline void box_open(void)
     must(spec_load(openapi_yaml_begin, len, &box.spec, &box_error));
     box.config.network.bridge = bridge;
     box.config.network.lease_quarantine_s = 10;
+    box.config.capacity.vcpu_factor = 16;
+    box.config.network.published.first = 1;
+    box.config.network.published.last = UINT16_MAX;
+    box.config.network.published.chosen_first = 30000;
+    box.config.network.published.chosen_last = 32767;
     box.config.images.allowed_roots = roots;
     box.config.images.allowed_root_count = 1;
     box_set_subnet("172.30.0.0/24");
@@ -119,6 +125,17 @@ static inline void box_read_reply(void)
     db_rollback(box.db);
 }
 
+/* The worker's part of a write that publishes ports. */
+static inline void box_tell_of_listeners(void)
+{
+    AUTO_JSON *message = NULL;
+    const char *text = box.listeners != NULL ? box.listeners : "{\"answer\":{\"listeners\":[],\"busy\":[]}}";
+    if (box.reply.kind == API_REPLY_ASK && strstr(box.reply.question, "\"port_listeners\"") != NULL) {
+        must(json_parse(text, strlen(text), &message, &box_error));
+        box.reply.ops->answer(box.api, &box.reply, message, -1);
+    }
+}
+
 /*
  * `pairs` of names and values of headers, ended by NULL. With a body and no Content-Type, that is JSON; with NULL as its value there is none.
  * Returns the status, 0 when there is none yet.
@@ -145,6 +162,7 @@ static inline int box_send_bytes(const char *method, const char *target, const c
     }
     api_reply_free(&box.reply);
     api_handle(box.api, &request, &box.reply);
+    box_tell_of_listeners();
     box_read_reply();
     return box.reply.kind == API_REPLY_WAIT || box.reply.kind == API_REPLY_ASK ? 0 : box.reply.status;
 }

@@ -73,6 +73,9 @@ START_TEST(test_defaults)
     ck_assert_str_eq(config->vmm.stage_dir, "");
     ck_assert_uint_eq(config->vmm.workers, 8);
     ck_assert_uint_eq(config->vmm.console_bytes, 262144);
+    ck_assert(config->network.published.address.version == IP_NONE && config->network.published.first == 1024 && config->network.published.last == 65535);
+    ck_assert(config->network.published.chosen_first == 30000 && config->network.published.chosen_last == 32767);
+    ck_assert(config->capacity.memory_mib == 0 && config->capacity.vcpu_factor == 16.0);
     ck_assert_int_eq(config->log.level, LOG_INFO);
     ck_assert(config->http.max_connections == 4096 && config->http.max_connections_per_peer == 1024 && config->http.head_timeout_s == 60 && config->http.body_timeout_s == 60);
 }
@@ -99,6 +102,7 @@ static const char whole[] = "state_dir: /srv/state\n"
                             "  lease_quarantine_s: 0\n"
                             "  ipv6_subnet: 'fd00:5a::/64'\n"
                             "  allow_host_networks: [192.168.1.0/24, 'fd00:9::/48', '2001:db8::7']\n"
+                            "  published_ports: {address: 192.0.2.7, first: 8000, last: 31000}\n"
                             "images:\n"
                             "  allowed_roots: [/srv/a, /srv/b]\n"
                             "  max_file_bytes: 1099511627776\n"
@@ -107,6 +111,7 @@ static const char whole[] = "state_dir: /srv/state\n"
                             "  stop_timeout_s: 0\n"
                             "  workers: 64\n"
                             "  stage_dir: /mnt/stage\n"
+                            "capacity: {memory_mib: 8192, vcpu_factor: 1.5}\n"
                             "log: {level: debug}\n";
 
 static void check_whole(void)
@@ -136,6 +141,9 @@ static void check_whole(void)
     ck_assert_uint_eq(config->vmm.stop_timeout_s, 0);
     ck_assert_uint_eq(config->vmm.workers, 64);
     ck_assert_str_eq(config->vmm.stage_dir, "/mnt/stage");
+    ck_assert(config->network.published.address.bytes[3] == 7 && config->network.published.first == 8000 && config->network.published.last == 31000);
+    ck_assert(config->network.published.chosen_first == 30000 && config->network.published.chosen_last == 31000);
+    ck_assert(config->capacity.memory_mib == 8192 && config->capacity.vcpu_factor == 1.5);
     ck_assert_int_eq(config->log.level, LOG_DEBUG);
 }
 
@@ -182,6 +190,15 @@ START_TEST(test_sets_override_the_file)
 }
 END_TEST
 
+/* Those that are left to the daemon, of a range that has none of its own. */
+START_TEST(test_chosen_ports)
+{
+    const char *const sets[] = {"network.published_ports={first: 40000, last: 50000}"};
+    ck_assert_msg(load_sets(sets, 1) == 0, "%s", err.message);
+    ck_assert(config->network.published.chosen_first == 40000 && config->network.published.chosen_last == 50000);
+}
+END_TEST
+
 static const struct {
     const char *set;
     enum error_code code;
@@ -195,6 +212,15 @@ static const struct {
     {"network.=x", ERR_INVALID_CONFIG, "key is empty"},
     {"user.name=x", ERR_INVALID_CONFIG, "user"},
     {"network=[", ERR_INVALID_CONFIG, "--set network=["},
+    {"network.published_ports={first: 0}", ERR_INVALID_CONFIG, "network.published_ports.first"},
+    {"network.published_ports={last: 65536}", ERR_INVALID_CONFIG, "network.published_ports.last"},
+    {"network.published_ports={first: 9, last: 8}", ERR_INVALID_CONFIG, "network.published_ports: first is 9, which is after last, 8"},
+    {"network.published_ports={address: here}", ERR_INVALID_CONFIG, "network.published_ports.address: 'here'"},
+    {"network.published_ports={address: '2001:db8::1'}", ERR_INVALID_CONFIG, "needs network.ipv6_subnet"},
+    {"capacity.memory_mib=0", ERR_INVALID_CONFIG, "capacity.memory_mib"},
+    {"capacity.memory_mib=1099511627777", ERR_INVALID_CONFIG, "capacity.memory_mib"},
+    {"capacity.vcpu_factor=0", ERR_INVALID_CONFIG, "capacity.vcpu_factor"},
+    {"capacity.vcpu_factor=10001", ERR_INVALID_CONFIG, "capacity.vcpu_factor"},
     {"state_dir=relative", ERR_INVALID_CONFIG, "state_dir: 'relative' must be an absolute path"},
     {"state_dir=/a/../b", ERR_INVALID_CONFIG, "without '..'"},
     {"state_dir=/", ERR_INVALID_CONFIG, "root directory"},
@@ -374,6 +400,7 @@ int main(void)
     TCase *tc = tcase_create("config");
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, test_defaults);
+    tcase_add_test(tc, test_chosen_ports);
     tcase_add_loop_test(tc, test_blank_file, 0, (int)(sizeof blank / sizeof blank[0]));
     tcase_add_test(tc, test_whole_file);
     tcase_add_test(tc, test_json_round_trip);

@@ -45,9 +45,11 @@ static struct vm_config parsed(const char *text)
     return config;
 }
 
+#define NO_LIMITS "'limits':{'cpu_percent':0,'cpu_weight':100,'io':{'read_bytes_per_s':0,'write_bytes_per_s':0,'read_ops_per_s':0,'write_ops_per_s':0}}"
+
 #define DEFAULTS                                                                                                                     \
     "'machine_config':{'vcpu_count':1,'mem_size_mib':128},'boot_args':'','vmm':'auto','network_interfaces':[],'ports':[],'autostart':false," \
-    "'restart_policy':'never','labels':{}"
+    "'restart_policy':'never','labels':{}," NO_LIMITS
 
 static const struct {
     const char *text, *canonical;
@@ -56,12 +58,15 @@ static const struct {
     {"{" DEFAULTS ",'image':'a'}", "{'image':'a'," DEFAULTS "}"},
     {"{'image':'A_.-9','machine_config':{'mem_size_mib':1048576.0,'vcpu_count':32}}",
      "{'image':'A_.-9','machine_config':{'vcpu_count':32,'mem_size_mib':1048576},'boot_args':'','vmm':'auto','network_interfaces':[],'ports':[],"
-     "'autostart':false,'restart_policy':'never','labels':{}}"},
+     "'autostart':false,'restart_policy':'never','labels':{}," NO_LIMITS "}"},
     {"{'image':'a','network_interfaces':[{'iface_id':'eth0'},{'iface_id':'1_'}],'boot_args':'a b','vmm':'qemu','autostart':true,'restart_policy':'on-failure',"
      "'labels':{'a/b.c':''},'ports':[{'host_port':0,'guest_port':80},{'host_ip':'2001:DB8::1','host_port':65000,'guest_port':1,'count':536,'protocol':'udp'}]}",
      "{'image':'a','machine_config':{'vcpu_count':1,'mem_size_mib':128},'boot_args':'a b','vmm':'qemu','network_interfaces':[{'iface_id':'eth0'},"
      "{'iface_id':'1_'}],'ports':[{'host_ip':'0.0.0.0','host_port':0,'guest_port':80,'count':1,'protocol':'tcp'},{'host_ip':'2001:db8::1','host_port':65000,"
-     "'guest_port':1,'count':536,'protocol':'udp'}],'autostart':true,'restart_policy':'on-failure','labels':{'a/b.c':''}}"},
+     "'guest_port':1,'count':536,'protocol':'udp'}],'autostart':true,'restart_policy':'on-failure','labels':{'a/b.c':''}," NO_LIMITS "}"},
+    {"{'image':'a','limits':{'cpu_percent':100000,'cpu_weight':1,'io':{'write_bytes_per_s':1099511627776,'read_ops_per_s':1000000000}}}",
+     "{'image':'a','machine_config':{'vcpu_count':1,'mem_size_mib':128},'boot_args':'','vmm':'auto','network_interfaces':[],'ports':[],'autostart':false,'restart_policy':'never','labels':{},"
+     "'limits':{'cpu_percent':100000,'cpu_weight':1,'io':{'read_bytes_per_s':0,'write_bytes_per_s':1099511627776,'read_ops_per_s':1000000000,'write_ops_per_s':0}}}"},
 };
 
 START_TEST(canonical_form)
@@ -101,6 +106,19 @@ static const struct {
     {WITH("'machine_config':{'vcpu_count':2.5}"), "/machine_config/vcpu_count must be an integer;"},
     {WITH("'machine_config':{'mem_size_mib':0}"), "/machine_config/mem_size_mib must be at least 1;"},
     {WITH("'machine_config':{'mem_size_mib':1048577}"), "/machine_config/mem_size_mib must be at most 1048576;"},
+    {WITH("'limits':null"), "/limits must be an object;"},
+    {WITH("'limits':{'cpu':1}"), "/limits/cpu is not a known field;"},
+    {WITH("'limits':{'cpu_percent':-1}"), "/limits/cpu_percent must be at least 0;"},
+    {WITH("'limits':{'cpu_percent':100001}"), "/limits/cpu_percent must be at most 100000;"},
+    {WITH("'limits':{'cpu_percent':'1'}"), "/limits/cpu_percent must be an integer;"},
+    {WITH("'limits':{'cpu_weight':0}"), "/limits/cpu_weight must be at least 1;"},
+    {WITH("'limits':{'cpu_weight':10001}"), "/limits/cpu_weight must be at most 10000;"},
+    {WITH("'limits':{'io':[]}"), "/limits/io must be an object;"},
+    {WITH("'limits':{'io':{'bytes':1}}"), "/limits/io/bytes is not a known field;"},
+    {WITH("'limits':{'io':{'read_bytes_per_s':-1}}"), "/limits/io/read_bytes_per_s must be at least 0;"},
+    {WITH("'limits':{'io':{'write_bytes_per_s':1099511627777}}"), "/limits/io/write_bytes_per_s must be at most 1099511627776;"},
+    {WITH("'limits':{'io':{'read_ops_per_s':1000000001,'write_ops_per_s':1000000001}}"),
+     "/limits/io/read_ops_per_s must be at most 1000000000;/limits/io/write_ops_per_s must be at most 1000000000;"},
     {WITH("'boot_args':null"), "/boot_args must be a string;"},
     {WITH("'boot_args':'a\\nb'"), "/boot_args must be at most 1024 printable ASCII characters;"},
     {WITH("'boot_args':'\\u00e4'"), "/boot_args must be at most 1024 printable ASCII characters;"},
@@ -256,6 +274,10 @@ static const struct {
     {"{'image':'a'}", WITH("'autostart':true"), 1U << VM_CONFIG_AUTOSTART, 0},
     {"{'image':'a'}", WITH("'restart_policy':'always'"), 1U << VM_CONFIG_RESTART_POLICY, 0},
     {"{'image':'a'}", WITH("'labels':{'a':'b'}"), 1U << VM_CONFIG_LABELS, 0},
+    {"{'image':'a'}", WITH("'limits':{'cpu_percent':0,'cpu_weight':100,'io':{}}"), 0, 0},
+    {"{'image':'a'}", WITH("'limits':{'cpu_percent':1}"), 1U << VM_CONFIG_LIMITS, 0},
+    {"{'image':'a'}", WITH("'limits':{'cpu_weight':1}"), 1U << VM_CONFIG_LIMITS, 0},
+    {"{'image':'a'}", WITH("'limits':{'io':{'write_ops_per_s':1}}"), 1U << VM_CONFIG_LIMITS, 0},
     {WITH("'labels':{'a':'b','c':'d'}"), WITH("'labels':{'c':'d','a':'b'}"), 0, 0},
     {WITH("'labels':{'a':'b'}"), WITH("'labels':{'a':'c'}"), 1U << VM_CONFIG_LABELS, 0},
 };

@@ -119,7 +119,7 @@ static void fill(struct vm_row *row, const char *id, uint32_t address, const cha
     (void)snprintf(ids, sizeof ids, "%s", id);
     free(row->config_text);
     memset(row, 0, sizeof *row);
-    *row = (struct vm_row){.id = ids, .config = {.image = image, .boot_args = empty, .machine = {1, 64}, .interface_count = 1}};
+    *row = (struct vm_row){.id = ids, .config = {.image = image, .boot_args = empty, .machine = {1, 64}, .interface_count = 1, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}}};
     nics[0] = (struct vm_interface){.iface_id = iface, .address = address, .mac = {.bytes = {2, 0, 0, 0, 0, mac}}};
     (void)snprintf(nics[0].tap, sizeof nics[0].tap, "%s", tap);
     row->interfaces = nics;

@@ -58,7 +58,7 @@ static void add_vm(void)
     struct image_row image = {.id = strdup("image"), .manifest = strdup("{\"arch\":\"x86_64\"}")};
     struct vm_row row = {.id = strdup("web"), .observed = strdup("{}"), .desired = VM_WANT_PAUSED};
     row.config = (struct vm_config){.image = strdup("image"), .machine = {2, 64}, .boot_args = strdup("quiet"), .labels = json_pack("{s:s}", "a", "b"),
-                                    .interfaces = {{"eth0"}}, .interface_count = 1};
+                                    .interfaces = {{"eth0"}}, .interface_count = 1, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
     row.interfaces = calloc(1, sizeof *row.interfaces);
     row.interface_count = 1;
     row.interfaces[0].iface_id = strdup("eth0");
@@ -124,7 +124,8 @@ static bool read_vm(void)
     ck_assert_str_eq("image", row.image);
     ck_assert_str_eq("{\"image\":\"image\",\"machine_config\":{\"vcpu_count\":2,\"mem_size_mib\":64},\"boot_args\":\"quiet\",\"vmm\":\"auto\","
                      "\"network_interfaces\":[{\"iface_id\":\"eth0\"}],\"ports\":[],\"autostart\":false,\"restart_policy\":\"never\","
-                     "\"labels\":{\"a\":\"b\"}}",
+                     "\"labels\":{\"a\":\"b\"},\"limits\":{\"cpu_percent\":0,\"cpu_weight\":100,\"io\":{\"read_bytes_per_s\":0,\"write_bytes_per_s\":0,"
+                     "\"read_ops_per_s\":0,\"write_ops_per_s\":0}}}",
                      row.config_text);
     ck_assert_str_eq("", row.boot_config);
     ck_assert_str_eq("{\"error\":null}", row.observed);

@@ -4,6 +4,7 @@
 #include "core/strbuf.h"
 #include "db/db.h"
 #include "db/idempotency.h"
+#include "db/reservations.h"
 #include "db/tasks.h"
 #include "db/vms.h"
 #include "tests/unit/db/old_10.h"
@@ -110,6 +111,19 @@ static void check_others(struct db *db)
     ck_assert(odd.deleting && odd.uid == 6);
 }
 
+/* What is there already is reserved: the guest's memory and a 64th of it, and what its VMM needs. */
+static void check_reservations(struct db *db)
+{
+    struct reservation one;
+    struct reservation sum;
+    must(reservations_get(db, 3, &one, NULL, &err));
+    ck_assert(one.memory_mib == 512 + 8 + 64 && one.vcpus == 2 && one.interfaces == 2 && one.drive_mib == 0);
+    must(reservations_get(db, 5, &one, NULL, &err));
+    ck_assert(one.memory_mib == 128 + 2 + 64 && one.vcpus == 1 && one.interfaces == 1);
+    must(reservations_sum(db, &sum, &err));
+    ck_assert(sum.memory_mib == 584 + 194 + (64 + 1 + 1280) && sum.interfaces == 3);
+}
+
 /* A repair of before is a task of today, of the same number. */
 static void check_repair(struct db *db)
 {
@@ -141,6 +155,7 @@ START_TEST(version_10)
     check_others(db);
     check_repair(db);
     check_key(db);
+    check_reservations(db);
     db_close(db);
     db = open_mended(&mended); /* and once more, as nothing is left to do */
     ck_assert(!mended.is_new);
@@ -172,6 +187,7 @@ START_TEST(what_was_planted_before_is_not_run)
     ck_assert(mended.is_new == plants[_i].is_new && mended.lost == 0);
     check_web(db);
     check_others(db);
+    check_reservations(db);
     db_close(db);
 }
 END_TEST

@@ -157,7 +157,8 @@ static void add_vm(void)
 {
     struct image_row image = {.id = strdup("image"), .manifest = strdup("{}")};
     struct vm_row row = {.id = strdup("web"), .observed = strdup("{}")};
-    row.config = (struct vm_config){.image = strdup("image"), .machine = {1, 64}, .boot_args = strdup(""), .interfaces = {{"eth0"}}, .interface_count = 1};
+    row.config = (struct vm_config){.image = strdup("image"), .machine = {1, 64}, .boot_args = strdup(""), .interfaces = {{"eth0"}}, .interface_count = 1,
+                                    .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
     row.interfaces = calloc(1, sizeof *row.interfaces);
     row.interface_count = 1;
     row.interfaces[0].iface_id = strdup("eth0");

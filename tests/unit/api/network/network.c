@@ -306,6 +306,70 @@ START_TEST(test_wrong_ports)
 }
 END_TEST
 
+START_TEST(test_the_range_that_may_be_published)
+{
+    box_add_image("img");
+    box.config.network.published.first = 1024;
+    box.config.network.published.last = 40000;
+    static const char *const outside[] = {VM("a", "[{\"host_port\":8080,\"guest_port\":1},{\"host_port\":1023,\"guest_port\":1}]"),
+                                          VM("a", "[{\"host_port\":8080,\"guest_port\":1},{\"host_port\":39999,\"guest_port\":1,\"count\":3}]"),
+                                          VM("a", "[{\"host_port\":8080,\"guest_port\":1},{\"host_port\":65535,\"guest_port\":1}]")};
+    for (size_t i = 0; i < ARRAY_LEN(outside); i++) {
+        box_refused(400, "INVALID_CONFIG", "POST", "/vms", outside[i], NULL);
+        ck_assert_str_eq(box_fault(0), "/ports/1/host_port");
+        ck_assert_ptr_nonnull(strstr(box_string("detail"), "ports from 1024 to 40000 may be published"));
+    }
+    ck_assert_int_eq(box_post("/vms", VM("a", "[{\"host_port\":1024,\"guest_port\":1},{\"host_port\":39991,\"guest_port\":1,\"count\":10},{\"host_port\":0,\"guest_port\":1}]")), 201);
+    /* What is published from before stays, until the list is given anew. */
+    box.config.network.published.first = 2000;
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"labels\":{\"a\":\"b\"}}", NULL), 202);
+    box_refused(400, "INVALID_CONFIG", "PATCH", "/vms/a", "{\"ports\":[{\"host_port\":1024,\"guest_port\":1}]}", NULL);
+}
+END_TEST
+
+START_TEST(test_the_address_that_ports_are_published_at)
+{
+    box_add_image("img");
+    ck_assert(ip_addr_parse("192.0.2.7", &box.config.network.published.address));
+    box_refused(400, "INVALID_CONFIG", "POST", "/vms", VM("a", "[{\"host_port\":80,\"guest_port\":1,\"host_ip\":\"0.0.0.0\"}]"), NULL);
+    ck_assert_str_eq(box_fault(0), "/ports/0/host_ip");
+    ck_assert_ptr_nonnull(strstr(box_string("detail"), "ports are published at 192.0.2.7 only"));
+    ck_assert_int_eq(box_post("/vms", VM("a", "[{\"host_port\":80,\"guest_port\":1},{\"host_port\":81,\"guest_port\":1,\"host_ip\":\"192.0.2.7\"}]")), 201);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_str_eq(json_get_string(json_array_get(json_object_get(box.json, "ports"), i), "host_ip"), "192.0.2.7");
+    }
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"ports\":[{\"host_port\":82,\"guest_port\":1}]}", NULL), 202);
+    ck_assert_str_eq(json_get_string(json_array_get(json_object_get(box.json, "ports"), 0), "host_ip"), "192.0.2.7");
+}
+END_TEST
+
+START_TEST(test_ports_that_somebody_listens_on)
+{
+    box_add_image("img");
+    ck_assert_int_eq(box_post("/vms", VM("old", "[{\"host_port\":22,\"guest_port\":1}]")), 201);
+    box.listeners = "{\"answer\":{\"listeners\":[{\"index\":1,\"port\":22,\"message\":\"sshd (pid 7) listens on the host's tcp port 22 at 0.0.0.0\"}],\"busy\":[]}}";
+    const char *body = VM("a", "[{\"host_port\":21,\"guest_port\":1},{\"host_port\":22,\"guest_port\":1}]");
+    for (int dry = 0; dry < 2; dry++) {
+        box_refused(409, "IN_USE", "POST", dry ? "/vms?dry_run=true" : "/vms", body, NULL);
+        ck_assert_str_eq(box_string("detail"), "sshd (pid 7) listens on the host's tcp port 22 at 0.0.0.0");
+        ck_assert_str_eq(box_fault(0), "/ports/1/host_port");
+        ck_assert_int_eq(box_get("/vms/a"), 404);
+    }
+    /* What a VM has already it keeps, and may say again. */
+    ck_assert_int_eq(box_send("PATCH", "/vms/old", "{\"ports\":[{\"host_port\":21,\"guest_port\":1},{\"host_port\":22,\"guest_port\":2}]}", NULL), 202);
+    /* Those that are chosen are none of theirs. */
+    box.listeners = "{\"answer\":{\"listeners\":[],\"busy\":[{\"protocol\":\"tcp\",\"port\":30000},{\"protocol\":\"udp\",\"port\":30001},{\"protocol\":\"tcp\",\"port\":30003}]}}";
+    ck_assert_int_eq(box_post("/vms", VM("b", "[{\"host_port\":0,\"guest_port\":1},{\"host_port\":0,\"guest_port\":1},{\"host_port\":0,\"guest_port\":1,\"count\":2},"
+                                              "{\"host_port\":0,\"guest_port\":1,\"count\":2,\"protocol\":\"udp\"}]")), 201);
+    ck_assert(port_member(0, "host_port") == 30001 && port_member(1, "host_port") == 30002 && port_member(2, "host_port") == 30004 &&
+              port_member(3, "host_port") == 30002);
+    /* Without an answer nothing is published. */
+    box.listeners = "{\"error\":{\"code\":\"SYSTEM\",\"message\":\"why\"}}";
+    box_refused(500, "SYSTEM", "POST", "/vms", VM("c", "[{\"host_port\":23,\"guest_port\":1}]"), NULL);
+    ck_assert_int_eq(box_post("/vms", VM("c", "[]")), 201);
+}
+END_TEST
+
 START_TEST(test_as_many_ports_as_there_may_be)
 {
     AUTO_STRBUF ports = STRBUF_INIT;
@@ -341,6 +405,9 @@ int main(void)
     tcase_add_test(tcase, test_places_of_ports);
     tcase_add_test(tcase, test_ports_that_the_daemon_chooses);
     tcase_add_loop_test(tcase, test_wrong_ports, 0, (int)ARRAY_LEN(wrong_ports));
+    tcase_add_test(tcase, test_the_range_that_may_be_published);
+    tcase_add_test(tcase, test_the_address_that_ports_are_published_at);
+    tcase_add_test(tcase, test_ports_that_somebody_listens_on);
     tcase_add_test(tcase, test_as_many_ports_as_there_may_be);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -7,6 +7,7 @@
 #include "core/limits.h"
 #include "core/strbuf.h"
 #include "db/events.h"
+#include "db/reservations.h"
 
 #define TWO_NICS "\"network_interfaces\":[{\"iface_id\":\"eth0\"},{\"iface_id\":\"eth1\"}]"
 
@@ -114,6 +115,7 @@ END_TEST
 START_TEST(test_memory_of_the_host)
 {
     box_add_image("img");
+    box.config.capacity.memory_mib = 1 << 20;
     must(facts_set(box.worker, "host", "{\"memory_mib\":1024}", NULL, &box_error));
     box_refused(409, "INSUFFICIENT_MEMORY", "POST", "/vms",
                 "{\"image\":\"img\",\"machine_config\":{\"mem_size_mib\":1025}}", NULL);
@@ -123,6 +125,111 @@ START_TEST(test_memory_of_the_host)
     box_observe("a", VM_STOPPED);
     box_refused(409, "INSUFFICIENT_MEMORY", "PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":1025}}",
                 NULL);
+}
+END_TEST
+
+static const char *body_of(const char *id, unsigned mib)
+{
+    static char body[256];
+    (void)snprintf(body, sizeof body, "{\"id\":\"%s\",\"image\":\"img\",\"vmm\":\"firecracker\",\"desired_state\":\"stopped\",\"machine_config\":{\"mem_size_mib\":%u}}", id, mib);
+    return body;
+}
+
+/* 64 MiB for the VMM of each. */
+START_TEST(test_memory_of_all_vms)
+{
+    box.config.capacity.memory_mib = 400;
+    box_add_image("img");
+    ck_assert_int_eq(box_post("/vms", body_of("a", 32)), 201);
+    box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms?dry_run=true", body_of("b", 241), NULL);
+    box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms", body_of("b", 241), NULL);
+    ck_assert_str_eq(box_string("detail"), "the host has not enough left: 308 MiB of memory asked for, 96 of 400 reserved, 304 free");
+    ck_assert_str_eq(box_fault(0), "/machine_config/mem_size_mib");
+    ck_assert_int_eq(box_get("/vms/b"), 404);
+    ck_assert_int_eq(box_post("/vms", body_of("b", 236)), 201); /* and 3 for the kernel's tables */
+    box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms", body_of("c", 1), NULL);
+
+    /* Larger, smaller, and the same: what is asked for is what comes to it. */
+    box_refused(409, "INSUFFICIENT_CAPACITY", "PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":34}}", NULL);
+    box_refused(409, "INSUFFICIENT_CAPACITY", "PATCH", "/vms/a?dry_run=true", "{\"machine_config\":{\"mem_size_mib\":34}}", NULL);
+    ck_assert_ptr_nonnull(strstr(box_string("detail"), "2 MiB of memory asked for, 399 of 400 reserved, 1 free"));
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":33}}", NULL), 202);
+    ck_assert_int_eq(box_send("PATCH", "/vms/b", "{\"labels\":{\"a\":\"b\"}}", NULL), 202);
+    ck_assert_int_eq(box_send("PATCH", "/vms/b", "{\"machine_config\":{\"mem_size_mib\":100}}", NULL), 202);
+    box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms", body_of("c", 1), NULL); /* as far as anybody knows, it may have begun to run */
+    box_observe("b", VM_STOPPED);
+    ck_assert_int_eq(box_post("/vms", body_of("c", 10)), 201);
+
+    /* The total was made smaller: what is there stays, and may become smaller. */
+    box.config.capacity.memory_mib = 100;
+    ck_assert_int_eq(box_send("PATCH", "/vms/b", "{\"machine_config\":{\"mem_size_mib\":90}}", NULL), 200);
+    box_refused(409, "INSUFFICIENT_CAPACITY", "PATCH", "/vms/b", "{\"machine_config\":{\"mem_size_mib\":101}}", NULL);
+}
+END_TEST
+
+static struct reservation reserved(void)
+{
+    struct reservation sum;
+    must(reservations_sum(box.db, &sum, &box_error));
+    return sum;
+}
+
+/* A VM that runs and is made smaller has what it was started with until it runs with less. */
+START_TEST(test_a_process_keeps_what_it_has)
+{
+    box_add_image("img");
+    ck_assert_int_eq(box_post("/vms", "{\"id\":\"a\",\"image\":\"img\",\"vmm\":\"firecracker\",\"machine_config\":{\"mem_size_mib\":640,\"vcpu_count\":4}}"), 201);
+    box_observe("a", VM_RUNNING);
+    ck_assert(reserved().memory_mib == 640 + 10 + 64 && reserved().vcpus == 4);
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":64,\"vcpu_count\":1}}", NULL), 200);
+    box_observe("a", VM_RUNNING);
+    ck_assert(reserved().memory_mib == 640 + 10 + 64 && reserved().vcpus == 4);
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":128},\"labels\":{\"k\":\"v\"}}", NULL), 200);
+    box_observe("a", VM_RUNNING);
+    ck_assert_int_eq(reserved().memory_mib, 640 + 10 + 64);
+    ck_assert_int_eq(box_send("POST", "/vms/a/stop", NULL, NULL), 202);
+    box_observe("a", VM_STOPPED);
+    ck_assert(reserved().memory_mib == 128 + 2 + 64 && reserved().vcpus == 1);
+    box_remove_vm("a");
+    ck_assert(reserved().memory_mib == 0 && reserved().vcpus == 0 && reserved().interfaces == 0 && reserved().drive_mib == 0);
+}
+END_TEST
+
+START_TEST(test_vcpus_and_drives_of_all_vms)
+{
+    static char sized[] = "{\"rootfs\":{\"size_bytes\":10485761}}"; /* 11 MiB, begun */
+    static char id[] = "img";
+    char sha[] = "0000000000000000000000000000000000000000000000000000000000000000";
+    const struct image_row row = {.id = id, .state = IMAGE_READY, .observed = sized, .kernel_sha256 = sha, .rootfs_sha256 = sha};
+    box_add_image("img");
+    must(images_set_observed(box.worker, &row, &box_error));
+    must(facts_set(box.worker, "host", "{\"memory_mib\":4096,\"cpus\":2,\"staging\":{\"path\":\"/s\",\"in_memory\":false,\"size_mib\":30}}", NULL, &box_error));
+    box.config.capacity.vcpu_factor = 1.5;
+    const char *two = "{\"id\":\"a\",\"image\":\"img\",\"vmm\":\"firecracker\",\"machine_config\":{\"vcpu_count\":2}}";
+    ck_assert_int_eq(box_post("/vms", two), 201);
+    ck_assert(reserved().drive_mib == 11 && reserved().memory_mib == 128 + 2 + 64);
+    box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms", "{\"id\":\"b\",\"image\":\"img\",\"machine_config\":{\"vcpu_count\":2}}", NULL);
+    ck_assert_str_eq(box_string("detail"), "the host has not enough left: 2 vCPUs asked for, 2 of 3 reserved, 1 free");
+    ck_assert_str_eq(box_fault(0), "/machine_config/vcpu_count");
+    ck_assert_int_eq(box_post("/vms", body_of("b", 32)), 201);
+    box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms", body_of("c", 32), NULL); /* both at once */
+    ck_assert_ptr_nonnull(strstr(box_string("detail"), "11 MiB for writable drives asked for, 22 of 30 reserved, 8 free; 1 vCPUs asked for, 3 of 3 reserved, 0 free"));
+    ck_assert_str_eq(box_fault(0), "/image");
+    ck_assert_str_eq(box_fault(1), "/machine_config/vcpu_count");
+}
+END_TEST
+
+START_TEST(test_ports_of_the_bridge)
+{
+    box_add_image("img");
+    box_set_subnet("10.0.0.0/16");
+    box_change("UPDATE reserved SET interfaces = 1022");
+    box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms", "{\"id\":\"a\",\"image\":\"img\"," TWO_NICS "}", NULL);
+    ck_assert_str_eq(box_string("detail"), "the host has not enough left: 2 ports of the bridge asked for, 1022 of 1023 reserved, 1 free");
+    ck_assert_str_eq(box_fault(0), "/network_interfaces");
+    ck_assert_int_eq(box_post("/vms", "{\"id\":\"a\",\"image\":\"img\",\"network_interfaces\":[{\"iface_id\":\"eth0\"}]}"), 201);
+    ck_assert_int_eq(reserved().interfaces, 1023);
+    ck_assert_int_eq(box_post("/vms", "{\"id\":\"b\",\"image\":\"img\"}"), 201);
 }
 END_TEST
 
@@ -372,7 +479,7 @@ START_TEST(test_a_limit_of_vms)
     must(db_begin(box.worker, &box_error));
     for (int i = 0; i < LIMIT_VMS - 1; i++) {
         (void)snprintf(id, sizeof id, "v%d", i);
-        struct vm_row row = {.id = id, .config = {.image = image, .boot_args = empty, .machine = {1, 64}}};
+        struct vm_row row = {.id = id, .config = {.image = image, .boot_args = empty, .machine = {1, 64}, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}}};
         must(vms_insert(box.worker, &row, &box_error));
         free(row.config_text);
     }
@@ -390,7 +497,7 @@ int main(void)
         test_an_id_is_made,
         test_create_refuses,
         test_create_with_an_image_that_is_not_ready,
-        test_memory_of_the_host,
+        test_memory_of_the_host, test_memory_of_all_vms, test_a_process_keeps_what_it_has, test_vcpus_and_drives_of_all_vms, test_ports_of_the_bridge,
         test_addresses_run_out,
         test_many_interfaces_in_a_used_subnet,
         test_another_subnet_while_vms_exist,

@@ -21,7 +21,7 @@ static void add_vm(const char *id, uint32_t address, const char *tap)
 {
     struct vm_interface interface = {.iface_id = TEXT("eth0"), .mac = {{2, 0, 0, 0, (uint8_t)(address >> 8), (uint8_t)address}}, .address = address};
     struct vm_row row = {.id = TEXT(id),
-                         .config = {.image = TEXT("i"), .machine = {2, 64}, .boot_args = TEXT("quiet"), .interfaces = {{"eth0"}}, .interface_count = 1},
+                         .config = {.image = TEXT("i"), .machine = {2, 64}, .boot_args = TEXT("quiet"), .interfaces = {{"eth0"}}, .interface_count = 1, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}},
                          .interfaces = &interface,
                          .interface_count = 1};
     (void)snprintf(interface.tap, sizeof interface.tap, "%s", tap);
