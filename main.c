@@ -21,6 +21,7 @@
 #include "server/lock.h"
 #include "server/notify.h"
 #include "server/openapi_data.h"
+#include "server/privileges.h"
 #include "worker/fault_points.h"
 #include "worker/purge/purge.h"
 #include "worker/worker.h"
@@ -179,7 +180,7 @@ static int set_up(struct daemon *daemon, struct error *err)
     if (geteuid() != 0) {
         return error_set(err, ERR_SYSTEM, "smartvmd must be started as root");
     }
-    if (directories_make(config, err) != 0 || lock_acquire(LOCK_STATE_DIR, config->state_dir, &daemon->state_lock, err) != 0 ||
+    if (bound_capabilities(err) != 0 || directories_make(config, err) != 0 || lock_acquire(LOCK_STATE_DIR, config->state_dir, &daemon->state_lock, err) != 0 ||
         lock_acquire(LOCK_RUN_DIR, config->run_dir, &daemon->run_lock, err) != 0 ||
         claims_new(config->network.bridge, &daemon->claims, err) != 0 ||
         claim_take(daemon->claims, CLAIM_BRIDGE, config->network.bridge, CLAIM_PATIENCE_MS, err) != 0 ||

@@ -25,9 +25,16 @@ int drop_privileges(const char *user, pid_t parent, struct error *err);
 int drop_privileges_of_inspector(pid_t parent, struct error *err);
 
 /*
- * Refuses (EPERM) what no code of these processes calls and what escapes are made of: new programs, tracing, mounts, namespaces, modules,
- * keyrings, bpf, io_uring and their like; and to the keeper also every network and new processes.
- * The inspector is left nothing but what reads and writes what is open, and gets memory that can't be executed: any other call ends it.
+ * In the worker, before it starts anything: keeps root the capabilities that the work on the host takes, and gives up the others for itself and for all that it
+ * starts (modules, raw input and output, the clock, reboot, audit, other people's IPC and their like). What the kernel does not know is skipped.
+ */
+int bound_capabilities(struct error *err);
+
+/*
+ * Leaves the process the system calls that its code has use for, and refuses all others (ENOSYS, by which the C library does without a call that is
+ * new to it): new programs and processes, tracing, mounts, namespaces, modules,
+ * keyrings, bpf, io_uring and whatever comes; to the keeper also every socket but the one it has. Nothing can be mapped to be executed any more. The inspector
+ * is left nothing but what reads and writes what is open, and gets memory: any other call ends it.
  */
 enum system_calls { SYSTEM_CALLS_OF_API, SYSTEM_CALLS_OF_KEEPER, SYSTEM_CALLS_OF_INSPECTOR };
 int drop_system_calls(enum system_calls of, struct error *err);

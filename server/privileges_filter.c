@@ -6,100 +6,38 @@
 #include <seccomp.h>
 #include <sys/mman.h>
 
-/* By name and not by number: one that this architecture or this libseccomp does not know is skipped. */
-static const char *const denied[] = {
-    /* new programs and other people's memory */
-    "execve",
-    "execveat",
-    "uselib",
-    "ptrace",
-    "process_vm_readv",
-    "process_vm_writev",
-    "process_madvise",
-    "kcmp",
-    "pidfd_getfd",
-    "userfaultfd",
-    "personality",
-    /* mounts, roots and namespaces */
-    "mount",
-    "umount",
-    "umount2",
-    "move_mount",
-    "open_tree",
-    "fsopen",
-    "fsconfig",
-    "fsmount",
-    "fspick",
-    "mount_setattr",
-    "pivot_root",
-    "chroot",
-    "unshare",
-    "setns",
-    /* the kernel itself */
-    "bpf",
-    "perf_event_open",
-    "init_module",
-    "finit_module",
-    "delete_module",
-    "kexec_load",
-    "kexec_file_load",
-    "reboot",
-    "swapon",
-    "swapoff",
-    "acct",
-    "syslog",
-    "iopl",
-    "ioperm",
-    "modify_ldt",
-    "lookup_dcookie",
-    "quotactl",
-    "quotactl_fd",
-    "nfsservctl",
-    "vhangup",
-    /* keyrings, file handles, io_uring, and marks on file systems */
-    "keyctl",
-    "add_key",
-    "request_key",
-    "open_by_handle_at",
-    "name_to_handle_at",
-    "io_uring_setup",
-    "io_uring_enter",
-    "io_uring_register",
-    "fanotify_init",
-    "fanotify_mark",
-    "memfd_secret",
-    /* time, names of the host, memory policy */
-    "settimeofday",
-    "clock_settime",
-    "clock_settime64",
-    "clock_adjtime",
-    "clock_adjtime64",
-    "adjtimex",
-    "stime",
-    "sethostname",
-    "setdomainname",
-    "move_pages",
-    "migrate_pages",
-    "mbind",
-    "set_mempolicy",
-    /* identity */
-    "setuid",
-    "setgid",
-    "setreuid",
-    "setregid",
-    "setresuid",
-    "setresgid",
-    "setfsuid",
-    "setfsgid",
-    "setgroups",
-    "capset",
-    "mknod",
-    "mknodat",
+/*
+ * What each process may call, by name and not by number: one that this architecture or this libseccomp does not know is skipped. What is not here is refused:
+ * new programs and processes, namespaces, mounts, tracing, other people's memory, keyrings, bpf, io_uring, modules, changes of identity, and whatever kernels
+ * get in the future.
+ */
+
+/* Memory, time, its own signals and its own end: every process. */
+static const char *const allowed_to_all[] = {
+    "brk", "munmap", "mremap", "madvise", "futex", "exit", "exit_group", "rt_sigreturn", "restart_syscall", "read", "write", "lseek", "close", "sched_yield",
+    "getpid", "gettid", "clock_gettime",
+#ifdef __SANITIZE_ADDRESS__ /* the sanitizers' own */
+    "sigaltstack", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "prctl",
+#endif
 };
 
-/* What the keeper has no use for besides: it has one socket, and gets no other. */
-static const char *const denied_to_keeper[] = {"socket", "socketpair", "connect", "bind", "listen", "accept", "accept4",
-                                               "fork",   "vfork",      "clone",   "clone3"};
+/* Files and descriptors: the database, and what SQLite does with it. */
+static const char *const allowed_to_database[] = {
+    "openat", "open", "access", "faccessat", "faccessat2", "stat", "lstat", "fstat", "newfstatat", "statx", "fstatfs", "readlink", "readlinkat", "getcwd",
+    "pread64", "pwrite64", "readv", "writev", "preadv", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "fcntl", "flock", "unlink", "unlinkat",
+    "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "fchmod", "fchown", "chmod", "utimensat", "getdents64", "umask",
+    "memfd_create", "dup", "dup2", "dup3", "pipe2", "eventfd2",
+    "getuid", "geteuid", "getgid", "getegid", "getppid", "getrandom", "getrusage", "sysinfo", "uname", "prlimit64", "getrlimit",
+    "nanosleep", "clock_nanosleep", "clock_getres", "gettimeofday", "time", "poll", "ppoll", "select", "pselect6",
+    "rt_sigaction", "rt_sigprocmask", "sigaltstack", "tgkill",
+    "sendmsg", "recvmsg", "sendto", "recvfrom", "shutdown", "getsockopt", "setsockopt",
+};
+
+/* Clients: sockets that were opened for it, and those that come in by them. */
+static const char *const allowed_to_api[] = {
+    "accept", "accept4", "getsockname", "getpeername", "sendfile", "splice", "socketpair",
+    "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "timerfd_create", "timerfd_settime", "signalfd4", "ioctl",
+};
 
 static void release_filter(scmp_filter_ctx *filter)
 {
@@ -108,47 +46,24 @@ static void release_filter(scmp_filter_ctx *filter)
     }
 }
 
-/* All that the inspector has use for. What it maps or protects can't be executed. */
-static const char *const allowed_to_inspector[] = {
-    "read",   "write",  "lseek",   "munmap", "mremap", "madvise",    "brk", "exit_group", "exit", "futex",
-    "rt_sigreturn",
-#ifdef __SANITIZE_ADDRESS__ /* the sanitizers' own */
-    "sched_yield", "getpid", "gettid", "sigaltstack", "rt_sigaction", "rt_sigprocmask", "clock_gettime",
-#endif
-};
+/* What they map or protect can't be executed: nobody brings code. */
 static const char *const allowed_without_exec[] = {"mmap", "mprotect"};
 enum { ARGUMENT_PROTECTION = 2 }; /* mmap(2), mprotect(2) */
 
-static int add_rule(scmp_filter_ctx filter, uint32_t action, const char *name, unsigned arguments, const struct scmp_arg_cmp *argument, struct error *err)
+static int allow(scmp_filter_ctx filter, const char *name, unsigned arguments, const struct scmp_arg_cmp *argument, struct error *err)
 {
     const int number = seccomp_syscall_resolve_name(name);
     if (number == __NR_SCMP_ERROR) {
         return 0;
     }
-    int r = seccomp_rule_add_array(filter, action, number, arguments, argument);
+    int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, arguments, argument);
     return r < 0 ? error_sys(err, ERR_SYSTEM, -r, "cannot make a rule of the system call %s", name) : 0;
 }
 
-static int deny(scmp_filter_ctx filter, const char *const *names, size_t count, struct error *err)
+static int allow_all(scmp_filter_ctx filter, const char *const *names, size_t count, struct error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        if (add_rule(filter, SCMP_ACT_ERRNO(EPERM), names[i], 0, NULL, err) != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int allow_inspector(scmp_filter_ctx filter, struct error *err)
-{
-    const struct scmp_arg_cmp no_exec = SCMP_CMP(ARGUMENT_PROTECTION, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-    for (size_t i = 0; i < ARRAY_LEN(allowed_to_inspector); i++) {
-        if (add_rule(filter, SCMP_ACT_ALLOW, allowed_to_inspector[i], 0, NULL, err) != 0) {
-            return -1;
-        }
-    }
-    for (size_t i = 0; i < ARRAY_LEN(allowed_without_exec); i++) {
-        if (add_rule(filter, SCMP_ACT_ALLOW, allowed_without_exec[i], 1, &no_exec, err) != 0) {
+        if (allow(filter, names[i], 0, NULL, err) != 0) {
             return -1;
         }
     }
@@ -157,18 +72,22 @@ static int allow_inspector(scmp_filter_ctx filter, struct error *err)
 
 static int add_rules(scmp_filter_ctx filter, enum system_calls of, struct error *err)
 {
-    if (of == SYSTEM_CALLS_OF_INSPECTOR) {
-        return allow_inspector(filter, err);
+    const struct scmp_arg_cmp no_exec = SCMP_CMP(ARGUMENT_PROTECTION, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+    for (size_t i = 0; i < ARRAY_LEN(allowed_without_exec); i++) {
+        if (allow(filter, allowed_without_exec[i], 1, &no_exec, err) != 0) {
+            return -1;
+        }
     }
-    if (deny(filter, denied, ARRAY_LEN(denied), err) != 0) {
+    if (allow_all(filter, allowed_to_all, ARRAY_LEN(allowed_to_all), err) != 0 ||
+        (of != SYSTEM_CALLS_OF_INSPECTOR && allow_all(filter, allowed_to_database, ARRAY_LEN(allowed_to_database), err) != 0)) {
         return -1;
     }
-    return of == SYSTEM_CALLS_OF_KEEPER ? deny(filter, denied_to_keeper, ARRAY_LEN(denied_to_keeper), err) : 0;
+    return of == SYSTEM_CALLS_OF_API ? allow_all(filter, allowed_to_api, ARRAY_LEN(allowed_to_api), err) : 0;
 }
 
 int drop_system_calls(enum system_calls of, struct error *err)
 {
-    CLEANUP(release_filter) scmp_filter_ctx filter = seccomp_init(of == SYSTEM_CALLS_OF_INSPECTOR ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ALLOW);
+    CLEANUP(release_filter) scmp_filter_ctx filter = seccomp_init(of == SYSTEM_CALLS_OF_INSPECTOR ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(ENOSYS));
     if (filter == NULL) {
         return error_oom(err);
     }
