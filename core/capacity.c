@@ -23,10 +23,11 @@ void capacity_host_read(const json_t *fact, struct capacity_host *ret)
     const json_t *automatic = json_object_get(fact, "auto");
     const char *driver = json_get_string(automatic, "driver");
     const bool has_kvm = json_get_bool(json_object_get(fact, "kvm"), "usable", true);
-    const unsigned qemu_mib = has_kvm ? VM_OVERHEAD_QEMU_MIB : VM_OVERHEAD_QEMU_TCG_MIB;
+    const int64_t memory_mib = json_get_int(fact, "memory_mib", CAPACITY_UNKNOWN);
+    const unsigned qemu_mib = has_kvm ? VM_OVERHEAD_QEMU_MIB : vm_overhead_qemu_tcg_mib(memory_mib);
     *ret = (struct capacity_host){
         .is_known = json_is_object(fact),
-        .memory_mib = json_get_int(fact, "memory_mib", CAPACITY_UNKNOWN),
+        .memory_mib = memory_mib,
         .cpus = json_get_int(fact, "cpus", CAPACITY_UNKNOWN),
         .stages_in_memory = json_get_bool(staging, "in_memory", true),
         .stage_mib = json_get_int(staging, "size_mib", CAPACITY_UNKNOWN),

@@ -27,7 +27,9 @@ _Static_assert(VM_OVERHEAD_FIRECRACKER_MIB == 64 && VM_OVERHEAD_QEMU_MIB == 256 
     MEND_DOCUMENT("observed") " AS observed FROM vms WHERE uid NOT IN (SELECT vm_uid FROM reservations)),"                                           \
     " sizes AS (SELECT *, " MEND_MIB("wanted") " AS mib, " MEND_MIB("booted") " AS booted_mib,"                                                      \
     "   CASE WHEN ifnull(json_extract(observed, '$.vmm.driver'), json_extract(wanted, '$.vmm')) IS NOT 'qemu' THEN 64"                               \
-    "     WHEN json_extract(observed, '$.vmm.accelerator') IS 'kvm' THEN 256 ELSE 1280 END AS overhead_mib FROM documents)"                          \
+    "     WHEN json_extract(observed, '$.vmm.accelerator') IS 'kvm' THEN 256"                                                                         \
+    "     ELSE 256 + min(1024, ifnull((SELECT " MEND_NUMBER(MEND_DOCUMENT("value"), "$.memory_mib", "8192") " / 8 FROM facts WHERE name = 'host'), 1024))" \
+    "   END AS overhead_mib FROM documents)"                                                                                                          \
     " SELECT uid, mib + mib / 64 + overhead_mib,"                                                                                                    \
     "   ifnull((SELECT iif(json_extract(" MEND_DOCUMENT("i.manifest") ", '$.rootfs_is_read_only') IS 1, 0,"                                           \
     "     (" MEND_NUMBER(MEND_DOCUMENT("i.observed"), "$.rootfs.size_bytes", "1 << 60") " + 1048575) / 1048576) FROM images i WHERE i.id = image), 0)," \

@@ -40,7 +40,7 @@ static struct vm_row *row_of(const struct write *write)
 
 int vm_check_memory(const struct capacity_host *host, unsigned mem_size_mib, struct error *err)
 {
-    if (host->memory_mib != CAPACITY_UNKNOWN && (int64_t)mem_size_mib > host->memory_mib) { /* else the worker checks again when the VM is started */
+    if (host->memory_mib != CAPACITY_UNKNOWN && (int64_t)mem_size_mib > host->memory_mib) {
         return error_set(err, ERR_INSUFFICIENT_MEMORY, "the VM is to have %u MiB, and the host has %lld", mem_size_mib, (long long)host->memory_mib);
     }
     return 0;

@@ -9,7 +9,7 @@ struct listener {
     struct ip_addr host; /* where; all zeroes but the version: at every address of it */
     bool both;           /* at every address of both versions */
     uint16_t port;       /* host byte order */
-    uint32_t inode;      /* of the socket, by which host/process/socket_owner.h finds who has it */
+    uint32_t inode;      /* of the socket, by which host/process/socket_owner.h finds who has it; 0: the kernel itself */
 };
 
 /*

@@ -20,6 +20,8 @@ struct look {
     struct vm_port choice;                 /* where ports are chosen, at any address */
     struct listener found[LIMIT_PORTS];    /* of each entry, the first */
     bool is_found[LIMIT_PORTS];
+    bool is_own[LIMIT_PORTS]; /* it is the daemon's */
+    bool own;                 /* and so are those that are told now */
     struct json_build busy;
     size_t busy_count;
 };
@@ -32,6 +34,7 @@ static void note(const struct listener *listener, void *ctx)
         if (port->host_port != 0 && !look->is_found[i] && listener_meets(listener, port)) {
             look->found[i] = *listener;
             look->is_found[i] = true;
+            look->is_own[i] = look->own;
         }
     }
     if (listener->port >= look->choice.host_port && listener->port - look->choice.host_port < look->choice.count && look->busy_count < BUSY_MAX) {
@@ -43,6 +46,7 @@ static void note(const struct listener *listener, void *ctx)
 /* The daemon's own, also where the kernel tells of nobody. */
 static void note_own(const struct config *config, struct look *look)
 {
+    look->own = true;
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen *where = &config->listen[i];
         if (where->is_tcp) {
@@ -52,13 +56,15 @@ static void note_own(const struct config *config, struct look *look)
             note(&own, look);
         }
     }
+    look->own = false;
 }
 
-static json_t *describe(const struct listener *listener, const struct socket_owner *owner, size_t index)
+static json_t *describe(const struct look *look, const struct socket_owner *owner, size_t index)
 {
-    char who[64] = "a program of the host";
+    const struct listener *listener = &look->found[index];
+    char who[64] = "a program of the host, or its kernel,"; /* a tunnel of the kernel's has no process */
     char at[IP_TEXT_MAX];
-    if (listener->inode == 0) {
+    if (look->is_own[index]) {
         (void)snprintf(who, sizeof who, "smartvmd itself");
     } else if (owner->pid > 0) {
         (void)snprintf(who, sizeof who, "%s (pid %d)", owner->name[0] != '\0' ? owner->name : "a program", (int)owner->pid);
@@ -78,7 +84,7 @@ static json_t *describe_all(const struct look *look)
     socket_owners_find(owners, look->config->port_count);
     for (size_t i = 0; i < look->config->port_count; i++) {
         if (look->is_found[i]) {
-            json_build_add(&list, describe(&look->found[i], &owners[i], i));
+            json_build_add(&list, describe(look, &owners[i], i));
         }
     }
     return json_build_take(&list);

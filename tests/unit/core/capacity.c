@@ -6,6 +6,7 @@
 #include "core/vm_memory.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,8 @@ static const struct {
     {"{\"auto\":{\"driver\":\"firecracker\"},\"kvm\":{\"usable\":true}}", 64, 256},
     {"{\"auto\":{\"driver\":\"qemu\"},\"kvm\":{\"usable\":true}}", 256, 256},
     {"{\"auto\":{\"driver\":\"qemu\"},\"kvm\":{\"usable\":false}}", 1280, 1280},
+    {"{\"memory_mib\":64000,\"auto\":{\"driver\":\"qemu\"},\"kvm\":{\"usable\":false}}", 1280, 1280},
+    {"{\"memory_mib\":1024,\"auto\":{\"driver\":\"qemu\"},\"kvm\":{\"usable\":false}}", 256 + 128, 256 + 128}, /* a small host */
     {"{\"auto\":{\"driver\":null},\"kvm\":{\"usable\":false}}", 64, 1280},
 };
 
@@ -120,8 +123,8 @@ START_TEST(drives_of_an_image)
 {
     char manifest[64];
     char observed[64];
-    (void)strcpy(manifest, images[_i].manifest);
-    (void)strcpy(observed, images[_i].observed);
+    (void)snprintf(manifest, sizeof manifest, "%s", images[_i].manifest);
+    (void)snprintf(observed, sizeof observed, "%s", images[_i].observed);
     const struct image_row row = {.manifest = manifest, .observed = observed};
     ck_assert_int_eq(capacity_drive_bytes(&row), images[_i].bytes);
 }
