@@ -36,7 +36,7 @@ static bool is_closed(int fd, int timeout_ms)
 static int64_t trickle(int fd)
 {
     const int64_t begin = clock_monotonic_ms();
-    while (clock_monotonic_ms() < begin + 5 * TIMEOUT_MS && !is_closed(fd, 50)) {
+    while (clock_monotonic_ms() < begin + 5000 && !is_closed(fd, 50)) {
         (void)send(fd, "x", 1, MSG_NOSIGNAL);
     }
     return clock_monotonic_ms() - begin;
@@ -87,9 +87,9 @@ START_TEST(the_time_begins_anew)
 {
     int fd = client();
     for (int i = 0; i < 4; i++) {
-        (void)usleep(TIMEOUT_MS * 600);
+        (void)usleep(600 * 1000);
         say(fd, "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nab");
-        (void)usleep(TIMEOUT_MS * 600);
+        (void)usleep(600 * 1000);
         say(fd, "cde");
         expect(fd, 200, "abcde");
     }
