@@ -199,6 +199,9 @@ static const char *const migrations[] = {
     "INSERT INTO tasks SELECT id, 'repair', '', requested_ms, done_ms, outcome, request FROM repairs;"
     "DROP TABLE repairs;"
     "CREATE INDEX tasks_pending ON tasks (id) WHERE ended_ms = 0;",
+    /* What runs was started without a jail: so it is shown until the worker has looked. */
+    "UPDATE vms SET observed = json_set(observed, '$.vmm.jailed', json(iif(pid <> 0, 'false', 'null')), '$.vmm.uid', iif(pid <> 0, 0, NULL))"
+    "  WHERE json_valid(observed) AND json_type(observed, '$.vmm') = 'object';",
 };
 
 int db_schema_version(void)

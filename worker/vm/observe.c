@@ -5,6 +5,7 @@
 #include "host/process/vcpus.h"
 #include "worker/vm/console_hub.h"
 #include "worker/vm/log.h"
+#include "worker/vm/uids.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +13,6 @@
 #include <sys/stat.h>
 
 enum {
-    PIDS_MAX = 8,
     SHIM_TIMEOUT_MS = 2000,
     GUEST_GONE_MS = 200, /* for a VMM to end by itself after its guest */
     SILENT_TIMEOUT_MS = 250, /* of a call to a VMM that left the one before unanswered */
@@ -24,53 +24,6 @@ static bool exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-/* Does an argument of the process name this VM's socket? A process of another VM, or of nobody, never does. */
-static bool is_vmm_of(pid_t pid, const char *dir)
-{
-    AUTO_FREE char *cmdline = NULL;
-    size_t len = 0;
-    char socket[192];
-    (void)snprintf(socket, sizeof socket, "%s/api.sock", dir);
-    return process_cmdline(pid, &cmdline, &len, NULL) == 0 && memmem(cmdline, len, socket, strlen(socket)) != NULL;
-}
-
-static void note_pid(pid_t pid, const char *argument, void *ctx)
-{
-    (void)argument;
-    *(pid_t *)ctx = pid;
-}
-
-/* Where there is no cgroup v2: one pass over /proc for the socket's path among the arguments. */
-static int find_by_arguments(struct vm_work *work, pid_t *ret, struct error *err)
-{
-    char socket[192];
-    char qmp[200];
-    (void)snprintf(socket, sizeof socket, "%s/api.sock", work->dir);
-    (void)snprintf(qmp, sizeof qmp, "unix:%s", socket);
-    return process_find((const char *const[]){socket, qmp, NULL}, note_pid, ret, err);
-}
-
-static int find_pid(struct vm_work *work, pid_t *ret, struct error *err)
-{
-    pid_t pids[PIDS_MAX];
-    size_t count = 0;
-    bool in_cgroup = false;
-    *ret = 0;
-    if (work->worker->facts.cgroup.mounted) {
-        if (cgroup_pids(work->worker->mark, work->row.id, pids, PIDS_MAX, &count, &in_cgroup, err) != 0) {
-            return -1;
-        }
-        for (size_t i = 0; i < count && *ret == 0; i++) {
-            *ret = is_vmm_of(pids[i], work->dir) ? pids[i] : 0;
-        }
-    }
-    /* On record, but not in its cgroup: it was started when there was no cgroup v2. */
-    if (*ret == 0 && work->row.pid > 0 && is_vmm_of((pid_t)work->row.pid, work->dir)) {
-        *ret = (pid_t)work->row.pid;
-    }
-    return *ret != 0 || work->worker->facts.cgroup.mounted ? 0 : find_by_arguments(work, ret, err);
-}
-
 /* Takes over a process that runs already: the descriptor first, then everything is compared, and only then it is believed. */
 static int adopt(struct vm_work *work, pid_t pid, struct error *err)
 {
@@ -79,7 +32,7 @@ static int adopt(struct vm_work *work, pid_t pid, struct error *err)
         process_open(pid, process.start_time, &process.pidfd, err) != 0 || process.pidfd < 0) {
         return 0; /* gone meanwhile */
     }
-    if (!is_vmm_of(pid, work->dir)) {
+    if (!vm_process_is(work->worker, work->row.id, pid)) {
         (void)close(process.pidfd);
         return 0;
     }
@@ -105,7 +58,7 @@ static int look_at_process(struct vm_work *work, struct error *err)
     pid_t pid = 0;
     work->observed.process_alive = runtime->pidfd >= 0 && process_is_alive(runtime->pidfd);
     if (runtime->pidfd < 0 && !runtime->observed) {
-        if (find_pid(work, &pid, err) != 0) {
+        if (vm_process_find(work, &pid, err) != 0) {
             return -1;
         }
         work->observed.process_alive = pid != 0;
@@ -125,7 +78,7 @@ static int observe_process(struct vm_work *work, struct error *err)
     }
     /* Searching costs more than looking: it is done once, and after an operation whose outcome is not known. */
     if (runtime->pidfd < 0 && !runtime->observed) {
-        if (find_pid(work, &pid, err) != 0 || (pid != 0 && adopt(work, pid, err) != 0)) {
+        if (vm_process_find(work, &pid, err) != 0 || (pid != 0 && adopt(work, pid, err) != 0)) {
             return -1;
         }
         if (runtime->pidfd < 0) {
@@ -160,7 +113,9 @@ static void query_vmm(struct vm_work *work, const struct vmm_driver *driver)
         work->observed.guest_unwatched = !runtime_watch_guest(work->worker, work->runtime, vcpu);
     }
     if (!gone) {
-        work->observed.vmm_answers = driver->query(work->dir, timeout_ms, &work->observed.vmm_state, &why) == 0;
+        const struct vmm_peer peer = vm_peer(work);
+        work->observed.vmm_answers = driver->query(&peer, timeout_ms, &work->observed.vmm_state, &why) == 0;
+        work->observed.foreign_socket = !work->observed.vmm_answers && why.sys_errno == VMM_FOREIGN_SOCKET;
         work->runtime->silent = !work->observed.vmm_answers;
         gone = !work->observed.vmm_answers && why.sys_errno == EOWNERDEAD;
     }
@@ -289,6 +244,7 @@ int vm_observe(struct vm_work *work, struct error *err)
     (void)snprintf(path, sizeof path, "%s/%s", worker->stage_root, work->row.id);
     work->observed.staged_present = exists(path);
     work->observed.run_dir_present = exists(work->dir);
+    work->observed.uid_held = uids_of(worker->uids, work->row.id) != 0;
     pid_t pid = 0;
     size_t count = 0;
     if (worker->facts.cgroup.mounted && !work->observed.process_alive &&

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The file `boot`: "<boot> <driver> <accel> <version> <memory_max> <pids_max> <console_begin>". */
+/* The file `boot`: "<boot> <driver> <accel> <version> <memory_max> <pids_max> <console_begin> <uid>". */
 bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret)
 {
     char path[256];
@@ -19,8 +19,9 @@ bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret)
     AUTO_FCLOSE FILE *file = fopen(path, "re");
     ret->limits = (struct cgroup_limits){.memory_max = 0}; /* of a process that an older daemon started */
     ret->console_begin = 0;
-    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64, &ret->boot, driver, accel, ret->version,
-                               &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin) < 4) {
+    ret->uid = 0;
+    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNu32, &ret->boot, driver, accel, ret->version,
+                               &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin, &ret->uid) < 4) {
         return false;
     }
     const struct vmm_driver *found = vmm_driver_by_name(driver);
@@ -42,8 +43,8 @@ int vm_boot_record_write(const char *dir, const struct vm_boot_record *record, s
     if (file == NULL) {
         return error_sys(err, ERR_SYSTEM, errno, "%s could not be written", temporary);
     }
-    if (fprintf(file, "%" PRId64 " %s %s %s %" PRIu64 " %" PRIu64 " %" PRId64 "\n", record->boot, vmm_drivers[record->kind].name,
-                vmm_accel_name(record->accel), record->version, record->limits.memory_max, record->limits.pids_max, record->console_begin) < 0 ||
+    if (fprintf(file, "%" PRId64 " %s %s %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu32 "\n", record->boot, vmm_drivers[record->kind].name,
+                vmm_accel_name(record->accel), record->version, record->limits.memory_max, record->limits.pids_max, record->console_begin, record->uid) < 0 ||
         fflush(file) != 0 || rename(temporary, path) != 0) {
         return error_sys(err, ERR_SYSTEM, errno, "%s could not be written", path);
     }

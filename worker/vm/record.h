@@ -16,6 +16,7 @@ struct vm_boot_record {
     char version[64];
     struct cgroup_limits limits; /* that it was given */
     int64_t console_begin;       /* the position in the console's log where it begins */
+    uid_t uid;                   /* that it runs under, in a jail; 0: as root, without one */
 };
 
 /* False when there is none. */
