@@ -102,6 +102,7 @@ static bool had_guest(const struct vm_work *work)
 static void query_vmm(struct vm_work *work, const struct vmm_driver *driver)
 {
     struct error why = {0};
+    bool broke_off = false;
     int timeout_ms = (int)work->worker->config->vmm.api_timeout_s * 1000;
     pid_t vcpu = -1;
     /* VMMs that hang are asked again and again: they must not keep all threads of the worker waiting. */
@@ -118,16 +119,20 @@ static void query_vmm(struct vm_work *work, const struct vmm_driver *driver)
         work->observed.foreign_socket = !work->observed.vmm_answers && why.sys_errno == VMM_FOREIGN_SOCKET;
         work->runtime->silent = !work->observed.vmm_answers;
         gone = !work->observed.vmm_answers && why.sys_errno == EOWNERDEAD;
+        broke_off = !work->observed.vmm_answers && why.code != ERR_TIMEOUT && !work->observed.foreign_socket;
     }
     work->runtime->answered = work->runtime->answered || work->observed.vmm_answers;
-    if (!gone || !had_guest(work)) {
+    if ((!gone && !broke_off) || !had_guest(work)) {
         return;
     }
-    /* Between the end of a guest and that of its VMM there is a moment; only a VMM that outlasts it hangs. */
+    /*
+     * Between the end of a guest and that of its VMM there is a moment, and one more between the end of the VMM's socket and its own, while the kernel takes its
+     * jail apart; only a VMM that outlasts them hangs.
+     */
     if (!work->looks_only && vm_exit_wait(work, GUEST_GONE_MS)) {
         vm_exit_note(work);
         work->observed.process_alive = false;
-    } else {
+    } else if (gone) {
         work->observed.guest_gone = true;
         work->runtime->guest_gone = true;
     }
@@ -262,7 +267,8 @@ void vm_work_want(struct vm_work *work)
     const struct runtime *runtime = work->runtime;
     const int64_t default_ms = (int64_t)work->worker->config->vmm.stop_timeout_s * 1000;
     int64_t boot_done = row->boot_done;
-    if (work->observed.process_alive && runtime->process_boot > boot_done) {
+    /* A boot whose process was seen is done, also when this look has seen its end. */
+    if ((work->observed.process_alive || work->exit_noted) && runtime->process_boot > boot_done) {
         boot_done = runtime->process_boot;
     }
     work->row.boot_done = boot_done;
