@@ -301,7 +301,7 @@ say_containment() {
         (.containment.jailer.known_faults[] | "the jailer has \(.name)")] | join("; ")')
     api GET "/vms/$vm"
     jailed=$(field '.vmm | if .jailed then "the VM runs in a jail, as uid \(.uid)" else "the VM runs as root, without a jail" end')
-    detail="$jailed${missing:+; this machine lacks: $missing}"
+    detail="$jailed${missing:+; not as it could be on this machine: $missing}"
 }
 
 # expect PATTERN SECONDS WHAT: polls the console, from the position $offset on, until a line has the pattern.
