@@ -35,6 +35,7 @@ void config_free(struct config *config)
     }
     free(config->images.allowed_roots);
     free(config->vmm.firecracker);
+    free(config->vmm.jailer);
     free(config->vmm.qemu);
     free(config->vmm.stage_dir);
     free(config);

@@ -25,6 +25,13 @@ struct config_port {
     uint16_t port;    /* 1 to 65535, host byte order */
 };
 
+/* Must it be so? */
+enum config_requirement {
+    CONFIG_WHERE_POSSIBLE, /* on a host that could do it when the daemon started; nothing else is said */
+    CONFIG_REQUIRED,
+    CONFIG_NOT_REQUIRED
+};
+
 struct config {
     char *state_dir; /* database and images; absolute */
     char *run_dir;   /* sockets and runtime directories of VMs; absolute, gone after a reboot */
@@ -59,7 +66,11 @@ struct config {
     } images;
     struct {
         char *firecracker; /* absolute path, or a name to look up in PATH */
+        char *jailer; /* Firecracker's, likewise */
         char *qemu;
+        uint32_t uid_first, uid_count; /* that VMMs run under */
+        enum config_requirement require_jail, require_limits;
+        bool allow_known_faults; /* of programs: host/vmm/known_faults.h */
         unsigned start_timeout_s; /* until a VMM answers after it was spawned */
         unsigned stop_timeout_s;  /* of a graceful stop, then it is forced */
         unsigned api_timeout_s;   /* of one call to a VMM */

@@ -237,6 +237,9 @@ static const char *const migrations[] = {
     /* Members that are always there now: limits of CPU, and of input and output. */
     "UPDATE vms SET observed = json_insert(observed, '$.vmm.limits.cpu_percent', json('null'), '$.vmm.limits.cpu_weight', json('null'),"
     "  '$.vmm.limits.io', json('null')) WHERE json_valid(observed) AND json_type(observed, '$.vmm.limits') = 'object';",
+    /* What runs was started without a jail: so it is shown until the worker has looked. */
+    "UPDATE vms SET observed = json_set(observed, '$.vmm.jailed', json(iif(pid <> 0, 'false', 'null')), '$.vmm.uid', iif(pid <> 0, 0, NULL))"
+    "  WHERE json_valid(observed) AND json_type(observed, '$.vmm') = 'object';",
 };
 
 int db_schema_version(void)

@@ -292,6 +292,18 @@ create_vm() {
     detail="$driver with $accelerator ($(field .vmm.reason))"
 }
 
+# What this machine lacks is said in words, not only in GET /host.
+say_containment() {
+    local jailed missing
+    api GET /host
+    missing=$(field '[(.containment.jail | to_entries[] | select(.value.in_force | not) | "no jail for \(.key): \(.value.reason)"),
+        (.containment.limits | select(.in_force | not) | "no limits of memory and threads: \(.reason)"),
+        (.containment.jailer.known_faults[] | "the jailer has \(.name)")] | join("; ")')
+    api GET "/vms/$vm"
+    jailed=$(field '.vmm | if .jailed then "the VM runs in a jail, as uid \(.uid)" else "the VM runs as root, without a jail" end')
+    detail="$jailed${missing:+; not as it could be on this machine: $missing}"
+}
+
 # expect PATTERN SECONDS WHAT: polls the console, from the position $offset on, until a line has the pattern.
 expect() {
     local deadline=$(($(now_ms) + $2 * 1000))
@@ -418,6 +430,7 @@ quickstart() {
     step "daemon" start_daemon
     step "image import" import_image
     step "VM $vm" create_vm
+    step "containment" say_containment
     step "guest" wait_up
     # awk ends the last line, the prompt, which has no end of its own.
     tr -d '\r' < "$reply" | sed 's/\x1b\[[0-9;]*[A-Za-z]//g' | awk '{ print "  | " $0 }'

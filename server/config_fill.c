@@ -288,8 +288,32 @@ static void fill_images(struct faults *f, const json_t *object, struct config *c
     }
 }
 
+static enum config_requirement get_requirement(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    if (!json_is_boolean(value)) {
+        return CONFIG_WHERE_POSSIBLE;
+    }
+    return json_is_true(value) ? CONFIG_REQUIRED : CONFIG_NOT_REQUIRED;
+}
+
+/* -1 and -2 are no uids, but words of system calls; 0 is root's. */
+static void fill_uids(struct faults *f, const json_t *object, struct config *config)
+{
+    config->vmm.uid_first = (uint32_t)json_get_int(object, "uid_first", 0);
+    config->vmm.uid_count = (uint32_t)json_get_int(object, "uid_count", 0);
+    if ((uint64_t)config->vmm.uid_first + config->vmm.uid_count > UINT32_MAX - 1) {
+        add_fault(f, ERR_INVALID_CONFIG, "vmm.uid_first: uids end with %u", UINT32_MAX - 2);
+    }
+}
+
 static void fill_vmm(struct faults *f, const json_t *object, struct config *config)
 {
+    config->vmm.jailer = get_program(f, object, "jailer", "vmm.jailer");
+    config->vmm.require_jail = get_requirement(object, "require_jail");
+    config->vmm.require_limits = get_requirement(object, "require_limits");
+    config->vmm.allow_known_faults = json_get_bool(object, "allow_known_faults", true);
+    fill_uids(f, object, config);
     config->vmm.firecracker = get_program(f, object, "firecracker", "vmm.firecracker");
     config->vmm.qemu = get_program(f, object, "qemu", "vmm.qemu");
     config->vmm.start_timeout_s = get_unsigned(object, "start_timeout_s");

@@ -34,9 +34,17 @@ static json_t *roots_to_json(const struct config *config)
     return list;
 }
 
+static json_t *requirement_to_json(enum config_requirement requirement)
+{
+    return requirement == CONFIG_WHERE_POSSIBLE ? json_null() : json_boolean(requirement == CONFIG_REQUIRED);
+}
+
 static json_t *vmm_to_json(const struct config *config)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I}", "firecracker", config->vmm.firecracker,
+    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I}", "jailer", config->vmm.jailer, "uid_first",
+                     (json_int_t)config->vmm.uid_first, "uid_count", (json_int_t)config->vmm.uid_count, "require_jail",
+                     requirement_to_json(config->vmm.require_jail), "require_limits", requirement_to_json(config->vmm.require_limits),
+                     "allow_known_faults", (int)config->vmm.allow_known_faults, "firecracker", config->vmm.firecracker,
                      "qemu", config->vmm.qemu, "start_timeout_s", (json_int_t)config->vmm.start_timeout_s,
                      "stop_timeout_s", (json_int_t)config->vmm.stop_timeout_s, "api_timeout_s",
                      (json_int_t)config->vmm.api_timeout_s, "workers", (json_int_t)config->vmm.workers,

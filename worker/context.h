@@ -23,6 +23,7 @@ struct border;
 struct memory;
 struct slow_questions;
 struct telling;
+struct uids;
 
 /* Before the network was looked at, no VM starts; while it fails, none that has an interface. */
 enum network_state { NETWORK_UNKNOWN, NETWORK_READY, NETWORK_FAILED };
@@ -39,6 +40,8 @@ struct worker {
     struct queue *queue;        /* VMs and the network */
     struct queue *image_queue;  /* imports, apart so that a large file holds up nothing else */
     struct runtimes *runtimes;
+    struct uids *uids;          /* that VMMs run under: worker/vm/uids.h */
+    char jail_place[300];       /* <run_dir>/jail: empty, where each VMM's jail is attached in its own mount namespace */
     struct console_hub *consoles;
     struct slow_questions *slow_questions;
     struct telling *telling; /* events that wait to be stored */

@@ -3,6 +3,8 @@
 #include "core/cleanup.h"
 #include "core/json.h"
 #include "core/json_build.h"
+#include "host/process/jail.h"
+#include "host/vmm/firecracker.h"
 #include "worker/border/wanted.h"
 #include "worker/context.h"
 #include "worker/vm/stage.h"
@@ -42,18 +44,26 @@ static struct file_identity identify(const char *path)
                                   .changed_ns = st.st_ctim.tv_sec * 1000000000LL + st.st_ctim.tv_nsec};
 }
 
+/* What a program is looked at by. */
+struct program {
+    const char *label; /* in the log */
+    const char *name;  /* path, or to be looked up */
+    int (*version)(const char *binary, char *ret, size_t size, struct error *err);
+    struct vmm_fact *fact;
+};
+
 /* With the lock of looking: which file it is costs a few stat(2); its version is only asked for when that is another one than before. */
-static bool look_at_vmm(struct worker *worker, enum vmm_kind kind, const char *name)
+static bool look_at_program(struct worker *worker, const struct program *program)
 {
-    struct vmm_fact *fact = &worker->facts.vmms[kind];
+    struct vmm_fact *fact = program->fact;
     struct vmm_fact now = {.available = false};
     struct error err = {0};
-    const bool found = vmm_find_binary(name, search_path(), now.path, sizeof now.path, &err) == 0;
+    const bool found = vmm_find_binary(program->name, search_path(), now.path, sizeof now.path, &err) == 0;
     now.identity = found ? identify(now.path) : (struct file_identity){.ino = 0};
     if (found && fact->identity.ino != 0 && strcmp(fact->path, now.path) == 0 && is_same_file(&fact->identity, &now.identity)) {
         return false;
     }
-    now.available = found && vmm_drivers[kind].version(now.path, now.version, sizeof now.version, &err) == 0;
+    now.available = found && program->version(now.path, now.version, sizeof now.version, &err) == 0;
     if (!now.available) {
         (void)snprintf(now.reason, sizeof now.reason, "%.255s", err.message);
     }
@@ -64,11 +74,33 @@ static bool look_at_vmm(struct worker *worker, enum vmm_kind kind, const char *n
     *fact = now;
     (void)pthread_mutex_unlock(&worker->facts.lock);
     if (now.available) {
-        log_event(LOG_INFO, "host.vmm_found", "vmm", vmm_drivers[kind].name, "path", now.path, "version", now.version, NULL);
+        log_event(LOG_INFO, "host.vmm_found", "vmm", program->label, "path", now.path, "version", now.version, NULL);
     } else {
-        log_event(LOG_INFO, "host.vmm_missing", "vmm", vmm_drivers[kind].name, "reason", now.reason, NULL);
+        log_event(LOG_INFO, "host.vmm_missing", "vmm", program->label, "reason", now.reason, NULL);
     }
     return true;
+}
+
+/* Is the jailer that is there one to be used? With the lock of looking; after Firecracker was looked at. */
+static void judge_jailer(struct worker *worker)
+{
+    struct containment *containment = &worker->facts.containment;
+    struct vmm_fact *jailer = &containment->jailer;
+    const struct vmm_fact *firecracker = &worker->facts.vmms[VMM_FIRECRACKER];
+    (void)pthread_mutex_lock(&worker->facts.lock);
+    containment->fault = jailer->version[0] != '\0' ? known_fault_find("jailer", jailer->version) : NULL;
+    if (jailer->version[0] != '\0') {
+        jailer->available = true;
+        jailer->reason[0] = '\0';
+        if (containment->fault != NULL && !worker->config->vmm.allow_known_faults) {
+            jailer->available = false;
+            (void)snprintf(jailer->reason, sizeof jailer->reason, "the jailer %s has %s, and vmm.allow_known_faults is false", jailer->version, containment->fault->name);
+        } else if (firecracker->available && version_compare(firecracker->version, jailer->version) != 0) {
+            jailer->available = false;
+            (void)snprintf(jailer->reason, sizeof jailer->reason, "the jailer is of version %.64s, and Firecracker of %.64s", jailer->version, firecracker->version);
+        }
+    }
+    (void)pthread_mutex_unlock(&worker->facts.lock);
 }
 
 static bool look_at_vmms(struct worker *worker)
@@ -77,9 +109,46 @@ static bool look_at_vmms(struct worker *worker)
                                                 [VMM_QEMU] = worker->config->vmm.qemu};
     bool changed = false;
     for (size_t i = 0; i < VMM_KIND_COUNT_; i++) {
-        changed = look_at_vmm(worker, (enum vmm_kind)i, names[i]) || changed;
+        const struct program program = {vmm_drivers[i].name, names[i], vmm_drivers[i].version, &worker->facts.vmms[i]};
+        changed = look_at_program(worker, &program) || changed;
+    }
+    const struct program jailer = {"jailer", worker->config->vmm.jailer, firecracker_jailer_version, &worker->facts.containment.jailer};
+    changed = look_at_program(worker, &jailer) || changed;
+    if (changed) {
+        judge_jailer(worker);
     }
     return changed;
+}
+
+static bool is_required(enum config_requirement requirement, bool possible)
+{
+    return requirement == CONFIG_REQUIRED || (requirement == CONFIG_WHERE_POSSIBLE && possible);
+}
+
+/* Once, at the start: what the host can do then is required from then on, where nothing else is configured, so that it is never gone without silently. */
+static void require(struct worker *worker)
+{
+    struct containment *containment = &worker->facts.containment;
+    struct error why;
+    const char *reason = "";
+    containment->jails = jail_probe(&why) == 0;
+    (void)snprintf(containment->reason, sizeof containment->reason, "%.255s", containment->jails ? "" : why.message);
+    for (size_t i = 0; i < VMM_KIND_COUNT_; i++) {
+        const bool possible = host_facts_can_jail(&worker->facts, (enum vmm_kind)i, &reason);
+        containment->require_jail[i] = is_required(worker->config->vmm.require_jail, possible);
+        if (!possible && worker->facts.vmms[i].available) {
+            log_event(LOG_WARN, "host.no_jail", "vmm", vmm_drivers[i].name, "required", containment->require_jail[i] ? "true" : "false", "reason", reason, NULL);
+        }
+    }
+    containment->require_limits = is_required(worker->config->vmm.require_limits, host_facts_can_limit(&worker->facts));
+    if (!host_facts_can_limit(&worker->facts)) {
+        log_event(LOG_WARN, "host.no_limits", "required", containment->require_limits ? "true" : "false", "reason",
+                  "there is no cgroup v2 with the controllers memory and pids", NULL);
+    }
+    if (containment->fault != NULL) {
+        log_event(LOG_WARN, "host.known_fault", "program", "jailer", "version", containment->jailer.version, "fault", containment->fault->name, "message",
+                  containment->fault->words, NULL);
+    }
 }
 
 static bool look_at_cgroup(struct worker *worker)
@@ -132,6 +201,42 @@ static json_t *kvm_json(const struct host_facts *facts)
                      facts->kvm.reason, "loop_us", (json_int_t)facts->kvm.loop_us);
 }
 
+/* "in force" for those VMMs that start now. */
+static json_t *part_json(bool in_force, bool required, const char *reason)
+{
+    return json_pack("{s:b, s:b, s:s?}", "in_force", in_force, "required", required, "reason", in_force ? NULL : reason);
+}
+
+static json_t *jail_json(const struct host_facts *facts, enum vmm_kind kind)
+{
+    const char *reason = "";
+    const bool in_force = host_facts_can_jail(facts, kind, &reason);
+    return part_json(in_force, facts->containment.require_jail[kind], reason);
+}
+
+static json_t *jailer_json(const struct containment *containment)
+{
+    const struct vmm_fact *jailer = &containment->jailer;
+    const struct known_fault *fault = containment->fault;
+    AUTO_JSON *faults = json_array();
+    if (fault != NULL && json_array_append_new(faults, json_pack("{s:s, s:s}", "name", fault->name, "message", fault->words)) != 0) {
+        return NULL;
+    }
+    return json_pack("{s:b, s:s?, s:s?, s:s?, s:O}", "available", jailer->available, "path", jailer->path[0] != '\0' ? jailer->path : NULL, "version",
+                     jailer->version[0] != '\0' ? jailer->version : NULL, "reason", jailer->available ? NULL : jailer->reason, "known_faults", faults);
+}
+
+static json_t *containment_json(const struct host_facts *facts)
+{
+    AUTO_JSON_BUILD jails = json_build_object();
+    for (size_t i = 0; i < VMM_KIND_COUNT_; i++) {
+        json_build_put(&jails, vmm_drivers[i].name, jail_json(facts, (enum vmm_kind)i));
+    }
+    return json_pack("{s:o, s:o, s:o}", "jail", json_build_take(&jails), "limits",
+                     part_json(host_facts_can_limit(facts), facts->containment.require_limits, "there is no cgroup v2 with the controllers memory and pids"),
+                     "jailer", jailer_json(&facts->containment));
+}
+
 static json_t *cgroup_json(const struct cgroup_support *cgroup)
 {
     const struct {
@@ -174,6 +279,7 @@ static int publish(struct worker *worker, struct error *err)
     json_build_put(&host, "cgroup", cgroup_json(&worker->facts.cgroup));
     json_build_put(&host, "staging", json_pack("{s:s, s:b, s:I}", "path", worker->stage_root, "in_memory", (int)worker->facts.staging.in_memory, "size_mib",
                                                (json_int_t)worker->facts.staging.size_mib));
+    json_build_put(&host, "containment", containment_json(&worker->facts));
     (void)pthread_mutex_unlock(&worker->facts.lock);
     AUTO_FREE char *text = json_text(host.value);
     if (text == NULL) {
@@ -189,6 +295,7 @@ int host_facts_probe(struct worker *worker, struct error *err)
     }
     (void)look_at_vmms(worker);
     (void)look_at_staging(worker);
+    require(worker);
     return publish(worker, err);
 }
 

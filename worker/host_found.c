@@ -48,6 +48,38 @@ static int choose(const struct host_facts *facts, const char *requested, struct 
     return choose_qemu(facts, ret, err);
 }
 
+bool host_facts_can_jail(const struct host_facts *facts, enum vmm_kind kind, const char **ret_reason)
+{
+    const struct containment *containment = &facts->containment;
+    if (!containment->jails) {
+        *ret_reason = containment->reason;
+        return false;
+    }
+    *ret_reason = containment->jailer.reason;
+    return kind != VMM_FIRECRACKER || containment->jailer.available;
+}
+
+bool host_facts_can_limit(const struct host_facts *facts)
+{
+    return facts->cgroup.mounted && facts->cgroup.memory && facts->cgroup.pids;
+}
+
+static int contain(const struct host_facts *facts, struct vmm_choice *ret, struct error *err)
+{
+    const struct containment *containment = &facts->containment;
+    const char *reason = "";
+    ret->jailed = host_facts_can_jail(facts, ret->kind, &reason);
+    if (!ret->jailed && containment->require_jail[ret->kind]) {
+        return error_set(err, ERR_CONTAINMENT_UNAVAILABLE, "there is no jail for %s, and vmm.require_jail asks for one: %s", vmm_drivers[ret->kind].name, reason);
+    }
+    if (!host_facts_can_limit(facts) && containment->require_limits) {
+        return error_set(err, ERR_CONTAINMENT_UNAVAILABLE,
+                         "the host has no cgroup v2 with the controllers memory and pids, and vmm.require_limits asks for limits");
+    }
+    memcpy(ret->jailer, containment->jailer.path, sizeof ret->jailer);
+    return 0;
+}
+
 int host_facts_choose(struct host_facts *facts, const char *requested, struct vmm_choice *ret, bool *ret_known,
                       struct error *err)
 {
@@ -60,6 +92,7 @@ int host_facts_choose(struct host_facts *facts, const char *requested, struct vm
             const struct vmm_fact *fact = &facts->vmms[ret->kind];
             memcpy(ret->path, fact->path, sizeof ret->path);
             memcpy(ret->version, fact->version, sizeof ret->version);
+            result = contain(facts, ret, err);
         }
     }
     (void)pthread_mutex_unlock(&facts->lock);

@@ -30,8 +30,8 @@ static void tell(struct worker *worker, const char *kind, const char *id, const 
 int quarantine_vm(struct worker *worker, const char *id, const struct error *why, struct error *err)
 {
     bool changed = false;
-    AUTO_JSON *observed = json_pack("{s:{s:s, s:n, s:n, s:n, s:n, s:n, s:s}, s:o, s:[], s:[], s:n, s:{s:s, s:s}}", "vmm", "requested", "auto", "driver",
-                                    "version", "accelerator", "pid", "limits", "reason", "not known", "conditions", conditions_json(worker, why), "timings",
+    AUTO_JSON *observed = json_pack("{s:{s:s, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:s}, s:o, s:[], s:[], s:n, s:{s:s, s:s}}", "vmm", "requested", "auto", "driver",
+                                    "version", "accelerator", "pid", "limits", "jailed", "uid", "reason", "not known", "conditions", conditions_json(worker, why), "timings",
                                     "drives", "last_exit", "error", "code", error_code_name(why->code), "message", why->message);
     AUTO_FREE char *text = json_text(observed);
     if (text == NULL) {

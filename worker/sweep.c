@@ -6,6 +6,8 @@
 #include "worker/border/known_vms.h"
 #include "worker/border/wanted.h"
 #include "worker/vm/boot.h"
+#include "worker/vm/uids.h"
+#include "worker/vm/work.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -31,11 +33,7 @@ static bool is_known(const struct sweep *sweep, const char *id)
 /* A daemon of another network namespace may have a bridge of the same name, and so the same cgroup: its VMMs have other sockets. */
 static bool is_ours(struct worker *worker, const char *id, pid_t pid)
 {
-    AUTO_FREE char *cmdline = NULL;
-    size_t len = 0;
-    char socket[300];
-    (void)snprintf(socket, sizeof socket, "%s/vm/%s/api.sock", worker->config->run_dir, id);
-    return process_cmdline(pid, &cmdline, &len, NULL) == 0 && memmem(cmdline, len, socket, strlen(socket)) != NULL;
+    return vm_process_is(worker, id, pid);
 }
 
 static void note_cgroup(const char *id, pid_t pid, void *ctx)
@@ -113,6 +111,14 @@ static int sweep_processes(struct sweep *sweep, struct error *err)
     return process_find((const char *const[]){path, qemu_path, NULL}, kill_process, sweep, err);
 }
 
+/* With whatever still runs under it. */
+static int sweep_uid(const char *id, uid_t uid, void *ctx, struct error *err)
+{
+    const struct sweep *sweep = ctx;
+    (void)uid;
+    return is_known(sweep, id) ? 0 : uids_free(sweep->worker->uids, id, err);
+}
+
 static int sweep_directory(const struct sweep *sweep, const char *parent, struct error *err)
 {
     AUTO_CLOSEDIR DIR *dir = opendir(parent);
@@ -142,6 +148,7 @@ int sweep_leftovers(struct worker *worker, struct error *err)
     }
     int result = sweep_cgroups(&sweep, err);
     result = result == 0 ? sweep_processes(&sweep, err) : result;
+    result = result == 0 ? uids_each(worker->uids, sweep_uid, &sweep, err) : result;
     result = result == 0 ? sweep_directory(&sweep, runtime_dirs, err) : result;
     result = result == 0 ? sweep_directory(&sweep, worker->stage_root, err) : result;
     known_vms_free(&sweep.known);

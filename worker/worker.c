@@ -21,6 +21,7 @@
 #include "worker/vm/console_hub.h"
 #include "worker/vm/runtime.h"
 #include "worker/vm/stage.h"
+#include "worker/vm/uids.h"
 #include "worker/wireguard/wireguard.h"
 
 #include <errno.h>
@@ -325,10 +326,26 @@ static int make_directories(struct worker *worker, struct error *err)
 {
     char vm_dir[128];
     (void)snprintf(vm_dir, sizeof vm_dir, "%s/vm", worker->config->run_dir);
-    if (stage_make_directory(worker->store_root, err) != 0 || stage_make_directory(vm_dir, err) != 0) {
+    (void)snprintf(worker->jail_place, sizeof worker->jail_place, "%.290s/jail", worker->config->run_dir);
+    if (stage_make_directory(worker->store_root, err) != 0 || stage_make_directory(vm_dir, err) != 0 || stage_make_directory(worker->jail_place, err) != 0) {
         return -1;
     }
     return stage_root_choose(worker->config, worker->mark, true, worker->stage_root, err);
+}
+
+/* Whoever has an account with the uid of a VMM could kill it, and be killed by it. */
+static int open_uids(struct worker *worker, struct error *err)
+{
+    const struct config *config = worker->config;
+    char words[UIDS_WORDS_MAX];
+    if (uids_check_range("/etc", config->vmm.uid_first, config->vmm.uid_count, words, err) != 0) {
+        return -1;
+    }
+    if (words[0] != '\0') {
+        return error_set(err, ERR_INVALID_CONFIG, "vmm.uid_first, vmm.uid_count: uids %u to %u are not free: %s", (unsigned)config->vmm.uid_first,
+                         (unsigned)(config->vmm.uid_first + config->vmm.uid_count - 1), words);
+    }
+    return uids_open(UIDS_DIR, config, &worker->uids, err);
 }
 
 /* Those in force: PATCH /network may have changed what is configured. */
@@ -386,7 +403,8 @@ static int fill_worker(struct worker *worker, const struct worker_setup *setup, 
     if (border_network_settings(worker->border, config, &worker->network.settings, err) != 0 || claim_subnets(worker, err) != 0) {
         return -1;
     }
-    if (seal_key_load(config->state_dir, worker->border, worker->seal_key, err) != 0 || boot_id_read(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 ||
+    if (open_uids(worker, err) != 0 || seal_key_load(config->state_dir, worker->border, worker->seal_key, err) != 0 || boot_id_read(worker->boot_id, err) != 0 ||
+        make_directories(worker, err) != 0 ||
         telling_new(&worker->telling, err) != 0 || queue_new(&worker->queue, err) != 0 || queue_new(&worker->image_queue, err) != 0 ||
         runtimes_new(&worker->runtimes, err) != 0 || console_hub_start(worker, &worker->consoles, err) != 0 ||
         slow_questions_start(worker, &worker->slow_questions, err) != 0) {
@@ -510,6 +528,7 @@ int worker_run(const struct worker_setup *setup, struct error *err)
     slow_questions_stop(worker->slow_questions);
     console_hub_stop(worker->consoles);
     runtimes_free(worker->runtimes);
+    uids_close(worker->uids);
     telling_free(worker->telling);
     wireguard_forget(worker);
     queue_free(worker->queue);

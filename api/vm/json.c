@@ -62,7 +62,7 @@ static void add_observed(struct strbuf *b, const struct vm_row *row)
     strbuf_add(
         b,
         ",\"driver\":null,\"version\":null,\"accelerator\":null,\"pid\":null,\"reason\":\"not decided yet\","
-        "\"limits\":null},\"conditions\":[],\"timings\":[],\"drives\":[],\"last_exit\":null,\"error\":null");
+        "\"limits\":null,\"jailed\":null,\"uid\":null},\"conditions\":[],\"timings\":[],\"drives\":[],\"last_exit\":null,\"error\":null");
 }
 
 static void add_labels(struct strbuf *b, const json_t *labels)

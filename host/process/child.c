@@ -1,6 +1,7 @@
 #include "host/process/child.h"
 
 #include "core/cleanup.h"
+#include "host/process/jail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,9 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,9 +31,14 @@ static const char *const step_words[] = {
     [STEP_SIGNALS] = "resetting its signals",
     [STEP_SESSION] = "making its session",
     [STEP_CGROUP] = "moving it into its cgroup",
-    [STEP_CWD] = "entering its working directory",
-    [STEP_DESCRIPTORS] = "handing over its descriptors",
     [STEP_OOM] = "setting its OOM score",
+    [STEP_LIMITS] = "setting its limits",
+    [STEP_NAMESPACE] = "making its mount namespace",
+    [STEP_MOUNTS] = "mounting its jail",
+    [STEP_DESCRIPTORS] = "handing over its descriptors",
+    [STEP_ROOT] = "entering its jail",
+    [STEP_CWD] = "entering its working directory",
+    [STEP_IDENTITY] = "taking on its uid",
     [STEP_PRIVILEGES] = "setting no_new_privs",
     [STEP_EXEC] = "executing it",
 };
@@ -115,6 +123,72 @@ PROCESS_CHILD_SIDE static int reset_oom_score(void)
     return result != 0 && errno == EACCES ? 0 : result;
 }
 
+/* No core dump: the guest's memory would be in it. */
+PROCESS_CHILD_SIDE static int set_limits(const struct jail *jail)
+{
+    static const struct rlimit none = {0, 0};
+    if (jail == NULL) {
+        return 0;
+    }
+    const struct rlimit file = {jail->file_bytes_max, jail->file_bytes_max};
+    if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL) != 0) {
+        return -1;
+    }
+    return jail->file_bytes_max == 0 ? 0 : (int)syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, &file, NULL);
+}
+
+PROCESS_CHILD_SIDE static int leave_namespace(const struct jail *jail)
+{
+    if (jail == NULL) {
+        return 0;
+    }
+    return unshare(CLONE_NEWNS) == 0 ? (int)syscall(SYS_mount, "", "/", NULL, MS_REC | MS_PRIVATE, NULL) : -1;
+}
+
+PROCESS_CHILD_SIDE static int attach_mounts(const struct jail *jail)
+{
+    const unsigned from_empty = 4; /* MOVE_MOUNT_F_EMPTY_PATH of <linux/mount.h>, which can't be used beside <sys/mount.h> */
+    if (jail == NULL) {
+        return 0;
+    }
+    if (syscall(SYS_move_mount, jail->root, "", AT_FDCWD, jail->place, from_empty) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < jail->count; i++) {
+        if (syscall(SYS_move_mount, jail->binds[i].mount, "", jail->root, jail->binds[i].path, from_empty) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The jail becomes the root, and what was the root is gone: pivot_root(2), "pivot_root(".", ".")". */
+PROCESS_CHILD_SIDE static int enter_jail(const struct jail *jail)
+{
+    if (jail == NULL || jail->uid == 0) {
+        return 0;
+    }
+    return chdir(jail->place) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || syscall(SYS_umount2, ".", MNT_DETACH) != 0 ? -1 : 0;
+}
+
+/* By system calls: the C library's functions would change all threads of the daemon, whose memory this is. Capabilities go with the uid; the bounding set first. */
+PROCESS_CHILD_SIDE static int become_user(const struct jail *jail)
+{
+    if (jail == NULL || jail->uid == 0) {
+        return 0;
+    }
+    for (unsigned capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
+            return -1;
+        }
+    }
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 || syscall(SYS_setgroups, 0, NULL) != 0 ||
+        syscall(SYS_setresgid, jail->uid, jail->uid, jail->uid) != 0) {
+        return -1;
+    }
+    return (int)syscall(SYS_setresuid, jail->uid, jail->uid, jail->uid);
+}
+
 PROCESS_CHILD_SIDE static int run_step(const struct process_child *child)
 {
     const struct process_spec *spec = child->spec;
@@ -128,12 +202,22 @@ PROCESS_CHILD_SIDE static int run_step(const struct process_child *child)
         return setsid() < 0 ? -1 : 0;
     case STEP_CGROUP:
         return child->enters_cgroup ? process_enter_cgroup(spec->cgroup_fd) : 0;
-    case STEP_CWD:
-        return chdir(spec->cwd);
-    case STEP_DESCRIPTORS:
-        return place_descriptors(spec);
     case STEP_OOM:
         return reset_oom_score();
+    case STEP_LIMITS:
+        return set_limits(spec->jail);
+    case STEP_NAMESPACE:
+        return leave_namespace(spec->jail);
+    case STEP_MOUNTS:
+        return attach_mounts(spec->jail);
+    case STEP_DESCRIPTORS:
+        return place_descriptors(spec);
+    case STEP_ROOT:
+        return enter_jail(spec->jail);
+    case STEP_CWD:
+        return chdir(spec->cwd);
+    case STEP_IDENTITY:
+        return become_user(spec->jail);
     case STEP_PRIVILEGES:
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     case STEP_EXEC:

@@ -100,3 +100,26 @@ int process_find(const char *const *prefixes, void (*found)(pid_t pid, const cha
         }
     }
 }
+
+int process_find_uids(uid_t first, uint32_t count, void (*found)(pid_t pid, uid_t uid, void *ctx), void *ctx, struct error *err)
+{
+    AUTO_CLOSEDIR DIR *proc = opendir("/proc");
+    if (proc == NULL) {
+        return error_sys(err, ERR_SYSTEM, errno, "cannot list /proc");
+    }
+    for (;;) {
+        struct process_ids ids;
+        errno = 0;
+        const struct dirent *entry = readdir(proc);
+        if (entry == NULL) {
+            return errno == 0 ? 0 : error_sys(err, ERR_SYSTEM, errno, "cannot list /proc");
+        }
+        if (!is_pid(entry->d_name)) {
+            continue;
+        }
+        const pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (process_ids(pid, &ids, NULL) == 0 && ids.real >= first && ids.real - first < count) {
+            found(pid, ids.real, ctx);
+        }
+    }
+}

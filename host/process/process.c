@@ -13,10 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
+    STATUS_BYTES = 1024,        /* of /proc/<pid>/status: the uids are among its first lines */
     STAT_BYTES = 1024,          /* the whole line: 52 numbers of at most 20 digits, and a name */
     STAT_FIELD_START_TIME = 22, /* proc(5), counted from 1 */
     STAT_FIELD_AFTER_NAME = 3,
@@ -65,6 +67,30 @@ int process_start_time(pid_t pid, uint64_t *ret, struct error *err)
     }
     *ret = ticks;
     return 0;
+}
+
+int process_ids(pid_t pid, struct process_ids *ret, struct error *err)
+{
+    char path[64];
+    char text[STATUS_BYTES];
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    if (read_small_file(path, text, sizeof text, err) != 0) {
+        return -1;
+    }
+    /* The name comes before, with its newlines escaped. */
+    const char *line = strstr(text, "\nUid:");
+    struct process_ids ids;
+    if (line == NULL || sscanf(line, " Uid: %u %u %u %u", &ids.real, &ids.effective, &ids.saved, &ids.file_system) != 4) {
+        return error_set(err, ERR_SYSTEM, "%s has no uids", path);
+    }
+    *ret = ids;
+    return 0;
+}
+
+bool process_uid_is_used(uid_t uid)
+{
+    errno = 0;
+    return getpriority(PRIO_USER, uid) != -1 || errno != ESRCH;
 }
 
 int64_t process_start_ms(uint64_t start_time)

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct jail;
+
 enum { PROCESS_STATUS_TEXT_MAX = 64 }; /* of process_status_text() */
 
 struct process_spec {
@@ -20,6 +22,7 @@ struct process_spec {
     int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null */
     int cgroup_fd;                      /* directory of a cgroup v2, or -1 */
     int extra_fd;                       /* handed over as descriptor 3, or -1 */
+    const struct jail *jail;            /* NULL: none (host/process/jail.h); path and cwd are then those inside, if the child enters it itself */
 };
 
 struct process {
@@ -30,7 +33,7 @@ struct process {
 
 /*
  * Starts a program: empty environment but PATH, new session, default signal handling, no_new_privs, all other
- * descriptors closed, OOM score 0, umask 077. Returns when the program runs (execve succeeded); what went
+ * descriptors closed, OOM score 0, umask 077; one with a jail also without core dumps. Returns when the program runs (execve succeeded); what went
  * wrong before is reported here, in words: VMM_UNAVAILABLE when the program is missing or not executable. The
  * calling thread waits for the exec as after vfork(2), the others go on. For some microseconds after the
  * return the kernel may still show an empty command line. Where CLONE_INTO_CGROUP is refused, the child moves
@@ -64,6 +67,18 @@ char *process_status_text(int status, char *buf);
 /* A process that is gone: sys_errno ENOENT or ESRCH. */
 int process_start_time(pid_t pid, uint64_t *ret, struct error *err);
 int64_t process_start_ms(uint64_t start_time); /* of struct process, in milliseconds of CLOCK_BOOTTIME */
+
+/* The four uids of /proc/<pid>/status. A process that is gone: sys_errno ENOENT or ESRCH. */
+struct process_ids {
+    uid_t real, effective, saved, file_system;
+};
+int process_ids(pid_t pid, struct process_ids *ret, struct error *err);
+
+/* Calls `found` for each process of this host whose real uid is in the range; one pass over /proc. */
+int process_find_uids(uid_t first, uint32_t count, void (*found)(pid_t pid, uid_t uid, void *ctx), void *ctx, struct error *err);
+
+/* Is there any process with this real uid? Cheap: getpriority(2). */
+bool process_uid_is_used(uid_t uid);
 
 /* The command line as one buffer with NULs between the arguments; *ret owned by the caller. Length 0 for a
  * zombie or a kernel thread. A process that is gone: sys_errno ENOENT or ESRCH. */

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     VERSION_OUTPUT_BYTES = 4096, /* both say it in their first line */
@@ -17,8 +18,9 @@ enum {
     KILL_TIMEOUT_MS = 1000,
 };
 
-int vmm_socket_path(const char *dir, char buf[LIMIT_SOCKET_PATH_BYTES], struct error *err)
+int vmm_socket_path(const struct vmm_spec *spec, char buf[LIMIT_SOCKET_PATH_BYTES], struct error *err)
 {
+    const char *dir = spec->jail != NULL ? "" : spec->dir;
     int len = snprintf(buf, LIMIT_SOCKET_PATH_BYTES, "%s/api.sock", dir);
     if (len < 0 || len >= LIMIT_SOCKET_PATH_BYTES) {
         return error_set(err, ERR_VMM_FAILED,
@@ -26,6 +28,72 @@ int vmm_socket_path(const char *dir, char buf[LIMIT_SOCKET_PATH_BYTES], struct e
                          LIMIT_SOCKET_PATH_BYTES - 1);
     }
     return 0;
+}
+
+int vmm_path(const struct vmm_spec *spec, const char *name, char buf[VMM_PATH_MAX], struct error *err)
+{
+    const char *dir = spec->jail != NULL ? "" : spec->dir;
+    int len = snprintf(buf, VMM_PATH_MAX, "%s/%s", dir, name);
+    return len < VMM_PATH_MAX ? 0 : error_set(err, ERR_VMM_FAILED, "%s/%s is too long a path", dir, name);
+}
+
+const char *vmm_kernel(const struct vmm_spec *spec)
+{
+    return spec->jail != NULL ? "/kernel" : spec->kernel;
+}
+
+const char *vmm_initrd(const struct vmm_spec *spec)
+{
+    return spec->jail != NULL && spec->initrd != NULL ? "/initrd" : spec->initrd;
+}
+
+const char *vmm_drive(const struct vmm_spec *spec, const struct vmm_drive *drive, char buf[VMM_PATH_MAX])
+{
+    if (spec->jail == NULL) {
+        return drive->path;
+    }
+    (void)snprintf(buf, VMM_PATH_MAX, "/drive-%.200s", drive->drive_id);
+    return buf;
+}
+
+static int bind_one(const char *prefix, const char *name, const char *of, enum jail_access access, struct jail *jail, struct error *err)
+{
+    char path[JAIL_PATH_MAX];
+    if (snprintf(path, sizeof path, "%s%s", prefix, name[0] == '/' ? name + 1 : name) >= JAIL_PATH_MAX) {
+        return error_set(err, ERR_VMM_FAILED, "%s%s is too long a path", prefix, name);
+    }
+    return jail_add_bind(jail, path, of, access, err);
+}
+
+/* A VMM that owns a drive can make it longer: not beyond what some drive of it is. */
+static int bind_drives(const struct vmm_spec *spec, const char *prefix, struct jail *jail, struct error *err)
+{
+    for (size_t i = 0; i < spec->drive_count; i++) {
+        const struct vmm_drive *drive = &spec->drives[i];
+        char buf[VMM_PATH_MAX];
+        struct stat st;
+        if (stat(drive->path, &st) != 0) {
+            return error_sys(err, ERR_SYSTEM, errno, "cannot look at %s", drive->path);
+        }
+        if (!drive->is_read_only && (uint64_t)st.st_size > jail->file_bytes_max) {
+            jail->file_bytes_max = (uint64_t)st.st_size;
+        }
+        if (bind_one(prefix, vmm_drive(spec, drive, buf), drive->path, drive->is_read_only ? JAIL_READ : JAIL_WRITE, jail, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int vmm_jail_files(const struct vmm_spec *spec, const char *prefix, uint64_t bytes, struct jail *jail, struct error *err)
+{
+    jail->place = spec->jail->place;
+    jail->file_bytes_max = bytes;
+    if (bind_one(prefix, "kernel", spec->kernel, JAIL_READ, jail, err) != 0 ||
+        (spec->initrd != NULL && bind_one(prefix, "initrd", spec->initrd, JAIL_READ, jail, err) != 0)) {
+        return -1;
+    }
+    return bind_drives(spec, prefix, jail, err);
 }
 
 const struct vmm_drive *vmm_drive_at(const struct vmm_spec *spec, size_t i)

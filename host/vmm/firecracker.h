@@ -15,12 +15,14 @@
 extern const char *const firecracker_noise[];
 extern const char *const firecracker_lead_ins[];
 int firecracker_prepare(const struct vmm_spec *spec, struct error *err);
+int firecracker_jail(const struct vmm_spec *spec, struct jail *ret, struct error *err);
 int firecracker_command(const struct vmm_spec *spec, char ***ret_argv, struct error *err);
-int firecracker_query(const char *dir, int timeout_ms, enum vmm_state *ret, struct error *err);
-int firecracker_pause(const char *dir, int timeout_ms, struct error *err);
-int firecracker_resume(const char *dir, int timeout_ms, struct error *err);
-int firecracker_shutdown(const char *dir, int timeout_ms, struct error *err);
+int firecracker_query(const struct vmm_peer *peer, int timeout_ms, enum vmm_state *ret, struct error *err);
+int firecracker_pause(const struct vmm_peer *peer, int timeout_ms, struct error *err);
+int firecracker_resume(const struct vmm_peer *peer, int timeout_ms, struct error *err);
+int firecracker_shutdown(const struct vmm_peer *peer, int timeout_ms, struct error *err);
 int firecracker_version(const char *binary, char *ret, size_t size, struct error *err);
+int firecracker_jailer_version(const char *jailer, char *ret, size_t size, struct error *err); /* as version() of the driver */
 int firecracker_caught_signal(int exit_status); /* pure */
 
 /*

@@ -17,8 +17,8 @@
  */
 static json_t *boot_source(const struct vmm_spec *spec)
 {
-    return json_pack("{s:s, s:s, s:s*}", "kernel_image_path", spec->kernel, "boot_args", spec->boot_args,
-                     "initrd_path", spec->initrd);
+    return json_pack("{s:s, s:s, s:s*}", "kernel_image_path", vmm_kernel(spec), "boot_args", spec->boot_args,
+                     "initrd_path", vmm_initrd(spec));
 }
 
 static json_t *drives(const struct vmm_spec *spec)
@@ -26,8 +26,9 @@ static json_t *drives(const struct vmm_spec *spec)
     AUTO_JSON *list = json_array();
     for (size_t i = 0; i < spec->drive_count; i++) {
         const struct vmm_drive *drive = vmm_drive_at(spec, i);
+        char path[VMM_PATH_MAX];
         json_t *item =
-            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", drive->drive_id, "path_on_host", drive->path,
+            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", drive->drive_id, "path_on_host", vmm_drive(spec, drive, path),
                       "is_root_device", drive->is_root_device, "is_read_only", drive->is_read_only);
         if (json_array_append_new(list, item) != 0) {
             return NULL;

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <x86intrin.h>
 
@@ -66,10 +67,10 @@ static unsigned emulated_tsc_khz(void)
 static void add_kernel(struct argv *argv, const struct vmm_spec *spec)
 {
     argv_add(argv, "-kernel");
-    argv_add(argv, spec->kernel);
+    argv_add(argv, vmm_kernel(spec));
     if (spec->initrd != NULL) {
         argv_add(argv, "-initrd");
-        argv_add(argv, spec->initrd);
+        argv_add(argv, vmm_initrd(spec));
     }
     argv_add(argv, "-append");
     if (spec->accel == VMM_ACCEL_TCG) {
@@ -85,10 +86,11 @@ static void add_drives(struct argv *argv, const struct vmm_spec *spec)
     for (size_t i = 0; i < spec->drive_count; i++) {
         const struct vmm_drive *drive = vmm_drive_at(spec, i);
         char end[96];
+        char path[VMM_PATH_MAX];
         (void)snprintf(end, sizeof end, ",id=drive%zu,format=raw,if=none,read-only=%s", i,
                        drive->is_read_only ? "on" : "off");
         argv_add(argv, "-drive");
-        add_option(argv, "file=", drive->path, end);
+        add_option(argv, "file=", vmm_drive(spec, drive, path), end);
         argv_add(argv, "-device");
         argv_addf(argv, "virtio-blk-device,drive=drive%zu,werror=report,rerror=report", i);
     }
@@ -156,7 +158,7 @@ static void add_process(struct argv *argv, const struct vmm_spec *spec, const ch
 int qemu_command(const struct vmm_spec *spec, char ***ret_argv, struct error *err)
 {
     char socket[LIMIT_SOCKET_PATH_BYTES];
-    if (vmm_socket_path(spec->dir, socket, err) != 0) {
+    if (vmm_socket_path(spec, socket, err) != 0) {
         return -1;
     }
     AUTO_ARGV argv = ARGV_INIT;
@@ -196,48 +198,47 @@ int qemu_parse_status(const char *status, enum vmm_state *ret, struct error *err
                      status == NULL ? "" : status);
 }
 
-static int call(const char *dir, const char *command, int timeout_ms, json_t **ret, struct error *err)
+static int call(const struct vmm_peer *peer, const char *command, int timeout_ms, json_t **ret, struct error *err)
 {
-    char socket[LIMIT_SOCKET_PATH_BYTES];
-    if (vmm_socket_path(dir, socket, err) != 0) {
-        return -1;
-    }
-    return qmp_call(socket, command, timeout_ms, ret, err);
+    char name[VMM_PATH_MAX];
+    AUTO_CLOSE int fd = -1;
+    (void)snprintf(name, sizeof name, "%.200s/api.sock", peer->dir);
+    return vmm_peer_connect(peer, timeout_ms, &fd, err) == 0 ? qmp_call(fd, name, command, timeout_ms, ret, err) : -1;
 }
 
-int qemu_query(const char *dir, int timeout_ms, enum vmm_state *ret, struct error *err)
+int qemu_query(const struct vmm_peer *peer, int timeout_ms, enum vmm_state *ret, struct error *err)
 {
     AUTO_JSON *status = NULL;
-    if (call(dir, "{\"execute\": \"query-status\"}", timeout_ms, &status, err) != 0) {
+    if (call(peer, "{\"execute\": \"query-status\"}", timeout_ms, &status, err) != 0) {
         return -1;
     }
     return qemu_parse_status(json_get_string(status, "status"), ret, err);
 }
 
-int qemu_pause(const char *dir, int timeout_ms, struct error *err)
+int qemu_pause(const struct vmm_peer *peer, int timeout_ms, struct error *err)
 {
-    return call(dir, "{\"execute\": \"stop\"}", timeout_ms, NULL, err);
+    return call(peer, "{\"execute\": \"stop\"}", timeout_ms, NULL, err);
 }
 
-int qemu_resume(const char *dir, int timeout_ms, struct error *err)
+int qemu_resume(const struct vmm_peer *peer, int timeout_ms, struct error *err)
 {
-    return call(dir, "{\"execute\": \"cont\"}", timeout_ms, NULL, err);
+    return call(peer, "{\"execute\": \"cont\"}", timeout_ms, NULL, err);
 }
 
 /*
  * Both ways at once: the ACPI power button is heard where a daemon in the guest listens (acpid, logind),
  * Ctrl-Alt-Del by a kernel with a keyboard, for its init. A guest that hears both shuts down once.
  */
-int qemu_shutdown(const char *dir, int timeout_ms, struct error *err)
+int qemu_shutdown(const struct vmm_peer *peer, int timeout_ms, struct error *err)
 {
     static const char press[] =
         "{\"execute\": \"send-key\", \"arguments\": {\"keys\": [{\"type\": \"qcode\", \"data\": \"ctrl\"}, "
         "{\"type\": \"qcode\", \"data\": \"alt\"}, {\"type\": \"qcode\", \"data\": \"delete\"}]}}";
     int64_t deadline = clock_monotonic_ms() + timeout_ms;
-    if (call(dir, "{\"execute\": \"system_powerdown\"}", timeout_ms, NULL, err) != 0) {
+    if (call(peer, "{\"execute\": \"system_powerdown\"}", timeout_ms, NULL, err) != 0) {
         return -1;
     }
-    return call(dir, press, (int)(deadline - clock_monotonic_ms()), NULL, err);
+    return call(peer, press, (int)(deadline - clock_monotonic_ms()), NULL, err);
 }
 
 int qemu_version(const char *binary, char *ret, size_t size, struct error *err)

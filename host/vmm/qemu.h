@@ -12,11 +12,12 @@
 
 extern const char *const qemu_noise[];
 extern const char *const qemu_lead_ins[];
+int qemu_jail(const struct vmm_spec *spec, struct jail *ret, struct error *err);
 int qemu_command(const struct vmm_spec *spec, char ***ret_argv, struct error *err);
-int qemu_query(const char *dir, int timeout_ms, enum vmm_state *ret, struct error *err);
-int qemu_pause(const char *dir, int timeout_ms, struct error *err);
-int qemu_resume(const char *dir, int timeout_ms, struct error *err);
-int qemu_shutdown(const char *dir, int timeout_ms, struct error *err);
+int qemu_query(const struct vmm_peer *peer, int timeout_ms, enum vmm_state *ret, struct error *err);
+int qemu_pause(const struct vmm_peer *peer, int timeout_ms, struct error *err);
+int qemu_resume(const struct vmm_peer *peer, int timeout_ms, struct error *err);
+int qemu_shutdown(const struct vmm_peer *peer, int timeout_ms, struct error *err);
 int qemu_version(const char *binary, char *ret, size_t size, struct error *err);
 enum vmm_cause qemu_cause(const char *output, size_t len); /* pure */
 

@@ -5,29 +5,18 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-
-enum { CONNECT_RETRY_MS = 5 };
 
 struct qmp {
     int fd;
-    const char *socket; /* its path, for messages */
+    const char *socket; /* its name, for messages */
     int timeout_ms;
     int64_t deadline; /* of clock_monotonic_ms() */
     size_t len;       /* received in buf */
     size_t used;      /* of them, the lines that were given out */
     char buf[QMP_LINE_MAX];
 };
-
-static void qmp_close(struct qmp *q)
-{
-    if (q->fd >= 0) {
-        (void)close(q->fd);
-    }
-}
 
 static int timed_out(const struct qmp *q, struct error *err)
 {
@@ -50,30 +39,6 @@ static int wait_ready(const struct qmp *q, short events, struct error *err)
             return error_sys(err, ERR_SYSTEM, errno, "cannot wait for %s", q->socket);
         }
     }
-}
-
-/* EAGAIN: the socket's queue is full, because QEMU has not noticed yet that the last caller is gone. */
-static int connect_socket(struct qmp *q, struct error *err)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(q->socket) >= sizeof address.sun_path) {
-        return error_set(err, ERR_VMM_FAILED, "%s is too long for a unix socket", q->socket);
-    }
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", q->socket);
-    q->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (q->fd < 0) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot make a unix socket");
-    }
-    while (connect(q->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            return error_sys(err, ERR_VMM_FAILED, errno, "nobody listens on %s", q->socket);
-        }
-        if (clock_monotonic_ms() >= q->deadline) {
-            return timed_out(q, err);
-        }
-        (void)poll(NULL, 0, CONNECT_RETRY_MS);
-    }
-    return 0;
 }
 
 static int send_line(const struct qmp *q, const char *text, struct error *err)
@@ -158,21 +123,21 @@ static int execute(struct qmp *q, const char *command, json_t **ret, struct erro
     return 0;
 }
 
-int qmp_call(const char *socket, const char *command, int timeout_ms, json_t **ret, struct error *err)
+int qmp_call(int fd, const char *name, const char *command, int timeout_ms, json_t **ret, struct error *err)
 {
-    __attribute__((cleanup(qmp_close))) struct qmp q;
-    q.fd = -1;
-    q.socket = socket;
+    struct qmp q;
+    q.fd = fd;
+    q.socket = name;
     q.timeout_ms = timeout_ms;
     q.deadline = clock_monotonic_ms() + timeout_ms;
     q.len = 0;
     q.used = 0;
     AUTO_JSON *greeting = NULL;
-    if (connect_socket(&q, err) != 0 || receive(&q, &greeting, err) != 0) {
+    if (receive(&q, &greeting, err) != 0) {
         return -1;
     }
     if (json_object_get(greeting, "QMP") == NULL) {
-        return error_set(err, ERR_VMM_FAILED, "%s does not speak QEMU's machine protocol", socket);
+        return error_set(err, ERR_VMM_FAILED, "%s does not speak QEMU's machine protocol", name);
     }
     if (execute(&q, "{\"execute\": \"qmp_capabilities\"}", NULL, err) != 0) {
         return -1;

@@ -55,12 +55,32 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *ctx)
     return body->failed ? 0 : len;
 }
 
+struct connection {
+    int fd;
+    const struct unix_http_check *check;
+    bool refused; /* by the check, which has filled `err` */
+    struct error *err;
+};
+
 /* Called before the connection is made: keeps its descriptor. */
 static int note_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
 {
+    struct connection *connection = ctx;
     (void)purpose;
-    *(int *)ctx = fd;
+    connection->fd = fd;
     return CURL_SOCKOPT_OK;
+}
+
+/* Called when it is made, before the request. */
+static int check_peer(void *ctx, char *primary, char *local, int primary_port, int local_port)
+{
+    struct connection *connection = ctx;
+    (void)primary;
+    (void)local;
+    (void)primary_port;
+    (void)local_port;
+    connection->refused = connection->check != NULL && connection->check->check(connection->check->ctx, connection->fd, connection->err) != 0;
+    return connection->refused ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static bool is_hopeless(unix_http_hopeless *hopeless, int fd)
@@ -72,13 +92,14 @@ static bool is_hopeless(unix_http_hopeless *hopeless, int fd)
 }
 
 /* *ret_gone: given up, since the peer will never answer. */
-static CURLcode transfer(CURL *curl, unix_http_hopeless *hopeless, bool *ret_gone)
+static CURLcode transfer(CURL *curl, struct connection *connection, unix_http_hopeless *hopeless, bool *ret_gone)
 {
-    int fd = -1;
     int running = 1;
     __attribute__((cleanup(cleanup_multi))) CURLM *multi = curl_multi_init();
     (void)curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, note_socket);
-    (void)curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, &fd);
+    (void)curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, connection);
+    (void)curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, check_peer);
+    (void)curl_easy_setopt(curl, CURLOPT_PREREQDATA, connection);
     if (multi == NULL || curl_multi_add_handle(multi, curl) != CURLM_OK) {
         return CURLE_OUT_OF_MEMORY;
     }
@@ -86,7 +107,7 @@ static CURLcode transfer(CURL *curl, unix_http_hopeless *hopeless, bool *ret_gon
     while (!*ret_gone && curl_multi_perform(multi, &running) == CURLM_OK && running > 0) {
         int active = 0;
         (void)curl_multi_poll(multi, NULL, 0, PATIENCE_MS, &active);
-        *ret_gone = active == 0 && is_hopeless(hopeless, fd);
+        *ret_gone = active == 0 && is_hopeless(hopeless, connection->fd);
     }
     int left = 0;
     const CURLMsg *message = curl_multi_info_read(multi, &left);
@@ -135,7 +156,7 @@ static void set_options(CURL *curl, const char *socket, const char *url, const c
     }
 }
 
-int unix_http_call(const char *socket, const char *method, const char *target, const char *body,
+int unix_http_call(const char *socket, const struct unix_http_check *check, const char *method, const char *target, const char *body,
                    int timeout_ms, unix_http_hopeless *hopeless, struct unix_http_reply *ret, struct error *err)
 {
     (void)pthread_once(&curl_once, start_curl);
@@ -154,12 +175,17 @@ int unix_http_call(const char *socket, const char *method, const char *target, c
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &reply);
     bool gone = false;
-    CURLcode code = transfer(curl, hopeless, &gone);
+    const char *name = check != NULL ? check->name : socket;
+    struct connection connection = {.fd = -1, .check = check, .err = err};
+    CURLcode code = transfer(curl, &connection, hopeless, &gone);
+    if (connection.refused) {
+        return -1;
+    }
     if (gone) {
-        return error_sys(err, ERR_VMM_FAILED, EOWNERDEAD, "no answer on %s, and none to come", socket);
+        return error_sys(err, ERR_VMM_FAILED, EOWNERDEAD, "no answer on %s, and none to come", name);
     }
     if (code != CURLE_OK) {
-        return reply.failed ? error_oom(err) : explain(curl, code, socket, timeout_ms, err);
+        return reply.failed ? error_oom(err) : explain(curl, code, name, timeout_ms, err);
     }
     size_t len = reply.len;
     char *text = strbuf_take(&reply);

@@ -2,7 +2,7 @@
  * Virtual machine monitors. A kind of VMM is one file in host/ and one row in vmm_drivers[].
  *
  * A running VMM needs nothing of the daemon: it has its own session, its console is a FIFO that it holds open
- * itself, and it is found again by its cgroup or by `--id`/`-name` and socket path in its command line. All
+ * itself, and it is found again by its cgroup and its uid, or, without a jail, by the socket's path in its command line. All
  * paths below are inside the VM's runtime directory `dir` = <run_dir>/vm/<id> (root, 0700):
  *
  *   api.sock    Firecracker's API or QEMU's QMP socket
@@ -13,10 +13,13 @@
  *               instead, as a real line would
  *   vmm.out     FIFO, what the VMM itself says (standard error and Firecracker's log)
  *
+ * With a jail (host/process/jail.h), api.sock is in the jail's root instead, and what the VMM opens has constant names in there: `kernel`, `initrd`,
+ * `drive-<drive_id>`, `vmm.json`, `vmm.out`. So nothing in its command line or configuration tells one host's paths from another's.
+ *
  * Before a VMM is spawned the caller has made the FIFOs (Firecracker opens vmm.out by its path and does not
  * create it), has removed an api.sock that an earlier process left (Firecracker refuses to start on one), and
  * has seen to it that the TAPs exist: a VMM that runs as root makes a missing TAP itself, one that belongs to
- * no bridge and no rule.
+ * no bridge and no rule. With a jail, TAPs and writable drives are its uid's.
  *
  * Any thread, one call per VM at a time. Errors: VMM_FAILED with the VMM's own words, TIMEOUT,
  * VMM_UNAVAILABLE. A socket that nobody listens on (not yet, or no longer) is VMM_FAILED with sys_errno
@@ -27,6 +30,8 @@
 
 #include "core/kernel_args.h"
 #include "core/net_addr.h"
+#include "host/process/jail.h"
+#include "host/vmm/peer.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -63,10 +68,17 @@ struct vmm_interface {
     struct mac mac;
 };
 
+struct vmm_jail {
+    const char *jailer; /* absolute path of Firecracker's jailer; only Firecracker needs it */
+    const char *place;  /* an empty directory: struct jail */
+    uid_t uid;          /* and gid; not 0 */
+};
+
 struct vmm_spec {
     const char *id;
     const char *dir;    /* the runtime directory */
     const char *binary; /* absolute path of the VMM */
+    const struct vmm_jail *jail; /* NULL: it runs as root, without one */
     enum vmm_accel accel;
     const char *kernel; /* ELF */
     const char *initrd; /* or NULL */
@@ -93,20 +105,23 @@ struct vmm_driver {
     /* Writes what the VMM reads at start into dir (atomically). NULL for QEMU, which has it all in argv. */
     int (*prepare)(const struct vmm_spec *spec, struct error *err);
 
-    /* The command line; *ret_argv is NULL-terminated and freed by vmm_argv_free(). */
+    /* Builds its jail, after prepare(); spec->jail is not NULL. */
+    int (*jail)(const struct vmm_spec *spec, struct jail *ret, struct error *err);
+
+    /* The command line, whose first word is the program to start; *ret_argv is NULL-terminated and freed by vmm_argv_free(). */
     int (*command)(const struct vmm_spec *spec, char ***ret_argv, struct error *err);
 
-    /* These open a connection to <dir>/api.sock, speak, and close it. timeout_ms bounds the whole call. */
-    int (*query)(const char *dir, int timeout_ms, enum vmm_state *ret, struct error *err);
-    int (*pause)(const char *dir, int timeout_ms, struct error *err);  /* of a paused guest: no failure */
-    int (*resume)(const char *dir, int timeout_ms, struct error *err); /* of a running guest: no failure */
+    /* These open a connection to its api.sock (host/vmm/peer.h), speak, and close it. timeout_ms bounds the whole call. */
+    int (*query)(const struct vmm_peer *peer, int timeout_ms, enum vmm_state *ret, struct error *err);
+    int (*pause)(const struct vmm_peer *peer, int timeout_ms, struct error *err);  /* of a paused guest: no failure */
+    int (*resume)(const struct vmm_peer *peer, int timeout_ms, struct error *err); /* of a running guest: no failure */
 
     /*
      * Presses Ctrl-Alt-Del in the guest (under QEMU the power button too) and returns at once. A guest that
      * reboots upon it ends its VMM with status 0. A guest that is paused, or whose keyboard driver is not up
      * yet, does not hear it; Firecracker then says so from the fifth time on.
      */
-    int (*shutdown)(const char *dir, int timeout_ms, struct error *err);
+    int (*shutdown)(const struct vmm_peer *peer, int timeout_ms, struct error *err);
 
     /*
      * NULL, or what the process shows of its guest without being asked. A VMM that has this can hang when it is asked while its guest ends:

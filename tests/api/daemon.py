@@ -20,6 +20,8 @@ TINY = BUILD / "tests" / "guest" / "tiny.elf"
 BASE = Path("/var/lib/smartvm-tests")
 SANITIZER = re.compile(r"^.*(ERROR: \w*Sanitizer|runtime error:|\w*Sanitizer:DEADLYSIGNAL|\w*Sanitizer has encountered).*$", re.M)
 READY_S = 20
+# For VMMs that are no Firecracker: what can't be found when the daemon starts is not required.
+UNJAILED = {"jailer": "/nonexistent/jailer"}
 
 _numbers = itertools.count()
 
@@ -62,11 +64,11 @@ class Daemon:
             "log": {"level": "debug"},
         }
         self.config = merged(defaults, settings or {})
-        Path(self.config["vmm"]["stage_dir"]).mkdir(mode=0o700, exist_ok=True)
+        self.stage_dir = Path(self.config["vmm"]["stage_dir"] or f"/dev/shm/{self.name}")
+        self.stage_dir.mkdir(mode=0o700, exist_ok=True)
         self.bridge = self.config["network"]["bridge"]
         self.mark = "smartvm" if self.bridge == "svbr0" else f"smartvm_{self.bridge}"
         self.run_dir = Path(self.config["run_dir"])
-        self.stage_dir = Path(self.config["vmm"]["stage_dir"])
         self.socket = self.run_dir / "api.sock"
         self.client = Client(str(self.socket))
         self.owns_netns = like is None
@@ -236,6 +238,8 @@ class Daemon:
             "staged files": host.files_below(self.stage_dir / self.mark),
             "firewall elements": self.netns.set_elements(self.mark, "guest4") or [],
             "cgroups": _cgroups(self.mark),
+            "uids": host.held_uids(self.config["state_dir"]),
+            "mounts": [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {self.run_dir}" in line],
         }
         return {what: left for what, left in found.items() if left}
 

@@ -4,6 +4,7 @@ import itertools
 import re
 import time
 import unittest
+from pathlib import Path
 
 from client import Client, Reply, Stream, parse_events, raw_status, read_reply, unix_socket  # noqa: F401
 from daemon import BASE, BINARY, BUILD, TINY, Daemon  # noqa: F401
@@ -135,6 +136,13 @@ class VmWords:
         except AssertionError as e:
             raise AssertionError(f"{e}\n{last}\n{self.daemon.log_tail()}") from None
         return last
+
+    def jail_of(self, vm):
+        """The root directory of its VMM."""
+        return Path(f"/proc/{self.vm(vm)['vmm']['pid']}/root")
+
+    def vmm_socket(self, vm):
+        return str(self.jail_of(vm) / "api.sock")
 
     def await_console(self, vm, needle, timeout=10):
         def look():

@@ -194,6 +194,22 @@ def files_below(directory):
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*")) if directory.exists() else []
 
 
+UIDS = Path("/run/smartvm.uids")
+
+
+def held_uids(state_dir):
+    """Uids that VMs of the daemon with this directory hold, by VM."""
+    found = {}
+    for entry in UIDS.iterdir() if UIDS.is_dir() else ():
+        try:
+            words = entry.read_text().split("\n")
+        except FileNotFoundError:
+            continue
+        if words[0] == str(state_dir):
+            found[words[1]] = int(entry.name)
+    return found
+
+
 def cgroup2_mount():
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
@@ -212,4 +228,6 @@ def remove_cgroup(mark):
 
 
 def remove_tree(path):
+    """Never a relative path, or one near the root: a slip in a test must not cost the host's files."""
+    assert Path(path).is_absolute() and len(Path(path).parts) >= 3, path
     shutil.rmtree(path, ignore_errors=True)

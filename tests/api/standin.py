@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 
-from daemon import BUILD
+from daemon import BUILD, UNJAILED
 
 STANDIN = BUILD / "tests" / "guest" / "standin"
-SETTINGS = {"vmm": {"firecracker": str(STANDIN)}}
+SETTINGS = {"vmm": {"firecracker": str(STANDIN), **UNJAILED}}
 VNET_HEADER = bytes(12)
 
 

@@ -524,7 +524,7 @@ class NetworkTest(OwnDaemonCase, DryRunWords):
         """By its VMM's own socket, which tells the daemon nothing: drift and a dry run of the repair see it, the repair resumes it."""
         vm = self.create()["id"]
         self.rest()
-        with VmmClient(self.daemon.run_dir / "vm" / vm / "api.sock") as vmm:
+        with VmmClient(self.vmm_socket(vm)) as vmm:
             self.assertEqual(204, vmm.patch("/vm", {"state": "Paused"}))
         found = self.c.json("/drift")["items"]
         self.assertEqual([(f"/vms/{vm}", "resume_vmm")], [(item["resource"], item["operation"]) for item in found])

@@ -6,6 +6,7 @@ import signal
 import threading
 
 import disks
+from daemon import UNJAILED
 from harness import OwnDaemonCase, ThemeCase, eventually, is_alive, limit, run, unix_socket
 
 
@@ -123,7 +124,7 @@ class FailureTest(OwnDaemonCase):
         """A daemon whose Firecracker is this shell script; asked for its version it behaves."""
         self.fake.write_text(f"#!/bin/sh\ncase $1 in --version) echo 'Firecracker v1.12.1'; exit;; esac\n{text}\n")
         self.fake.chmod(0o755)
-        self.daemon.config["vmm"].update({"firecracker": str(self.fake), "start_timeout_s": 2, **vmm})
+        self.daemon.config["vmm"].update({"firecracker": str(self.fake), "start_timeout_s": 2, **UNJAILED, **vmm})
         self.daemon.restart()
 
     def failing(self):
@@ -258,7 +259,7 @@ class DeadlockTest(ThemeCase):
 
     def press(self, vm):
         """Asks that VMM without end, so that a request is always under way."""
-        path = str(self.daemon.run_dir / "vm" / vm / "api.sock")
+        path = self.vmm_socket(vm)
         stop = threading.Event()
 
         def work():

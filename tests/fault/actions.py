@@ -249,7 +249,7 @@ class GuestReboots(Restarts):
     def disturb(self, world):
         from host import is_alive  # its directory is known by now: world.py
 
-        path = world.daemon.run_dir / "vm" / "subject" / "api.sock"
+        path = f"/proc/{self.before}/root/api.sock"
         body = '{"action_type": "SendCtrlAltDel"}'
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)

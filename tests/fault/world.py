@@ -15,7 +15,7 @@ import disks  # noqa: E402
 import model  # noqa: E402
 from client import parse_events  # noqa: E402
 from daemon import BINARY, Daemon  # noqa: E402, F401
-from host import eventually  # noqa: E402
+from host import eventually, held_uids  # noqa: E402
 
 SETTINGS = {"network": {"ipv6_subnet": "fd12:3456:789a::/64"}, "vmm": {"api_timeout_s": 1, "start_timeout_s": 4, "stop_timeout_s": 2, "workers": 2}}
 RESTING = ("running", "paused", "stopped", "failed")
@@ -253,6 +253,7 @@ class World:
                 "leases": (len([e for e in self.client.items("/network/leases") if e.get("vm") or e.get("vm_id")]),
                            sum(len(v["network_interfaces"]) for v in vms)),
                 "reserved": self.reserved(vms),
+                "uids": (sorted(held_uids(self.daemon.config["state_dir"]).items()), sorted((v["id"], v["vmm"]["uid"]) for v in alive)),
                 "staged": (sorted(p.name for p in (self.daemon.stage_dir / self.daemon.mark).iterdir()), sorted(v["id"] for v in alive)),
             }
             return {what: pair for what, pair in pairs.items() if pair[0] != pair[1]}

@@ -2,6 +2,7 @@
 #include "core/cleanup.h"
 #include "host/vmm/qmp.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (pthread_create(&thread, NULL, serve, &answer) != 0) {
         abort();
     }
-    (void)qmp_call(address.sun_path, "{\"execute\": \"query-status\"}", 2000, &ret, NULL);
+    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+        abort();
+    }
+    (void)qmp_call(fd, address.sun_path, "{\"execute\": \"query-status\"}", 2000, &ret, NULL);
     (void)pthread_join(thread, NULL);
     return 0;
 }

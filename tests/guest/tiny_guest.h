@@ -210,7 +210,7 @@ static inline enum vmm_state tiny_state(const struct tiny *t)
     enum vmm_state state = VMM_STATE_STARTING;
     struct error err = {.sys_errno = ENOENT};
     int64_t deadline = clock_monotonic_ms() + TINY_TIMEOUT_MS;
-    while (t->driver->query(t->dir, 5000, &state, &err) != 0) {
+    while (t->driver->query(VMM_PEER_UNJAILED(t->dir), 5000, &state, &err) != 0) {
         ck_assert_msg(err.sys_errno == ENOENT || err.sys_errno == ECONNREFUSED, "%s", err.message);
         ck_assert_int_lt((int)(clock_monotonic_ms() - deadline), 0);
         (void)poll(NULL, 0, 1);

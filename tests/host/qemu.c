@@ -31,11 +31,11 @@ START_TEST(pauses_and_resumes)
     begin("halt");
     ck_assert_int_eq(tiny_state(&t), VMM_STATE_RUNNING);
     for (int i = 0; i < 2; i++) { /* the second time there is nothing to do */
-        ck_assert_int_eq(t.driver->pause(t.dir, 5000, NULL), 0);
+        ck_assert_int_eq(t.driver->pause(VMM_PEER_UNJAILED(t.dir), 5000, NULL), 0);
         ck_assert_int_eq(tiny_state(&t), VMM_STATE_PAUSED);
     }
     for (int i = 0; i < 2; i++) {
-        ck_assert_int_eq(t.driver->resume(t.dir, 5000, NULL), 0);
+        ck_assert_int_eq(t.driver->resume(VMM_PEER_UNJAILED(t.dir), 5000, NULL), 0);
         ck_assert_int_eq(tiny_state(&t), VMM_STATE_RUNNING);
     }
     tiny_end(&t);
@@ -46,7 +46,7 @@ START_TEST(ends_upon_ctrl_alt_del)
 {
     begin("ctrlaltdel");
     tiny_expect(&t, "waiting for ctrl-alt-del\n");
-    ck_assert_int_eq(t.driver->shutdown(t.dir, 5000, NULL), 0);
+    ck_assert_int_eq(t.driver->shutdown(VMM_PEER_UNJAILED(t.dir), 5000, NULL), 0);
     tiny_expect(&t, "tiny: ctrl-alt-del\n");
     int status = tiny_ended(&t);
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -83,8 +83,8 @@ START_TEST(a_flood_does_no_harm)
     tiny_fills_console(&t);
     ck_assert_int_eq(tiny_state(&t), VMM_STATE_RUNNING);
     ck_assert_str_eq(tiny_said(&t), "");
-    ck_assert_int_eq(t.driver->pause(t.dir, 5000, NULL), 0);
-    ck_assert_int_eq(t.driver->resume(t.dir, 5000, NULL), 0);
+    ck_assert_int_eq(t.driver->pause(VMM_PEER_UNJAILED(t.dir), 5000, NULL), 0);
+    ck_assert_int_eq(t.driver->resume(VMM_PEER_UNJAILED(t.dir), 5000, NULL), 0);
     tiny_expect(&t, "tiny: flood 0123456789abcdefghijklmnopqrstuvwxyz\n");
     const size_t enough = 204800; /* several times what the FIFO holds */
     char bytes[4096];

@@ -96,6 +96,10 @@ int purge_run_dir(struct purge_work *work, struct error *err)
     if (remove_each(work, path, err) != 0 || remove_empty(path, err) != 0 || remove_sockets(work, err) != 0) {
         return -1;
     }
+    (void)snprintf(path, sizeof path, "%s/jail", work->config->run_dir);
+    if (remove_empty(path, err) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         (void)snprintf(path, sizeof path, "%s/%s", work->config->run_dir, files[i]);
         if (remove_file(work, path, err) != 0) {

@@ -9,6 +9,7 @@
 #include "host/process/process.h"
 #include "host/tunnel/wireguard.h"
 #include "worker/purge/steps.h"
+#include "worker/vm/uids.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -35,7 +36,9 @@ static void kill_vmm(pid_t pid, const char *argument, void *ctx)
     AUTO_CLOSE int pidfd = -1;
     /* Anyone may name our paths, to read a console for instance; the socket's is a VMM's. */
     const char *socket = strstr(argument, "/api.sock");
-    if (socket == NULL || (socket[strlen("/api.sock")] != '\0' && socket[strlen("/api.sock")] != ',') ||
+    char place[300];
+    (void)snprintf(place, sizeof place, "%.290s/jail", work->config->run_dir); /* of a jailer on its way into a jail */
+    if ((strcmp(argument, place) != 0 && (socket == NULL || (socket[strlen("/api.sock")] != '\0' && socket[strlen("/api.sock")] != ','))) ||
         process_start_time(pid, &start_time, NULL) != 0 || process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
         return;
     }
@@ -46,17 +49,38 @@ static void kill_vmm(pid_t pid, const char *argument, void *ctx)
     work->count++;
 }
 
+static int free_uid(const char *id, uid_t uid, void *ctx, struct error *err)
+{
+    struct purge_work *work = ctx;
+    work->count += process_uid_is_used(uid);
+    return uids_free(work->uids, id, err);
+}
+
+/* Those in jails: whatever runs under a uid of ours, which is given back. */
+static int end_jailed(struct purge_work *work, struct error *err)
+{
+    if (uids_open(UIDS_DIR, work->config, &work->uids, err) != 0) {
+        return -1;
+    }
+    int result = uids_each(work->uids, free_uid, work, err);
+    uids_close(work->uids);
+    work->uids = NULL;
+    return result;
+}
+
 static int end_vmms(struct purge_work *work, struct error *err)
 {
     char path[150];
     char qemu_path[160];
+    char place[300];
     (void)snprintf(path, sizeof path, "%s/vm/", work->config->run_dir);
     (void)snprintf(qemu_path, sizeof qemu_path, "unix:%s", path);
+    (void)snprintf(place, sizeof place, "%.290s/jail", work->config->run_dir);
     work->left = 0;
-    if (process_find((const char *const[]){path, qemu_path, NULL}, kill_vmm, work, err) != 0) {
+    if (process_find((const char *const[]){path, qemu_path, place, NULL}, kill_vmm, work, err) != 0) {
         return -1;
     }
-    return work->left == 0 ? 0 : error_set(err, ERR_SYSTEM, "%zu VMM processes do not end", work->left);
+    return work->left == 0 ? end_jailed(work, err) : error_set(err, ERR_SYSTEM, "%zu VMM processes do not end", work->left);
 }
 
 struct tunnel_search {

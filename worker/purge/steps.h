@@ -5,11 +5,14 @@
 #include "core/config.h"
 #include "worker/memory.h"
 
+struct uids;
+
 struct purge_work {
     const struct config *config;
     char mark[CONFIG_MARK_MAX];
     struct memory *memory; /* NULL: there is none, or it can't be read */
     bool has_state, has_run;
+    struct uids *uids; /* only while they are given back */
     size_t count, left;
 };
 

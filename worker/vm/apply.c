@@ -11,6 +11,7 @@
 #include "worker/vm/boot.h"
 #include "worker/vm/console_hub.h"
 #include "worker/vm/log.h"
+#include "worker/vm/uids.h"
 #include "worker/vm/work.h"
 
 #include <errno.h>
@@ -110,7 +111,7 @@ static int create_tap(struct vm_work *work, size_t index, struct error *err)
     char alias[LINK_ALIAS_MAX];
     const struct vm_interface *interface = &work->row.interfaces[index];
     (void)snprintf(alias, sizeof alias, "%s:%s", work->worker->mark, work->row.id);
-    return link_tap_ensure(interface->tap, alias, work->worker->config->network.bridge, interface->mac, (uid_t)-1, err);
+    return link_tap_ensure(interface->tap, alias, work->worker->config->network.bridge, interface->mac, vm_owner(work), err);
 }
 
 /* What somebody changed of a TAP is made right again; the alias first, since nothing without it is touched. */
@@ -143,10 +144,11 @@ static int call_timeout_ms(const struct vm_work *work)
 }
 
 /* A guest that ended just now needs no order any more: the next look sees it. */
-static int order(const struct vm_work *work, int (*call)(const char *dir, int timeout_ms, struct error *err), struct error *err)
+static int order(struct vm_work *work, int (*call)(const struct vmm_peer *peer, int timeout_ms, struct error *err), struct error *err)
 {
     struct error why = {0};
-    if (call(work->dir, call_timeout_ms(work), &why) == 0 || why.sys_errno == EOWNERDEAD) {
+    const struct vmm_peer peer = vm_peer(work);
+    if (call(&peer, call_timeout_ms(work), &why) == 0 || why.sys_errno == EOWNERDEAD) {
         return 0;
     }
     *err = why;
@@ -156,11 +158,12 @@ static int order(const struct vm_work *work, int (*call)(const char *dir, int ti
 static int shutdown_guest(struct vm_work *work, struct error *err)
 {
     const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
+    const struct vmm_peer peer = vm_peer(work);
     bool again = work->runtime->shutdown_sent_ms >= 0;
     work->runtime->shutdown_last_ms = clock_monotonic_ms();
     if (again) {
         /* A guest that never listens makes Firecracker refuse at last: that is no failure, the deadline comes anyway. */
-        (void)driver->shutdown(work->dir, call_timeout_ms(work), NULL);
+        (void)driver->shutdown(&peer, call_timeout_ms(work), NULL);
         return 0;
     }
     work->runtime->shutdown_sent_ms = work->runtime->shutdown_last_ms;
@@ -269,6 +272,10 @@ static int apply_op(struct vm_work *work, const struct vm_op *op, struct error *
     switch (op->type) {
     case VM_OP_MAKE_RUN_DIR:
         return vm_make_run_dir(work, err);
+    case VM_OP_TAKE_UID:
+        return vm_take_uid(work, err);
+    case VM_OP_FREE_UID:
+        return uids_free(work->worker->uids, work->row.id, err);
     case VM_OP_STAGE_DRIVES:
         return vm_stage_drives(work, err);
     case VM_OP_READDRESS:

@@ -5,14 +5,15 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <time.h>
 
 /*
  * Between two looks. Nothing in the kernel tells of a socket's listen(2) or of a thread's start (inotify tells of a file, but to end its use
  * takes an RCU grace period, longer than the whole start). A VMM that needs long is looked at more rarely.
  */
-static int pause_ms(int64_t waited_ms)
+static struct timespec pause_of(int64_t waited_ms)
 {
-    return waited_ms < 50 ? 1 : waited_ms < 1000 ? 5 : 20;
+    return (struct timespec){.tv_nsec = waited_ms < 50 ? 300000L : waited_ms < 1000 ? 5000000L : 20000000L};
 }
 
 static int explain_start_failure(struct vm_work *work, struct error *err)
@@ -48,7 +49,8 @@ static int query_start(struct vm_work *work, const struct vmm_driver *driver, in
     if (driver->guest != NULL && driver->guest(work->runtime->pid, &vcpu) != VMM_GUEST_PRESENT) {
         return 0;
     }
-    if (driver->query(work->dir, (int)left_ms, &state, err) == 0) {
+    const struct vmm_peer peer = vm_peer(work);
+    if (driver->query(&peer, (int)left_ms, &state, err) == 0) {
         *ret_early = state == VMM_STATE_STARTING;
         return 0;
     }
@@ -77,7 +79,8 @@ static int await_guest(struct vm_work *work, const struct vmm_driver *driver, st
         if (!early) {
             return 0;
         }
-        if (poll(&ended, 1, pause_ms(waited_ms)) > 0) {
+        const struct timespec pause = pause_of(waited_ms);
+        if (ppoll(&ended, 1, &pause, NULL) > 0) {
             return error_set(err, ERR_VMM_START_FAILED, "the VMM ended before its guest ran");
         }
     }

@@ -14,6 +14,8 @@
 #include "host/vmm/console.h"
 #include "shim/protocol.h"
 #include "worker/vm/console_hub.h"
+#include "worker/vm/stage.h"
+#include "worker/vm/uids.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,6 +71,7 @@ struct boot_plan {
     char stage[340];
     char *args;
     struct vmm_drive drive;
+    struct vmm_jail jail;
     struct vmm_interface interfaces[LIMIT_INTERFACES];
     struct vmm_spec vmm; /* whose strings are those of the plan, of the row and of the choice */
 };
@@ -153,11 +156,43 @@ static int begin_plan(struct vm_work *work, struct error *err)
     return 0;
 }
 
+int vm_take_uid(struct vm_work *work, struct error *err)
+{
+    uid_t uid = 0;
+    return uids_take(work->worker->uids, work->row.id, &uid, err);
+}
+
+/* It is the VMM's to write; nobody else comes to it, as its directory is root's. */
+static int give_drive(struct vm_work *work, const char *path, struct error *err)
+{
+    const uid_t owner = vm_owner(work);
+    return lchown(path, owner, owner) == 0 ? 0 : error_sys(err, ERR_SYSTEM, errno, "cannot give %s to uid %u", path, (unsigned)owner);
+}
+
+/* One that is there has its room. */
+static int stage_drive(const struct vm_work *work, struct error *err)
+{
+    const struct boot_plan *boot = work->boot;
+    struct stat st;
+    enum drive_method method;
+    if (lstat(boot->stage, &st) == 0) {
+        return drive_stage(boot->image.rootfs, boot->stage, &method, err);
+    }
+    if (stat(boot->image.rootfs, &st) != 0) {
+        return error_sys(err, ERR_ROOTFS_CLONE_FAILED, errno, "cannot look at %s", boot->image.rootfs);
+    }
+    if (stage_reserve(work->worker->stage_root, (uint64_t)st.st_size, err) != 0) {
+        return -1;
+    }
+    int result = drive_stage(boot->image.rootfs, boot->stage, &method, err);
+    stage_release((uint64_t)st.st_size);
+    return result;
+}
+
 /* A stop unstages: so what is there, and whole, is the drive of a reboot, and goes on. After the host's own reboot nobody knows what is in it. */
 int vm_stage_drives(struct vm_work *work, struct error *err)
 {
     char dir[320];
-    enum drive_method method;
     if (begin_plan(work, err) != 0) {
         return -1;
     }
@@ -171,7 +206,7 @@ int vm_stage_drives(struct vm_work *work, struct error *err)
         make_dir(dir, err) != 0) {
         return -1;
     }
-    return drive_stage(boot->image.rootfs, boot->stage, &method, err);
+    return stage_drive(work, err) == 0 ? give_drive(work, boot->stage, err) : -1;
 }
 
 static char *boot_arguments(struct vm_work *work, const struct boot_image *image, struct error *err)
@@ -215,7 +250,9 @@ static int complete_plan(struct vm_work *work, struct error *err)
         const struct vm_interface *interface = &work->row.interfaces[i];
         boot->interfaces[i] = (struct vmm_interface){interface->iface_id, interface->tap, interface->mac};
     }
+    boot->jail = (struct vmm_jail){.jailer = work->choice.jailer, .place = work->worker->jail_place, .uid = vm_owner(work)};
     boot->vmm = (struct vmm_spec){
+        .jail = work->choice.jailed ? &boot->jail : NULL,
         .id = work->row.id,
         .dir = work->dir,
         .binary = work->choice.path,
@@ -274,6 +311,10 @@ int vm_prepare_vmm(struct vm_work *work, struct error *err)
         .boot = work->row.boot_wanted, .kind = work->choice.kind, .accel = work->choice.accel};
     char network[VM_NETWORK_ARGUMENTS_MAX];
     memcpy(record.version, work->choice.version, sizeof record.version);
+    record.uid = vm_owner(work);
+    if (work->choice.jailed && record.uid == 0) {
+        return error_set(err, ERR_INTERNAL, "the VMM has no uid of its own");
+    }
     if (complete_plan(work, err) != 0 || (driver->prepare != NULL && driver->prepare(&work->boot->vmm, err) != 0)) {
         return -1;
     }
@@ -293,13 +334,19 @@ static int spawn(struct vm_work *work, char **argv, struct process *ret, struct 
     AUTO_CLOSE int vmm = -1;
     AUTO_CLOSE int cgroup = -1;
     AUTO_CLOSE int shims = -1;
+    AUTO_JAIL jail = JAIL_NONE;
+    const struct vmm_spec *vmm_spec = &work->boot->vmm;
+    if (vmm_spec->jail != NULL && vmm_drivers[work->choice.kind].jail(vmm_spec, &jail, err) != 0) {
+        return -1;
+    }
     if (console_open_vmm_ends(work->dir, &in, &out, &vmm, err) != 0 ||
         cgroup_ensure(work->worker->mark, work->row.id, &cgroup, err) != 0 || cgroup_ensure_shims(work->worker->mark, &shims, err) != 0) {
         return -1;
     }
-    const struct process_spec spec = {.path = work->choice.path,
+    const struct process_spec spec = {.path = argv[0],
                                       .argv = (const char *const *)argv,
-                                      .cwd = work->dir,
+                                      .jail = vmm_spec->jail != NULL ? &jail : NULL,
+                                      .cwd = vmm_spec->jail != NULL ? "/" : work->dir,
                                       .stdin_fd = in,
                                       .stdout_fd = out,
                                       .stderr_fd = vmm,

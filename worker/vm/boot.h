@@ -5,6 +5,7 @@
 #include "worker/vm/work.h"
 
 int vm_make_run_dir(struct vm_work *work, struct error *err);
+int vm_take_uid(struct vm_work *work, struct error *err);
 int vm_stage_drives(struct vm_work *work, struct error *err);
 int vm_prepare_vmm(struct vm_work *work, struct error *err);
 int vm_spawn(struct vm_work *work, struct error *err);

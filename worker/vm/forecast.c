@@ -65,6 +65,12 @@ static void take(struct course *course, const struct vm_op *op, const struct vm_
     case VM_OP_MAKE_RUN_DIR:
         seen->run_dir_present = true;
         break;
+    case VM_OP_TAKE_UID:
+        seen->uid_held = true;
+        break;
+    case VM_OP_FREE_UID:
+        seen->uid_held = false;
+        break;
     case VM_OP_STAGE_DRIVES:
         seen->staged_present = true;
         break;

@@ -6,6 +6,7 @@
 #include "host/process/vcpus.h"
 #include "worker/vm/console_hub.h"
 #include "worker/vm/log.h"
+#include "worker/vm/uids.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +14,6 @@
 #include <sys/stat.h>
 
 enum {
-    PIDS_MAX = 8,
     SHIM_TIMEOUT_MS = 2000,
     GUEST_GONE_MS = 200, /* for a VMM to end by itself after its guest */
     SILENT_TIMEOUT_MS = 250, /* of a call to a VMM that left the one before unanswered */
@@ -25,53 +25,6 @@ static bool exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-/* Does an argument of the process name this VM's socket? A process of another VM, or of nobody, never does. */
-static bool is_vmm_of(pid_t pid, const char *dir)
-{
-    AUTO_FREE char *cmdline = NULL;
-    size_t len = 0;
-    char socket[192];
-    (void)snprintf(socket, sizeof socket, "%s/api.sock", dir);
-    return process_cmdline(pid, &cmdline, &len, NULL) == 0 && memmem(cmdline, len, socket, strlen(socket)) != NULL;
-}
-
-static void note_pid(pid_t pid, const char *argument, void *ctx)
-{
-    (void)argument;
-    *(pid_t *)ctx = pid;
-}
-
-/* Where there is no cgroup v2: one pass over /proc for the socket's path among the arguments. */
-static int find_by_arguments(struct vm_work *work, pid_t *ret, struct error *err)
-{
-    char socket[192];
-    char qmp[200];
-    (void)snprintf(socket, sizeof socket, "%s/api.sock", work->dir);
-    (void)snprintf(qmp, sizeof qmp, "unix:%s", socket);
-    return process_find((const char *const[]){socket, qmp, NULL}, note_pid, ret, err);
-}
-
-static int find_pid(struct vm_work *work, pid_t *ret, struct error *err)
-{
-    pid_t pids[PIDS_MAX];
-    size_t count = 0;
-    bool in_cgroup = false;
-    *ret = 0;
-    if (work->worker->facts.cgroup.mounted) {
-        if (cgroup_pids(work->worker->mark, work->row.id, pids, PIDS_MAX, &count, &in_cgroup, err) != 0) {
-            return -1;
-        }
-        for (size_t i = 0; i < count && *ret == 0; i++) {
-            *ret = is_vmm_of(pids[i], work->dir) ? pids[i] : 0;
-        }
-    }
-    /* On record, but not in its cgroup: it was started when there was no cgroup v2. */
-    if (*ret == 0 && work->row.pid > 0 && is_vmm_of((pid_t)work->row.pid, work->dir)) {
-        *ret = (pid_t)work->row.pid;
-    }
-    return *ret != 0 || work->worker->facts.cgroup.mounted ? 0 : find_by_arguments(work, ret, err);
-}
-
 /* Takes over a process that runs already: the descriptor first, then everything is compared, and only then it is believed. */
 static int adopt(struct vm_work *work, pid_t pid, struct error *err)
 {
@@ -80,7 +33,7 @@ static int adopt(struct vm_work *work, pid_t pid, struct error *err)
         process_open(pid, process.start_time, &process.pidfd, err) != 0 || process.pidfd < 0) {
         return 0; /* gone meanwhile */
     }
-    if (!is_vmm_of(pid, work->dir)) {
+    if (!vm_process_is(work->worker, work->row.id, pid)) {
         (void)close(process.pidfd);
         return 0;
     }
@@ -107,7 +60,7 @@ static int look_at_process(struct vm_work *work, struct error *err)
     pid_t pid = 0;
     work->observed.process_alive = runtime->pidfd >= 0 && process_is_alive(runtime->pidfd);
     if (runtime->pidfd < 0 && !runtime->observed) {
-        if (find_pid(work, &pid, err) != 0) {
+        if (vm_process_find(work, &pid, err) != 0) {
             return -1;
         }
         work->observed.process_alive = pid != 0;
@@ -127,7 +80,7 @@ static int observe_process(struct vm_work *work, struct error *err)
     }
     /* Searching costs more than looking: it is done once, and after an operation whose outcome is not known. */
     if (runtime->pidfd < 0 && !runtime->observed) {
-        if (find_pid(work, &pid, err) != 0 || (pid != 0 && adopt(work, pid, err) != 0)) {
+        if (vm_process_find(work, &pid, err) != 0 || (pid != 0 && adopt(work, pid, err) != 0)) {
             return -1;
         }
         if (runtime->pidfd < 0) {
@@ -151,6 +104,7 @@ static bool had_guest(const struct vm_work *work)
 static void query_vmm(struct vm_work *work, const struct vmm_driver *driver)
 {
     struct error why = {0};
+    bool broke_off = false;
     int timeout_ms = (int)work->worker->config->vmm.api_timeout_s * 1000;
     pid_t vcpu = -1;
     /* VMMs that hang are asked again and again: they must not keep all threads of the worker waiting. */
@@ -162,19 +116,25 @@ static void query_vmm(struct vm_work *work, const struct vmm_driver *driver)
         work->observed.guest_unwatched = !runtime_watch_guest(work->worker, work->runtime, vcpu);
     }
     if (!gone) {
-        work->observed.vmm_answers = driver->query(work->dir, timeout_ms, &work->observed.vmm_state, &why) == 0;
+        const struct vmm_peer peer = vm_peer(work);
+        work->observed.vmm_answers = driver->query(&peer, timeout_ms, &work->observed.vmm_state, &why) == 0;
+        work->observed.foreign_socket = !work->observed.vmm_answers && why.sys_errno == VMM_FOREIGN_SOCKET;
         work->runtime->silent = !work->observed.vmm_answers;
         gone = !work->observed.vmm_answers && why.sys_errno == EOWNERDEAD;
+        broke_off = !work->observed.vmm_answers && why.code != ERR_TIMEOUT && !work->observed.foreign_socket;
     }
     work->runtime->answered = work->runtime->answered || work->observed.vmm_answers;
-    if (!gone || !had_guest(work)) {
+    if ((!gone && !broke_off) || !had_guest(work)) {
         return;
     }
-    /* Between the end of a guest and that of its VMM there is a moment; only a VMM that outlasts it hangs. */
+    /*
+     * Between the end of a guest and that of its VMM there is a moment, and one more between the end of the VMM's socket and its own, while the kernel takes its
+     * jail apart; only a VMM that outlasts them hangs.
+     */
     if (!work->looks_only && vm_exit_wait(work, GUEST_GONE_MS)) {
         vm_exit_note(work);
         work->observed.process_alive = false;
-    } else {
+    } else if (gone) {
         work->observed.guest_gone = true;
         work->runtime->guest_gone = true;
     }
@@ -291,6 +251,7 @@ int vm_observe(struct vm_work *work, struct error *err)
     (void)snprintf(path, sizeof path, "%s/%s", worker->stage_root, work->row.id);
     work->observed.staged_present = exists(path);
     work->observed.run_dir_present = exists(work->dir);
+    work->observed.uid_held = uids_of(worker->uids, work->row.id) != 0;
     pid_t pid = 0;
     size_t count = 0;
     if (worker->facts.cgroup.mounted && !work->observed.process_alive &&
@@ -308,7 +269,8 @@ void vm_work_want(struct vm_work *work)
     const struct runtime *runtime = work->runtime;
     const int64_t default_ms = (int64_t)work->worker->config->vmm.stop_timeout_s * 1000;
     int64_t boot_done = row->boot_done;
-    if (work->observed.process_alive && runtime->process_boot > boot_done) {
+    /* A boot whose process was seen is done, also when this look has seen its end. */
+    if ((work->observed.process_alive || work->exit_noted) && runtime->process_boot > boot_done) {
         boot_done = runtime->process_boot;
     }
     work->row.boot_done = boot_done;

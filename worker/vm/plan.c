@@ -9,6 +9,7 @@ static const struct {
     const char *description;
 } op_table[VM_OP_COUNT_] = {
     [VM_OP_MAKE_RUN_DIR] = {"make_run_dir", "make the runtime directory and the console"},
+    [VM_OP_TAKE_UID] = {"take_uid", "take a uid for the VMM"},
     [VM_OP_STAGE_DRIVES] = {"stage_drives", "copy the writable drives"},
     [VM_OP_READDRESS] = {"readdress", "give the VM addresses of the subnet in force"},
     [VM_OP_ADD_GUEST] = {"add_guest", "let the addresses through the firewall"},
@@ -27,6 +28,7 @@ static const struct {
     [VM_OP_REMOVE_GUEST] = {"remove_guest", "remove the addresses from the firewall"},
     [VM_OP_UNSTAGE_DRIVES] = {"unstage_drives", "remove the copies of the drives"},
     [VM_OP_REMOVE_CGROUP] = {"remove_cgroup", "remove the cgroup"},
+    [VM_OP_FREE_UID] = {"free_uid", "give the uid of the VMM back"},
     [VM_OP_REMOVE_RUN_DIR] = {"remove_run_dir", "remove the runtime directory"},
     [VM_OP_GIVE_UP_RUNNING] = {"give_up_running", "note that the VM is not wanted running any more"},
     [VM_OP_WANT_RESTART] = {"want_restart", "note that the VM is to be started again"},
@@ -73,6 +75,9 @@ static void plan_teardown(const struct vm_wanted *wanted, const struct vm_observ
     }
     if (observed->cgroup_present) {
         plan_op(plan, VM_OP_REMOVE_CGROUP);
+    }
+    if (observed->uid_held && !plan->restart.keeps_drives) {
+        plan_op(plan, VM_OP_FREE_UID);
     }
 }
 
@@ -134,6 +139,7 @@ static void plan_start(const struct vm_wanted *wanted, const struct vm_observed 
 {
     plan->state = VM_STARTING;
     plan_op(plan, VM_OP_MAKE_RUN_DIR);
+    plan_op(plan, VM_OP_TAKE_UID);
     if (wanted->readdress) {
         plan_readdress(wanted, observed, plan);
     }

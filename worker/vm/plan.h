@@ -17,6 +17,7 @@
 
 enum vm_op_type {
     VM_OP_MAKE_RUN_DIR,
+    VM_OP_TAKE_UID, /* that its VMM runs under; drives and TAPs are given to it */
     VM_OP_STAGE_DRIVES,
     VM_OP_READDRESS, /* its addresses, or the names of its TAPs, are of another network than the one in force */
     VM_OP_ADD_GUEST, /* firewall elements of all interfaces, before a TAP is up */
@@ -35,6 +36,7 @@ enum vm_op_type {
     VM_OP_REMOVE_GUEST, /* after its TAPs are gone */
     VM_OP_UNSTAGE_DRIVES,
     VM_OP_REMOVE_CGROUP,
+    VM_OP_FREE_UID, /* after everything that was its */
     VM_OP_REMOVE_RUN_DIR,
     VM_OP_GIVE_UP_RUNNING,
     VM_OP_WANT_RESTART,
@@ -61,6 +63,8 @@ struct vm_observed {
     bool run_dir_present;
     bool staged_present;
     bool cgroup_present;
+    bool uid_held;
+    bool foreign_socket; /* what is at the place of the VMM's socket is not the VMM's: nobody spoke to it */
     bool guest_unwatched; /* there is a guest, and the kernel can't tell of its end */
     bool guest_gone;    /* the guest ended, and its VMM hangs: it only needs to be buried */
     char network_found[VM_NETWORK_FOUND_MAX]; /* the running guest was told of another network than the one in force, in words */
@@ -101,7 +105,7 @@ enum { VM_HALT_GRACE_MS = 2000 };
 /* A guest that is just booting does not hear; it is asked again. Slower than the repetition that systemd takes as "now". */
 enum { VM_ASK_AGAIN_MS = 2000 };
 
-enum { VM_PLAN_OPS_MAX = 18 + LIMIT_INTERFACES };
+enum { VM_PLAN_OPS_MAX = 20 + LIMIT_INTERFACES };
 
 struct vm_plan {
     enum vm_state state; /* what to show while, and after, this is applied */

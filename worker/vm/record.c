@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* The file `boot`: "<boot> <driver> <accel> <version> <memory_max> <pids_max> <console_begin> <disk>", that as major:minor. */
+/* The file `boot`: "<boot> <driver> <accel> <version> <memory_max> <pids_max> <console_begin> <uid> <disk>", the last as major:minor. */
 bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret)
 {
     char path[256];
@@ -21,8 +21,9 @@ bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret)
     ret->limits = (struct cgroup_limits){.memory_max = 0}; /* of a process that an older daemon started */
     ret->console_begin = 0;
     unsigned disk[2] = {0, 0};
-    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64 " %u:%u", &ret->boot, driver, accel, ret->version,
-                               &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin, &disk[0], &disk[1]) < 4) {
+    ret->uid = 0;
+    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNu32 " %u:%u", &ret->boot, driver, accel, ret->version,
+                               &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin, &ret->uid, &disk[0], &disk[1]) < 4) {
         return false;
     }
     ret->limits.io_device = makedev(disk[0], disk[1]);
@@ -45,8 +46,8 @@ int vm_boot_record_write(const char *dir, const struct vm_boot_record *record, s
     if (file == NULL) {
         return error_sys(err, ERR_SYSTEM, errno, "%s could not be written", temporary);
     }
-    if (fprintf(file, "%" PRId64 " %s %s %s %" PRIu64 " %" PRIu64 " %" PRId64 " %u:%u\n", record->boot, vmm_drivers[record->kind].name,
-                vmm_accel_name(record->accel), record->version, record->limits.memory_max, record->limits.pids_max, record->console_begin,
+    if (fprintf(file, "%" PRId64 " %s %s %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu32 " %u:%u\n", record->boot, vmm_drivers[record->kind].name,
+                vmm_accel_name(record->accel), record->version, record->limits.memory_max, record->limits.pids_max, record->console_begin, record->uid,
                 major(record->limits.io_device), minor(record->limits.io_device)) < 0 ||
         fflush(file) != 0 || rename(temporary, path) != 0) {
         return error_sys(err, ERR_SYSTEM, errno, "%s could not be written", path);

@@ -16,6 +16,7 @@ struct vm_boot_record {
     char version[64];
     struct cgroup_limits limits; /* of memory and threads, that it was given, and the disk that its drive lies on: the others are those of the document */
     int64_t console_begin;       /* the position in the console's log where it begins */
+    uid_t uid;                   /* that it runs under, in a jail; 0: as root, without one */
 };
 
 /* False when there is none. */

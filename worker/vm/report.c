@@ -25,6 +25,9 @@ static void process_condition(struct vm_work *work, struct json_build *list)
     const struct vm_observed *seen = &work->observed;
     if (!seen->process_alive) {
         add_condition(work, list, CONDITION_PROCESS, CONDITION_FALSE, REASON_NO_PROCESS, "the VM has no VMM process");
+    } else if (seen->foreign_socket) {
+        add_condition(work, list, CONDITION_PROCESS, CONDITION_UNKNOWN, REASON_FOREIGN_SOCKET,
+                      "what is at the place of the VMM's socket is not the VMM's, so nobody speaks to it: the VM can only be killed");
     } else if (!seen->vmm_answers) {
         add_condition(work, list, CONDITION_PROCESS, CONDITION_UNKNOWN, REASON_NO_ANSWER, "the VMM process runs, but does not answer");
     } else {
@@ -215,13 +218,21 @@ static void add_choice(const struct vm_work *work, const json_t *old, struct jso
     }
 }
 
-static json_t *vmm_json(const struct vm_work *work)
+static void add_identity(struct vm_work *work, struct json_build *vmm)
+{
+    const struct vm_boot *boot = work->observed.process_alive ? vm_boot_of(work) : NULL;
+    json_build_put(vmm, "jailed", boot != NULL ? json_boolean(boot->record.uid != 0) : json_null());
+    json_build_put(vmm, "uid", boot != NULL ? json_integer(boot->record.uid) : json_null());
+}
+
+static json_t *vmm_json(struct vm_work *work)
 {
     AUTO_JSON_BUILD vmm = json_build_object();
     json_build_put(&vmm, "requested", json_string(vm_vmm_name(work->row.config.vmm)));
     add_choice(work, json_object_get(work->old, "vmm"), &vmm);
     json_build_put(&vmm, "pid", work->observed.process_alive ? json_integer(work->runtime->pid) : json_null());
     json_build_put(&vmm, "limits", limits_json(work));
+    add_identity(work, &vmm);
     return json_build_take(&vmm);
 }
 

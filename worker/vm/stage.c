@@ -84,7 +84,13 @@ int stage_root_choose(const struct config *config, const char *mark, bool make, 
     if (!make) {
         return 0;
     }
-    if (stage_make_directory(buf, err) != 0) {
+    int result = stage_make_directory(buf, err);
+    if (result != 0 && configured[0] == '\0') {
+        /* Anyone may have put something there, and must not keep the daemon from starting. */
+        (void)snprintf(buf, STAGE_ROOT_MAX, "%s/%s", config->run_dir, mark);
+        result = stage_make_directory(buf, err);
+    }
+    if (result != 0) {
         return -1;
     }
     write_owner(buf, config);

@@ -24,6 +24,13 @@ bool stage_root_is_owned(const char *root, const struct config *config);
 
 /* Is the file system that holds it a tmpfs, and how large is it? */
 int stage_root_measure(const char *root, bool *ret_in_memory, int64_t *ret_size_mib);
+/*
+ * Is there room for another drive, also when every guest fills its own? On a tmpfs, drives may have what is free, less a sixteenth of the file system for whoever else uses it, and
+ * less what the drives that are there may still grow by: a sparse one takes memory only as it is written to, but has the promise of all of it. INSUFFICIENT_STORAGE. What
+ * is reserved is given back when the drive is there (or is not to be); on other file systems nothing is looked at. Any thread.
+ */
+int stage_reserve(const char *root, uint64_t bytes, struct error *err);
+void stage_release(uint64_t bytes);
 
 /* A directory that only root may write to; made when it is not there. */
 int stage_make_directory(const char *path, struct error *err);

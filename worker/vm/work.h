@@ -88,6 +88,15 @@ void vm_drift_forget(struct vm_work *work);
 /* Tells once that a TAP is gone. */
 void vm_drift_tell_loss(struct vm_work *work);
 
+/* Is this process a VMM of that VM, by what it can't say itself: its uid, or, of a process of root's, its arguments? identity.c */
+bool vm_process_is(struct worker *worker, const char *id, pid_t pid);
+/* The process of the VM, 0 for none: in its cgroup, or wherever it is, where there are no cgroups. */
+int vm_process_find(struct vm_work *work, pid_t *ret, struct error *err);
+/* The way to the VMM that runs. */
+struct vmm_peer vm_peer(struct vm_work *work);
+/* Whose its TAPs and drives are: of the uid of the boot that is under way, or of the VMM that runs; 0: root's. */
+uid_t vm_owner(struct vm_work *work);
+
 /* Why the VMM ended, out of what it said; "" when it said nothing. Returns the cause that it named. */
 enum vmm_cause vm_last_words(struct vm_work *work, enum vmm_kind kind, char *ret, size_t size);
 

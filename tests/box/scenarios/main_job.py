@@ -21,6 +21,15 @@ class MainJob(BoxCase):
         command = self.box.sh(f"tr '\\0' ' ' < /proc/{vm['vmm']['pid']}/cmdline")
         self.assertRegex(command, r"^\S*firecracker --id main ")
 
+        # In its jail, with limits that were in force before its first instruction, as everything is required that this host can.
+        status = dict(line.split(":\t", 1) for line in self.box.sh(f"cat /proc/{vm['vmm']['pid']}/status").splitlines() if ":\t" in line)
+        self.assertIs(True, vm["vmm"]["jailed"])
+        self.assertEqual([str(vm["vmm"]["uid"])] * 4, status["Uid"].split())
+        self.assertEqual(("0" * 16, "1", "2"), tuple(status[name].strip() for name in ("CapEff", "NoNewPrivs", "Seccomp")))
+        self.assertIn("kernel", self.box.sh(f"ls /proc/{vm['vmm']['pid']}/root/").split())
+        for part in (host["containment"]["limits"], *host["containment"]["jail"].values()):
+            self.assertEqual({"in_force": True, "required": True, "reason": None}, part)
+
         # What the guest prints and what the daemon reports agree.
         self.guest_up(vm)
         address = vm["network_interfaces"][0]["ip"]

@@ -95,6 +95,7 @@ static void check_web(struct db *db)
     ck_assert(row.uid == 3 && row.desired == VM_WANT_RUNNING && row.boot_wanted == 4 && row.generation == 7 && row.pid == 4321 && row.restart_count == 2 &&
               row.restart_keeps_drives && row.revision == 21);
     ck_assert_str_eq(row.boot_config, row.config_text); /* what runs was started by it */
+    ck_assert_ptr_nonnull(strstr(row.observed, "\"limits\":null,\"jailed\":false,\"uid\":0}")); /* and without a jail */
 }
 
 static void check_others(struct db *db)

@@ -324,7 +324,7 @@ START_TEST(test_observed_is_shown)
         .observed =
             "{\"vmm\":{\"requested\":\"auto\",\"driver\":\"qemu\",\"version\":\"7.2\",\"accelerator\":"
             "\"tcg\",\"pid\":4711,"
-            "\"reason\":\"why\",\"limits\":null},\"conditions\":[],\"timings\":[],\"drives\":[],"
+            "\"reason\":\"why\",\"limits\":null,\"jailed\":null,\"uid\":null},\"conditions\":[],\"timings\":[],\"drives\":[],"
             "\"last_exit\":{\"tier\":\"guest\",\"reason\":\"guest_shutdown\",\"exit_code\":0,\"signal\":null,\"message\":\"m\",\"at\":\"2026-01-01T00:00:00.000Z\"},\"error\":null}"};
     must(vms_set_observed(box.worker, row.uid, &seen, &changed, &box_error));
     ck_assert_int_eq(box_get("/vms/a"), 200);

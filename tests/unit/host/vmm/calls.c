@@ -168,17 +168,17 @@ START_TEST(firecracker_calls)
     enum vmm_state state = VMM_STATE_STARTING;
     static const struct step query[] = {{"GET / HTTP/1.1\r\n", OK_INSTANCE, 1}};
     pid_t pid = serve(query, 1, 3, true);
-    ck_assert_int_eq(firecracker_query(dir, 2000, &state, NULL), 0);
+    ck_assert_int_eq(firecracker_query(VMM_PEER_UNJAILED(dir), 2000, &state, NULL), 0);
     ck_assert_int_eq(state, VMM_STATE_RUNNING);
     end_serving(pid);
     static const struct step pause[] = {{"PATCH /vm HTTP/1.1\r\n", "", 0},
                                         {"{\"state\": \"Paused\"}", "HTTP/1.1 204 \r\n\r\n", 1}};
     pid = serve(pause, 2, 4096, true);
-    ck_assert_int_eq(firecracker_pause(dir, 2000, NULL), 0);
+    ck_assert_int_eq(firecracker_pause(VMM_PEER_UNJAILED(dir), 2000, NULL), 0);
     end_serving(pid);
     static const struct step resume[] = {{"{\"state\": \"Resumed\"}", "HTTP/1.1 204 \r\n\r\n", 1}};
     pid = serve(resume, 1, 4096, true);
-    ck_assert_int_eq(firecracker_resume(dir, 2000, NULL), 0);
+    ck_assert_int_eq(firecracker_resume(VMM_PEER_UNJAILED(dir), 2000, NULL), 0);
     end_serving(pid);
     static const struct step fault[] = {
         {"PUT /actions HTTP/1.1\r\n", "", 0},
@@ -186,7 +186,7 @@ START_TEST(firecracker_calls)
          "HTTP/1.1 400 \r\nContent-Length: 23\r\n\r\n{\"fault_message\":\"No.\"}", 1}};
     struct error err;
     pid = serve(fault, 2, 4096, true);
-    ck_assert_int_eq(firecracker_shutdown(dir, 2000, &err), -1);
+    ck_assert_int_eq(firecracker_shutdown(VMM_PEER_UNJAILED(dir), 2000, &err), -1);
     ck_assert_str_eq(err.message, "Firecracker: No.");
     end_serving(pid);
     remove_dir();
@@ -202,18 +202,18 @@ START_TEST(firecracker_answers_that_are_none)
         {"GET", "HTTP/1.1 200 \r\n\r\n", 1},
         {NULL, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 16385}};
     pid_t pid = serve(endless, 2, 4096, true);
-    ck_assert_int_eq(firecracker_query(dir, 5000, &state, &err), -1);
+    ck_assert_int_eq(firecracker_query(VMM_PEER_UNJAILED(dir), 5000, &state, &err), -1);
     ck_assert_int_eq(err.code, ERR_VMM_FAILED);
     ck_assert_ptr_nonnull(strstr(err.message, "longer than 1048576 bytes"));
     end_serving(pid);
     static const struct step half[] = {{"GET", "HTTP/1.1 200 \r\nContent-Length: 100\r\n\r\n{\"state\":", 1}};
     pid = serve(half, 1, 4096, false);
-    ck_assert_int_eq(firecracker_query(dir, 5000, &state, &err), -1);
+    ck_assert_int_eq(firecracker_query(VMM_PEER_UNJAILED(dir), 5000, &state, &err), -1);
     ck_assert_int_eq(err.code, ERR_VMM_FAILED);
     end_serving(pid);
     pid = serve(half, 1, 4096, true);
     int64_t begin = clock_monotonic_ms();
-    ck_assert_int_eq(firecracker_query(dir, 150, &state, &err), -1);
+    ck_assert_int_eq(firecracker_query(VMM_PEER_UNJAILED(dir), 150, &state, &err), -1);
     ck_assert_int_eq(err.code, ERR_TIMEOUT);
     ck_assert_int_lt((int)(clock_monotonic_ms() - begin), 1500);
     end_serving(pid);
@@ -234,11 +234,11 @@ START_TEST(qemu_calls)
         {"{\"execute\": \"qmp_capabilities\"}\n", EVENT DONE EVENT EVENT, 1},
         {"{\"execute\": \"query-status\"}\n", EVENT "{\"return\": {\"status\": \"paused\"}}\r\n", 1}};
     pid_t pid = serve(query, 3, 5, true);
-    ck_assert_int_eq(qemu_query(dir, 2000, &state, NULL), 0);
+    ck_assert_int_eq(qemu_query(VMM_PEER_UNJAILED(dir), 2000, &state, NULL), 0);
     ck_assert_int_eq(state, VMM_STATE_PAUSED);
     end_serving(pid);
     static const struct {
-        int (*call)(const char *, int, struct error *);
+        int (*call)(const struct vmm_peer *, int, struct error *);
         const char *command;
     } calls[] = {{qemu_pause, "{\"execute\": \"stop\"}\n"}, {qemu_resume, "{\"execute\": \"cont\"}\n"}};
     struct error err;
@@ -246,11 +246,11 @@ START_TEST(qemu_calls)
         struct step steps[] = {
             {NULL, GREETING, 1}, {"qmp_capabilities", DONE, 1}, {calls[i].command, DONE, 1}};
         pid = serve(steps, 3, 4096, true);
-        ck_assert_int_eq(calls[i].call(dir, 2000, NULL), 0);
+        ck_assert_int_eq(calls[i].call(VMM_PEER_UNJAILED(dir), 2000, NULL), 0);
         end_serving(pid);
         steps[2].reply = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not today\"}}\r\n";
         pid = serve(steps, 3, 4096, true);
-        ck_assert_int_eq(calls[i].call(dir, 2000, &err), -1);
+        ck_assert_int_eq(calls[i].call(VMM_PEER_UNJAILED(dir), 2000, &err), -1);
         ck_assert_int_eq(err.code, ERR_VMM_FAILED);
         ck_assert_str_eq(err.message, "QEMU: not today");
         end_serving(pid);
@@ -272,16 +272,16 @@ START_TEST(qemu_is_asked_twice_to_end)
                                         {"\"send-key\"", DONE, 1}};
     struct error err;
     pid_t pid = serve(steps, 7, 4096, true);
-    ck_assert_int_eq(qemu_shutdown(dir, 2000, NULL), 0);
+    ck_assert_int_eq(qemu_shutdown(VMM_PEER_UNJAILED(dir), 2000, NULL), 0);
     end_serving(pid);
     pid = serve(steps, 6, 4096, true); /* the keyboard is never answered */
     int64_t begin = clock_monotonic_ms();
-    ck_assert_int_eq(qemu_shutdown(dir, 200, &err), -1);
+    ck_assert_int_eq(qemu_shutdown(VMM_PEER_UNJAILED(dir), 200, &err), -1);
     ck_assert_int_eq(err.code, ERR_TIMEOUT);
     ck_assert_int_lt((int)(clock_monotonic_ms() - begin), 1500);
     end_serving(pid);
     pid = serve(steps, 2, 4096, false); /* hangs up at the power button */
-    ck_assert_int_eq(qemu_shutdown(dir, 2000, &err), -1);
+    ck_assert_int_eq(qemu_shutdown(VMM_PEER_UNJAILED(dir), 2000, &err), -1);
     ck_assert_int_eq(err.code, ERR_VMM_FAILED);
     end_serving(pid);
     remove_dir();
@@ -313,7 +313,7 @@ START_TEST(qemu_answers_that_are_none)
         struct error err;
         int timeout_ms = cases[i].code == ERR_TIMEOUT ? 150 : 5000;
         int64_t begin = clock_monotonic_ms();
-        ck_assert_int_eq(qemu_pause(dir, timeout_ms, &err), -1);
+        ck_assert_int_eq(qemu_pause(VMM_PEER_UNJAILED(dir), timeout_ms, &err), -1);
         ck_assert_msg(err.code == cases[i].code && strstr(err.message, cases[i].words) != NULL, "%zu: %s", i,
                       err.message);
         ck_assert_int_lt((int)(clock_monotonic_ms() - begin), 2000);
@@ -331,7 +331,7 @@ START_TEST(qemu_events_do_not_stop_the_clock)
     pid_t pid = serve(steps, 3, 4096, true);
     struct error err;
     int64_t begin = clock_monotonic_ms();
-    ck_assert_int_eq(qemu_pause(dir, 200, &err), -1);
+    ck_assert_int_eq(qemu_pause(VMM_PEER_UNJAILED(dir), 200, &err), -1);
     ck_assert_int_eq(err.code, ERR_TIMEOUT);
     ck_assert_int_lt((int)(clock_monotonic_ms() - begin), 1500);
     end_serving(pid);
@@ -345,7 +345,7 @@ START_TEST(nobody_listens)
     for (int i = 0; i < VMM_KIND_COUNT_; i++) {
         enum vmm_state state = VMM_STATE_PAUSED;
         struct error err;
-        ck_assert_int_eq(vmm_drivers[i].query(dir, 1000, &state, &err), -1);
+        ck_assert_int_eq(vmm_drivers[i].query(VMM_PEER_UNJAILED(dir), 1000, &state, &err), -1);
         ck_assert_int_eq(err.code, ERR_VMM_FAILED);
         ck_assert_int_eq(err.sys_errno, ENOENT);
         end_serving(serve(NULL, 0, 1, true));
@@ -354,7 +354,7 @@ START_TEST(nobody_listens)
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
         ck_assert_int_eq(close(fd), 0); /* the file stays, as after a VMM that was killed */
-        ck_assert_int_eq(vmm_drivers[i].query(dir, 1000, &state, &err), -1);
+        ck_assert_int_eq(vmm_drivers[i].query(VMM_PEER_UNJAILED(dir), 1000, &state, &err), -1);
         ck_assert_int_eq(err.code, ERR_VMM_FAILED);
         ck_assert_int_eq(err.sys_errno, ECONNREFUSED);
         ck_assert_int_eq(state, VMM_STATE_PAUSED);

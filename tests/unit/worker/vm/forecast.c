@@ -26,7 +26,7 @@ static void set_running(void)
     wanted.guest_elements = true;
     wanted.state = VM_RUNNING;
     observed = (struct vm_observed){.process_alive = true, .process_boot = 1, .vmm_answers = true, .vmm_state = VMM_STATE_RUNNING, .tap_present = {true},
-                                    .run_dir_present = true, .staged_present = true};
+                                    .run_dir_present = true, .staged_present = true, .uid_held = true};
 }
 
 /* The names, with blanks between them. */
@@ -42,8 +42,8 @@ static const char *names(void)
     return text;
 }
 
-#define START "make_run_dir stage_drives add_guest create_tap prepare_vmm set_limits spawn_vmm await_vmm"
-#define TEARDOWN "remove_taps remove_guest unstage_drives remove_cgroup"
+#define START "make_run_dir take_uid stage_drives add_guest create_tap prepare_vmm set_limits spawn_vmm await_vmm"
+#define TEARDOWN "remove_taps remove_guest unstage_drives remove_cgroup free_uid"
 
 START_TEST(a_start_is_one_round)
 {
@@ -75,7 +75,7 @@ START_TEST(a_stop_goes_on_after_the_guest)
     ck_assert_str_eq(names(), TEARDOWN);
     ck_assert(forecast.asks_guest);
     vm_forecast_make(&wanted, &observed, false, &forecast); /* without cgroups there is none to be removed */
-    ck_assert_uint_eq(forecast.count, 3);
+    ck_assert_uint_eq(forecast.count, 4);
 }
 END_TEST
 

@@ -32,7 +32,8 @@ static void set_running(void)
                                     .vmm_state = VMM_STATE_RUNNING,
                                     .tap_present = {true, true},
                                     .run_dir_present = true,
-                                    .staged_present = true};
+                                    .staged_present = true,
+                                    .uid_held = true};
 }
 
 static void make(void)
@@ -53,14 +54,14 @@ static int position(enum vm_op_type type)
 START_TEST(start_in_order)
 {
     make();
-    const enum vm_op_type expected[] = {VM_OP_MAKE_RUN_DIR, VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST, VM_OP_CREATE_TAP,
+    const enum vm_op_type expected[] = {VM_OP_MAKE_RUN_DIR, VM_OP_TAKE_UID, VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST, VM_OP_CREATE_TAP,
                                         VM_OP_CREATE_TAP,   VM_OP_PREPARE_VMM,  VM_OP_SET_LIMITS, VM_OP_SPAWN_VMM, VM_OP_AWAIT_VMM};
     ck_assert_int_eq(plan.state, VM_STARTING);
-    ck_assert_uint_eq(plan.count, 9);
+    ck_assert_uint_eq(plan.count, 10);
     for (size_t i = 0; i < plan.count; i++) {
         ck_assert_int_eq(plan.ops[i].type, expected[i]);
     }
-    ck_assert_uint_eq(plan.ops[4].index, 1);
+    ck_assert_uint_eq(plan.ops[5].index, 1);
 }
 END_TEST
 
@@ -79,7 +80,7 @@ START_TEST(start_in_another_network)
 {
     wanted.readdress = true;
     make();
-    const enum vm_op_type first[] = {VM_OP_MAKE_RUN_DIR, VM_OP_READDRESS, VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST};
+    const enum vm_op_type first[] = {VM_OP_MAKE_RUN_DIR, VM_OP_TAKE_UID, VM_OP_READDRESS, VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
         ck_assert_int_eq(plan.ops[i].type, first[i]);
     }
@@ -87,7 +88,7 @@ START_TEST(start_in_another_network)
     wanted.guest_elements = true;
     observed.tap_present[1] = true;
     make();
-    const enum vm_op_type again[] = {VM_OP_MAKE_RUN_DIR, VM_OP_REMOVE_TAPS, VM_OP_REMOVE_GUEST, VM_OP_READDRESS, VM_OP_STAGE_DRIVES};
+    const enum vm_op_type again[] = {VM_OP_MAKE_RUN_DIR, VM_OP_TAKE_UID, VM_OP_REMOVE_TAPS, VM_OP_REMOVE_GUEST, VM_OP_READDRESS, VM_OP_STAGE_DRIVES};
     for (size_t i = 0; i < sizeof again / sizeof *again; i++) {
         ck_assert_int_eq(plan.ops[i].type, again[i]);
     }
