@@ -72,14 +72,10 @@ static const char usage_text[] =
 /* Returns -1 to go on, or the exit status. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
-    static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
-                                          {"set", required_argument, NULL, 's'},
-                                          {"check-config", no_argument, NULL, 'k'},
-                                          {"stop-vms", no_argument, NULL, 'x'},
-                                          {"purge", no_argument, NULL, 'p'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+                                          {"check-config", no_argument, NULL, 'k'}, {"stop-vms", no_argument, NULL, 'x'},
+                                          {"purge", no_argument, NULL, 'p'},        {"version", no_argument, NULL, 'v'},
+                                          {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     for (;;) {
         int option = getopt_long(argc, argv, "h", longs, NULL);
         if (option == -1) {
@@ -181,10 +177,9 @@ static int set_up(struct daemon *daemon, struct error *err)
         return error_set(err, ERR_SYSTEM, "smartvmd must be started as root");
     }
     if (bound_capabilities(err) != 0 || directories_make(config, err) != 0 || lock_acquire(LOCK_STATE_DIR, config->state_dir, &daemon->state_lock, err) != 0 ||
-        lock_acquire(LOCK_RUN_DIR, config->run_dir, &daemon->run_lock, err) != 0 ||
-        claims_new(config->network.bridge, &daemon->claims, err) != 0 ||
-        claim_take(daemon->claims, CLAIM_BRIDGE, config->network.bridge, CLAIM_PATIENCE_MS, err) != 0 ||
-        directories_hand_over(config, err) != 0 || listen_open(config, &daemon->sockets, err) != 0) {
+        lock_acquire(LOCK_RUN_DIR, config->run_dir, &daemon->run_lock, err) != 0 || claims_new(config->network.bridge, &daemon->claims, err) != 0 ||
+        claim_take(daemon->claims, CLAIM_BRIDGE, config->network.bridge, CLAIM_PATIENCE_MS, err) != 0 || directories_hand_over(config, err) != 0 ||
+        listen_open(config, &daemon->sockets, err) != 0) {
         return -1;
     }
     AUTO_FREE char *json = config_to_json(config);

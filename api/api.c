@@ -34,8 +34,7 @@ static int bind_handlers(struct api *api, struct error *err)
 {
     size_t count = spec_operation_count(api->setup.spec);
     if (count > API_OPERATIONS_MAX) {
-        return error_set(err, ERR_INTERNAL, "the API description has more than %d operations",
-                         API_OPERATIONS_MAX);
+        return error_set(err, ERR_INTERNAL, "the API description has more than %d operations", API_OPERATIONS_MAX);
     }
     for (size_t i = 0; i < count; i++) {
         const struct spec_operation *operation = spec_operation_at(api->setup.spec, i);
@@ -49,8 +48,7 @@ static int bind_handlers(struct api *api, struct error *err)
     api->route_count = count;
     /* Ids are unique in the document, so equal counts mean that no handler is left over. */
     if (count != ARRAY_LEN(handlers)) {
-        return error_set(err, ERR_INTERNAL, "there are %zu handlers for %zu operations", ARRAY_LEN(handlers),
-                         count);
+        return error_set(err, ERR_INTERNAL, "there are %zu handlers for %zu operations", ARRAY_LEN(handlers), count);
     }
     return 0;
 }
@@ -117,8 +115,7 @@ static int answer(struct call *call, struct api_reply *reply, struct error *err)
     if (answer_options(call, reply, &done, err) != 0 || done) {
         return done ? 0 : -1;
     }
-    if (call_read(call, err) != 0 ||
-        idempotency_replay(call->api, &call->origin, reply, &replayed, err) != 0) {
+    if (call_read(call, err) != 0 || idempotency_replay(call->api, &call->origin, reply, &replayed, err) != 0) {
         return -1;
     }
     if (replayed) {

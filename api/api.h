@@ -116,8 +116,7 @@ void api_finish(struct api *api, const struct api_request *request, struct api_r
 
 /* A problem+json reply made by the listener itself (431, 413 before the body was read, 503 too many waiters).
  */
-void api_reply_problem(struct api *api, struct api_reply *reply, const struct api_request *request,
-                       enum error_code code, const char *detail);
+void api_reply_problem(struct api *api, struct api_reply *reply, const struct api_request *request, enum error_code code, const char *detail);
 void api_reply_free(struct api_reply *reply); /* what it points to; leaves it zeroed */
 
 #endif

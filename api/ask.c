@@ -3,8 +3,7 @@
 #include "api/json_out.h"
 #include "core/json.h"
 
-int ask_begin(struct api_reply *reply, const char *name, const char *member, const char *value, void *state,
-              const struct api_reply_ops *ops, struct error *err)
+int ask_begin(struct api_reply *reply, const char *name, const char *member, const char *value, void *state, const struct api_reply_ops *ops, struct error *err)
 {
     AUTO_STRBUF text = STRBUF_INIT;
     strbuf_add(&text, "{\"question\":");

@@ -6,8 +6,8 @@
 
 /* Makes an ASK of {"question": name, member: value}. `state` stays the caller's on failure; ops as in api.h.
  */
-int ask_begin(struct api_reply *reply, const char *name, const char *member, const char *value, void *state,
-              const struct api_reply_ops *ops, struct error *err);
+int ask_begin(struct api_reply *reply, const char *name, const char *member, const char *value, void *state, const struct api_reply_ops *ops,
+              struct error *err);
 
 /*
  * What was answered (borrowed), or NULL with *err filled: from the worker's error, or TIMEOUT when it did not

@@ -26,10 +26,10 @@ enum { API_OPERATIONS_MAX = 64 };
 
 struct api {
     struct api_setup setup;
-    struct db *db;               /* = setup.db */
-    const struct config *config; /* = setup.config */
+    struct db *db;                              /* = setup.db */
+    const struct config *config;                /* = setup.config */
     struct network_overrides network_overrides; /* as stored: this process is the only one that changes them */
-    struct shown_vms *shown_vms; /* api/vm/shown.h */
+    struct shown_vms *shown_vms;                /* api/vm/shown.h */
     char *openapi_json;
     struct {
         const struct spec_operation *operation;

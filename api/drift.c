@@ -84,8 +84,7 @@ static int look_at(const struct task_row *row, struct look *ret, struct error *e
     }
     ret->settled = row->ended_ms != 0;
     (void)snprintf(ret->etag, sizeof ret->etag, "\"%" PRId64 "-%d\"", row->id, ret->settled ? 1 : 0);
-    strbuf_addf(&ret->body, "{\"id\":\"%" PRId64 "\",\"state\":\"%s\",\"requested_at\":", row->id,
-                ret->settled ? "done" : "pending");
+    strbuf_addf(&ret->body, "{\"id\":\"%" PRId64 "\",\"state\":\"%s\",\"requested_at\":", row->id, ret->settled ? "done" : "pending");
     json_out_time(&ret->body, row->created_ms);
     strbuf_add(&ret->body, ",\"done_at\":");
     if (ret->settled) {
@@ -111,8 +110,7 @@ static int find(struct api *api, const char *id, struct task_row *ret, bool *ret
     return 0;
 }
 
-static int look_repair(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole,
-                       struct look *ret, struct error *err)
+static int look_repair(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err)
 {
     (void)goal;
     AUTO_TASK_ROW row = {0};
@@ -126,8 +124,7 @@ static int look_repair(struct api *api, const char *id, int64_t identity, const 
     return found ? look_at(&row, ret, err) : 0;
 }
 
-const struct wait_subject repair_subject = {
-    .kind = "task", .path = "/drift/repairs/", .look = look_repair};
+const struct wait_subject repair_subject = {.kind = "task", .path = "/drift/repairs/", .look = look_repair};
 
 int drift_handle_get_repair(struct call *call, struct api_reply *reply, struct error *err)
 {

@@ -84,8 +84,7 @@ static void read_all(struct call *call, const char *parameter, char *(*read)(con
 void event_filter_read(struct call *call, struct event_filter *ret)
 {
     read_all(call, "type", read_type, "a type of events such as vm.state, or vm.* for all that begin so", ret->types, &ret->type_count);
-    read_all(call, "resource", read_resource, "a resource such as vm/web, vm/web-*, image/base, network or firewall", ret->resources,
-             &ret->resource_count);
+    read_all(call, "resource", read_resource, "a resource such as vm/web, vm/web-*, image/base, network or firewall", ret->resources, &ret->resource_count);
 }
 
 /* Any of them; none at all means no limit. */

@@ -61,22 +61,19 @@ static int replay(const struct idempotency_row *row, struct api_reply *reply, st
     return 0;
 }
 
-int idempotency_replay(struct api *api, const struct origin *origin, struct api_reply *reply,
-                       bool *ret_replayed, struct error *err)
+int idempotency_replay(struct api *api, const struct origin *origin, struct api_reply *reply, bool *ret_replayed, struct error *err)
 {
     AUTO_IDEMPOTENCY_ROW row = {0};
     bool resumed = false;
     *ret_replayed = false;
-    if (origin->idempotency_key[0] != '\0' &&
-        idempotency_get(api->db, origin->idempotency_key, &row, ret_replayed, err) != 0) {
+    if (origin->idempotency_key[0] != '\0' && idempotency_get(api->db, origin->idempotency_key, &row, ret_replayed, err) != 0) {
         return -1;
     }
     if (!*ret_replayed) {
         return 0;
     }
     if (strcmp(row.fingerprint, origin->fingerprint) != 0) {
-        return error_set(err, ERR_IDEMPOTENCY_KEY_REUSED,
-                         "this Idempotency-Key was used with another method, path, query or body");
+        return error_set(err, ERR_IDEMPOTENCY_KEY_REUSED, "this Idempotency-Key was used with another method, path, query or body");
     }
     if (origin->wait_ms > 0 && row.pending.path != NULL && wait_resume(api, origin, &row.pending, reply, &resumed, err) != 0) {
         return -1;

@@ -15,7 +15,6 @@ int idempotency_read(struct call *call, struct error *err);
  * Turns the reply into the stored answer, if there is one, or into a WAIT for the end of what that answer did not wait for, when this request does.
  * IDEMPOTENCY_KEY_REUSED when it answered another request.
  */
-int idempotency_replay(struct api *api, const struct origin *origin, struct api_reply *reply,
-                       bool *ret_replayed, struct error *err);
+int idempotency_replay(struct api *api, const struct origin *origin, struct api_reply *reply, bool *ret_replayed, struct error *err);
 
 #endif

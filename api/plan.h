@@ -10,10 +10,10 @@
 
 struct plan {
     const char *request_id;
-    const char *etag;     /* of what there is now: the plan holds as long as If-Match does. NULL: there is none */
-    int status;           /* of the write's own answer */
-    bool changes;         /* whether anything would be stored */
-    const char *resource; /* as it would be, an object as text; NULL: there would be none */
+    const char *etag;             /* of what there is now: the plan holds as long as If-Match does. NULL: there is none */
+    int status;                   /* of the write's own answer */
+    bool changes;                 /* whether anything would be stored */
+    const char *resource;         /* as it would be, an object as text; NULL: there would be none */
     const struct plan_wish *wish; /* NULL: nothing is done on the host */
     const char *note;             /* in words, beside those of the worker; NULL: none */
 };

@@ -52,8 +52,7 @@ int preconditions_check(const struct preconditions *preconditions, const char *v
     }
     if (if_none_match != NULL && version != NULL && etag_matches(if_none_match, version, ETAG_WEAK)) {
         return strcmp(if_none_match, "*") == 0
-                   ? error_set(err, ERR_PRECONDITION_FAILED, "If-None-Match asks for no such resource, and there is one, with the ETag %s",
-                               version)
+                   ? error_set(err, ERR_PRECONDITION_FAILED, "If-None-Match asks for no such resource, and there is one, with the ETag %s", version)
                    : error_set(err, ERR_PRECONDITION_FAILED, "If-None-Match asks for another version: the ETag is %s now", version);
     }
     return 0;
@@ -76,8 +75,7 @@ static bool is_read(const struct api_request *request)
     return strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
 }
 
-static void finish_read(struct api *api, const struct api_request *request, const struct preconditions *given, const char *tag,
-                        struct api_reply *reply)
+static void finish_read(struct api *api, const struct api_request *request, const struct preconditions *given, const char *tag, struct api_reply *reply)
 {
     const struct preconditions match_alone = {given->if_match, NULL};
     struct error err;

@@ -20,8 +20,7 @@ static void add_faults(struct strbuf *b, const struct spec_faults *faults)
     strbuf_add_char(b, ']');
 }
 
-void problem_text(struct strbuf *b, const char *request_id, int status, const struct error *error,
-                  const struct spec_faults *faults, const char *resource)
+void problem_text(struct strbuf *b, const char *request_id, int status, const struct error *error, const struct spec_faults *faults, const char *resource)
 {
     const char *code = error_code_name(error->code);
     strbuf_add(b, "{\"type\":\"/errors/");
@@ -42,12 +41,10 @@ void problem_text(struct strbuf *b, const char *request_id, int status, const st
     strbuf_add_char(b, '}');
 }
 
-void problem_reply(struct api_reply *reply, const char *request_id, const struct error *error,
-                   const struct spec_faults *faults)
+void problem_reply(struct api_reply *reply, const char *request_id, const struct error *error, const struct spec_faults *faults)
 {
-    static const char no_memory[] =
-        "{\"type\":\"/errors/OUT_OF_MEMORY\",\"title\":\"The daemon is out of memory\",\"status\":503,"
-        "\"code\":\"OUT_OF_MEMORY\",\"detail\":\"out of memory\",\"request_id\":\"\",\"errors\":[],\"resource\":null}";
+    static const char no_memory[] = "{\"type\":\"/errors/OUT_OF_MEMORY\",\"title\":\"The daemon is out of memory\",\"status\":503,"
+                                    "\"code\":\"OUT_OF_MEMORY\",\"detail\":\"out of memory\",\"request_id\":\"\",\"errors\":[],\"resource\":null}";
     AUTO_STRBUF b = STRBUF_INIT;
     problem_text(&b, request_id, error_code_status(error->code), error, faults, NULL);
     if (reply_body(reply, error_code_status(error->code), PROBLEM_MEDIA_TYPE, &b, NULL) != 0) {
@@ -58,8 +55,7 @@ void problem_reply(struct api_reply *reply, const char *request_id, const struct
     }
 }
 
-void api_reply_problem(struct api *api, struct api_reply *reply, const struct api_request *request,
-                       enum error_code code, const char *detail)
+void api_reply_problem(struct api *api, struct api_reply *reply, const struct api_request *request, enum error_code code, const char *detail)
 {
     (void)api;
     struct error error;

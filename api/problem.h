@@ -9,11 +9,9 @@
 #define PROBLEM_MEDIA_TYPE "application/problem+json"
 
 /* Adds the problem to *b. `faults` may be NULL; so may `resource`, text of JSON: what a write that was waited for left behind. */
-void problem_text(struct strbuf *b, const char *request_id, int status, const struct error *error,
-                  const struct spec_faults *faults, const char *resource);
+void problem_text(struct strbuf *b, const char *request_id, int status, const struct error *error, const struct spec_faults *faults, const char *resource);
 
 /* Turns the reply, whatever it was, into the problem; `faults` may be NULL. Never fails. */
-void problem_reply(struct api_reply *reply, const char *request_id, const struct error *error,
-                   const struct spec_faults *faults);
+void problem_reply(struct api_reply *reply, const char *request_id, const struct error *error, const struct spec_faults *faults);
 
 #endif

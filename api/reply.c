@@ -55,8 +55,7 @@ void reply_static(struct api_reply *reply, int status, const char *media_type, c
     reply->body_len = len;
 }
 
-int reply_body(struct api_reply *reply, int status, const char *media_type, struct strbuf *body,
-               struct error *err)
+int reply_body(struct api_reply *reply, int status, const char *media_type, struct strbuf *body, struct error *err)
 {
     size_t len = body->len;
     char *text = strbuf_take(body);

@@ -10,8 +10,7 @@
 void reply_header(struct api_reply *reply, const char *name, const char *value);
 
 /* Makes a BODY of what is in `body` (emptied) after freeing what the reply was before; `media_type` is a literal. OUT_OF_MEMORY. */
-int reply_body(struct api_reply *reply, int status, const char *media_type, struct strbuf *body,
-               struct error *err);
+int reply_body(struct api_reply *reply, int status, const char *media_type, struct strbuf *body, struct error *err);
 int reply_json(struct api_reply *reply, int status, struct strbuf *body, struct error *err);
 
 /* The same with a text that lives as long as the api. */

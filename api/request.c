@@ -24,8 +24,7 @@ static bool is_known_method(const char *method)
 static int find_route(struct call *call, struct error *err)
 {
     const struct target *target = &call->target;
-    switch (spec_find(call->api->setup.spec, call->request->method, target->segments, target->segment_count,
-                      &call->route)) {
+    switch (spec_find(call->api->setup.spec, call->request->method, target->segments, target->segment_count, &call->route)) {
     case SPEC_ROUTE_NO_PATH:
         return error_set(err, ERR_NOT_FOUND, "there is nothing at this path");
     case SPEC_ROUTE_NO_METHOD:
@@ -66,8 +65,7 @@ static int read_parameters(struct call *call, struct error *err)
     const struct api_request *request = call->request;
     struct spec_name_value headers[LIMIT_HEADERS];
     if (request->header_count > LIMIT_HEADERS) {
-        return error_set(err, ERR_HEADERS_TOO_LARGE, "the request has more than %d header fields",
-                         LIMIT_HEADERS);
+        return error_set(err, ERR_HEADERS_TOO_LARGE, "the request has more than %d header fields", LIMIT_HEADERS);
     }
     size_t count = 0;
     bool seen[2] = {false, false};
@@ -81,8 +79,7 @@ static int read_parameters(struct call *call, struct error *err)
             *is_list = true;
         }
     }
-    (void)spec_check_parameters(call->api->setup.spec, &call->route, call->target.query,
-                                call->target.query_count, headers, count, &call->parameters,
+    (void)spec_check_parameters(call->api->setup.spec, &call->route, call->target.query, call->target.query_count, headers, count, &call->parameters,
                                 &call->faults);
     return 0;
 }
@@ -104,11 +101,9 @@ int call_check_faults(const struct call *call, struct error *err)
     const char *name = first->pointer[0] != '\0' ? first->pointer : "the body";
     char others[64] = "";
     if (faults->count > 1 || faults->more) {
-        (void)snprintf(others, sizeof others, " (and %s%zu more)", faults->more ? "at least " : "",
-                       faults->count - 1 + (faults->more ? 1 : 0));
+        (void)snprintf(others, sizeof others, " (and %s%zu more)", faults->more ? "at least " : "", faults->count - 1 + (faults->more ? 1 : 0));
     }
-    return error_set(err, call->has_fault_code ? call->fault_code : code, "%s %s%s", name, first->message,
-                     others);
+    return error_set(err, call->has_fault_code ? call->fault_code : code, "%s %s%s", name, first->message, others);
 }
 
 int call_read(struct call *call, struct error *err)
@@ -117,9 +112,8 @@ int call_read(struct call *call, struct error *err)
     if (!is_known_method(call->request->method)) {
         return error_set(err, ERR_NOT_IMPLEMENTED, "this method is not implemented here, for no path");
     }
-    if (target_parse(call->request->target, &call->target, err) != 0 || find_route(call, err) != 0 ||
-        read_parameters(call, err) != 0 || call_read_body(call, err) != 0 ||
-        preconditions_read(call->request, &call->preconditions, err) != 0) {
+    if (target_parse(call->request->target, &call->target, err) != 0 || find_route(call, err) != 0 || read_parameters(call, err) != 0 ||
+        call_read_body(call, err) != 0 || preconditions_read(call->request, &call->preconditions, err) != 0) {
         return -1;
     }
     if (call->handler->check != NULL) {

@@ -31,8 +31,7 @@ static bool media_type_is(const char *content_type, const char *wanted)
     bool quoted = *charset == '"';
     charset += quoted ? 1 : 0;
     size_t charset_len = strcspn(charset, quoted ? "\"" : "; \t");
-    return (charset_len == 5 && strncasecmp(charset, "utf-8", 5) == 0) ||
-           (charset_len == 8 && strncasecmp(charset, "us-ascii", 8) == 0);
+    return (charset_len == 5 && strncasecmp(charset, "utf-8", 5) == 0) || (charset_len == 8 && strncasecmp(charset, "us-ascii", 8) == 0);
 }
 
 /* Every PATCH of JSON is a merge patch (RFC 7396), and may say so. */
@@ -70,8 +69,7 @@ static int check_coding(struct call *call, struct error *err)
 {
     for (size_t i = 0; i < call->request->header_count; i++) {
         const struct api_header *header = &call->request->headers[i];
-        if (strcasecmp(header->name, "Content-Encoding") == 0 && header->value[0] != '\0' &&
-            strcasecmp(header->value, "identity") != 0) {
+        if (strcasecmp(header->name, "Content-Encoding") == 0 && header->value[0] != '\0' && strcasecmp(header->value, "identity") != 0) {
             call->hint = (struct hint){"Accept-Encoding", "identity"};
             return error_set(err, ERR_UNSUPPORTED_MEDIA_TYPE, "the body must have no Content-Encoding but identity");
         }
@@ -105,8 +103,7 @@ static bool says_nothing(struct call *call)
     const char *content_type = find_header(call->request, "Content-Type");
     bool is_read = strcmp(operation->method, "GET") == 0;
     return !operation->body_required && !is_read && is_empty_object(call->request) &&
-           (content_type == NULL || media_type_is(content_type, "application/json") ||
-            (is_merge_patch(operation) && media_type_is(content_type, merge_patch)));
+           (content_type == NULL || media_type_is(content_type, "application/json") || (is_merge_patch(operation) && media_type_is(content_type, merge_patch)));
 }
 
 static int check_body_size(const struct call *call, struct error *err)

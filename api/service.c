@@ -33,8 +33,7 @@ int service_readiness(struct call *call, struct api_reply *reply, struct error *
     if (db_check(call->api->db, err) != 0 || facts_get(call->api->db, "worker", &text, err) != 0) {
         return -1;
     }
-    if (text == NULL || json_parse(text, strlen(text), &worker, NULL) != 0 ||
-        !json_get_bool(worker, "ready", false)) {
+    if (text == NULL || json_parse(text, strlen(text), &worker, NULL) != 0 || !json_get_bool(worker, "ready", false)) {
         return error_set(err, ERR_UNAVAILABLE, "the worker has not looked at the whole host yet");
     }
     reply_ok(reply);
@@ -56,8 +55,7 @@ int service_version(struct call *call, struct api_reply *reply, struct error *er
 int service_openapi_yaml(struct call *call, struct api_reply *reply, struct error *err)
 {
     (void)err;
-    reply_static(reply, 200, "application/yaml", call->api->setup.openapi_yaml,
-                 call->api->setup.openapi_yaml_len);
+    reply_static(reply, 200, "application/yaml", call->api->setup.openapi_yaml, call->api->setup.openapi_yaml_len);
     return 0;
 }
 

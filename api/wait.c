@@ -159,8 +159,7 @@ int written_status(const struct written *written)
     return status_of(written->kind, written->look->settled, false);
 }
 
-int written_store(struct api *api, const struct origin *origin, const struct written *written,
-                  struct error *err)
+int written_store(struct api *api, const struct origin *origin, const struct written *written, struct error *err)
 {
     int status = 0;
     if (conclude(origin, written->kind, false, written->look, &status, err) != 0) {
@@ -208,8 +207,7 @@ static bool poll_wait(struct api *api, struct api_reply *reply, bool expired)
     return true;
 }
 
-static int begin_wait(const struct origin *origin, const struct written *written, struct api_reply *reply,
-                      struct error *err)
+static int begin_wait(const struct origin *origin, const struct written *written, struct api_reply *reply, struct error *err)
 {
     static const struct api_reply_ops ops = {.poll = poll_wait, .free_state = free};
     size_t len = strlen(written->id) + 1;
@@ -233,8 +231,7 @@ static int begin_wait(const struct origin *origin, const struct written *written
     return 0;
 }
 
-int written_reply(const struct origin *origin, const struct written *written, struct api_reply *reply,
-                  struct error *err)
+int written_reply(const struct origin *origin, const struct written *written, struct api_reply *reply, struct error *err)
 {
     if (origin->wait_ms > 0 && !written->look->settled) {
         return begin_wait(origin, written, reply, err);

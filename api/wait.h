@@ -41,8 +41,7 @@ struct wait_subject {
     const char *path; /* "/vms/": what stands before the id in Location and in messages */
     /* `identity` tells apart those that had one id after another; the body may be left out when neither
      * settled nor `whole`. */
-    int (*look)(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole,
-                struct look *ret, struct error *err);
+    int (*look)(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err);
 };
 
 struct written {
@@ -58,12 +57,10 @@ struct written {
 int written_status(const struct written *written);
 
 /* Stores the answer under the Idempotency-Key, inside the transaction of the write. */
-int written_store(struct api *api, const struct origin *origin, const struct written *written,
-                  struct error *err);
+int written_store(struct api *api, const struct origin *origin, const struct written *written, struct error *err);
 
 /* After the commit: the answer, or a WAIT. */
-int written_reply(const struct origin *origin, const struct written *written, struct api_reply *reply,
-                  struct error *err);
+int written_reply(const struct origin *origin, const struct written *written, struct api_reply *reply, struct error *err);
 
 /*
  * To a request that was carried out before and asks again: the answer when what was not waited for then is over, at once or as a WAIT. *ret_resumed false

@@ -27,12 +27,8 @@ static void write_free(struct write *write)
 
 static struct written written_of(struct write *write)
 {
-    return (struct written){.subject = write->steps->subject,
-                            .kind = write->steps->kind,
-                            .id = write->id,
-                            .identity = write->identity,
-                            .goal = write->goal,
-                            .look = &write->look};
+    return (struct written){
+        .subject = write->steps->subject, .kind = write->steps->kind, .id = write->id, .identity = write->identity, .goal = write->goal, .look = &write->look};
 }
 
 static int take(write_step *step, struct write *write, struct error *err)

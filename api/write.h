@@ -35,7 +35,7 @@ struct write_question {
 struct write_steps {
     const struct wait_subject *subject; /* NULL: the answer is what `look` has put into the body, 204 without one */
     enum write_kind kind;
-    size_t state_size; /* of write->state: what the steps tell each other */
+    size_t state_size;               /* of write->state: what the steps tell each other */
     void (*free_state)(void *state); /* what the state points to; NULL: nothing */
     write_step *prepare;
     int (*ask)(struct write *write, struct write_question *ret, struct error *err);

@@ -9,8 +9,7 @@
 bool address_set_name_valid(const char *name)
 {
     size_t len = strlen(name);
-    return len >= 1 && len < ADDRESS_SET_NAME_MAX && name[0] >= 'a' && name[0] <= 'z' &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+    return len >= 1 && len < ADDRESS_SET_NAME_MAX && name[0] >= 'a' && name[0] <= 'z' && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
 /* By version and address; of two with one address, the wider network first. */
@@ -55,16 +54,14 @@ int address_set_parse(const char *name, const json_t *nets, struct address_set *
 {
     size_t count = json_array_size(nets);
     if (!address_set_name_valid(name)) {
-        return error_set(err, ERR_INVALID_FIREWALL_CONFIG,
-                         "'%.64s' is not the name of an address set: a letter, then at most %d of a-z, 0-9 and '-'", name,
+        return error_set(err, ERR_INVALID_FIREWALL_CONFIG, "'%.64s' is not the name of an address set: a letter, then at most %d of a-z, 0-9 and '-'", name,
                          ADDRESS_SET_NAME_MAX - 2);
     }
     if (!json_is_array(nets)) {
         return error_set(err, ERR_INVALID_FIREWALL_CONFIG, "addresses: must be a list");
     }
     if (count > ADDRESS_SET_MAX) {
-        return error_set(err, ERR_INVALID_FIREWALL_CONFIG, "addresses: has %zu entries, at most %d are allowed", count,
-                         ADDRESS_SET_MAX);
+        return error_set(err, ERR_INVALID_FIREWALL_CONFIG, "addresses: has %zu entries, at most %d are allowed", count, ADDRESS_SET_MAX);
     }
     AUTO_FREE struct ip_net *parsed = calloc(count > 0 ? count : 1, sizeof *parsed);
     if (parsed == NULL) {

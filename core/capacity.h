@@ -33,8 +33,8 @@ struct reservation {
 struct capacity_host {
     bool is_known;
     int64_t memory_mib, cpus;
-    bool stages_in_memory; /* writable drives are staged on a tmpfs, so that they take memory, too; true where nobody knows */
-    int64_t stage_mib;     /* the size of the file system in which they are; -1: not known */
+    bool stages_in_memory;                /* writable drives are staged on a tmpfs, so that they take memory, too; true where nobody knows */
+    int64_t stage_mib;                    /* the size of the file system in which they are; -1: not known */
     unsigned overhead_mib[VM_VMM_COUNT_]; /* of the VMM that a VM gets who asks for this one */
 };
 

@@ -38,17 +38,17 @@ static inline void cleanup_closedir(DIR **d)
     }
 }
 
-#define AUTO_FREE CLEANUP(cleanup_free)
-#define AUTO_CLOSE CLEANUP(cleanup_close)
-#define AUTO_FCLOSE CLEANUP(cleanup_fclose)
+#define AUTO_FREE     CLEANUP(cleanup_free)
+#define AUTO_CLOSE    CLEANUP(cleanup_close)
+#define AUTO_FCLOSE   CLEANUP(cleanup_fclose)
 #define AUTO_CLOSEDIR CLEANUP(cleanup_closedir)
 
 /* Returns the value and leaves the variable empty, so that its cleanup finds nothing to do. */
-#define TAKE_PTR(p)                                                                                          \
-    __extension__({                                                                                          \
-        __typeof__(p) taken_ = (p);                                                                          \
-        (p) = NULL;                                                                                          \
-        taken_;                                                                                              \
+#define TAKE_PTR(p) \
+    __extension__({ \
+        __typeof__(p) taken_ = (p); \
+        (p) = NULL; \
+        taken_; \
     })
 
 static inline int take_fd(int *fd)

@@ -30,7 +30,7 @@ enum condition_reason {
 
 enum condition_status { CONDITION_FALSE, CONDITION_TRUE, CONDITION_UNKNOWN, CONDITION_STATUS_COUNT_ };
 
-const char *condition_type_name(enum condition_type type); /* "ready" */
+const char *condition_type_name(enum condition_type type);       /* "ready" */
 const char *condition_reason_name(enum condition_reason reason); /* "set_up" */
 const char *condition_status_name(enum condition_status status); /* "true" */
 

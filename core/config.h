@@ -42,11 +42,11 @@ struct config {
         char *bridge;
         struct ipv4_net subnet;
         struct ip_net ipv6_subnet; /* IP_NONE: guests have no IPv6 */
-        char *uplink; /* NULL: all to which the host's routes lead guests, followed when they change */
+        char *uplink;              /* NULL: all to which the host's routes lead guests, followed when they change */
         bool masquerade;
-        unsigned lease_quarantine_s; /* seconds until a freed address is handed out again */
-        unsigned sweep_s;            /* seconds between two looks at everything, if the kernel tells of nothing */
-        unsigned max_flows_per_vm;   /* tracked at once, of each VM: host/nft/flow_limits.h */
+        unsigned lease_quarantine_s;        /* seconds until a freed address is handed out again */
+        unsigned sweep_s;                   /* seconds between two looks at everything, if the kernel tells of nothing */
+        unsigned max_flows_per_vm;          /* tracked at once, of each VM: host/nft/flow_limits.h */
         struct ip_net *allow_host_networks; /* that guests reach although the host is connected to them */
         size_t allow_host_network_count;
         struct config_port *open_host_ports; /* that guests reach at the gateway's address */
@@ -57,7 +57,7 @@ struct config {
             uint16_t chosen_first, chosen_last; /* of them, those that the daemon chooses from */
         } published;
         unsigned wireguard_lookup_s; /* between two look-ups of endpoints' names; so long without a handshake, a peer is silent */
-        char *wireguard_go; /* where the kernel has no WireGuard: absolute path, or a name to look up in PATH */
+        char *wireguard_go;          /* where the kernel has no WireGuard: absolute path, or a name to look up in PATH */
     } network;
     struct {
         char **allowed_roots; /* absolute directories; host paths in requests must lie below one */
@@ -66,11 +66,11 @@ struct config {
     } images;
     struct {
         char *firecracker; /* absolute path, or a name to look up in PATH */
-        char *jailer; /* Firecracker's, likewise */
+        char *jailer;      /* Firecracker's, likewise */
         char *qemu;
         uint32_t uid_first, uid_count; /* that VMMs run under */
         enum config_requirement require_jail, require_limits;
-        bool allow_known_faults; /* of programs: host/vmm/known_faults.h */
+        bool allow_known_faults;  /* of programs: host/vmm/known_faults.h */
         unsigned start_timeout_s; /* until a VMM answers after it was spawned */
         unsigned stop_timeout_s;  /* of a graceful stop, then it is forced */
         unsigned api_timeout_s;   /* of one call to a VMM */
@@ -85,8 +85,8 @@ struct config {
         unsigned body_timeout_s;           /* for its whole body */
     } http;
     struct {
-        int64_t memory_mib;  /* for all VMs together; 0: what the host has, but for what it keeps for itself (core/capacity.h) */
-        double vcpu_factor;  /* so many vCPUs for each CPU of the host */
+        int64_t memory_mib; /* for all VMs together; 0: what the host has, but for what it keeps for itself (core/capacity.h) */
+        double vcpu_factor; /* so many vCPUs for each CPU of the host */
     } capacity;
     struct {
         enum log_level level;

@@ -32,11 +32,11 @@ struct device_live {
 enum { DEVICE_LIVE_MAX = 4 };
 
 struct device_type {
-    const char *name;        /* the member of the VM in the API */
-    bool is_given;           /* clients can change it; else every VM has it, by its image or by itself */
-    size_t at_most;          /* so many a VM has */
-    const char *firecracker; /* the section of its configuration file; NULL: no VMM knows of it */
-    bool qemu;               /* QEMU has it, too: false is told as a fault that names QEMU */
+    const char *name;                         /* the member of the VM in the API */
+    bool is_given;                            /* clients can change it; else every VM has it, by its image or by itself */
+    size_t at_most;                           /* so many a VM has */
+    const char *firecracker;                  /* the section of its configuration file; NULL: no VMM knows of it */
+    bool qemu;                                /* QEMU has it, too: false is told as a fault that names QEMU */
     struct device_live live[DEVICE_LIVE_MAX]; /* up to the first without a field; what is not here counts from the next boot on */
     enum device_keep keeps;
 };

@@ -27,12 +27,10 @@ struct error {
 };
 
 /* Fills *err and returns -1, so that `return error_set(...)` is the way out of a function. */
-int error_set(struct error *err, enum error_code code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+int error_set(struct error *err, enum error_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Like error_set(), with `: <words of the kernel>` appended for errnum. */
-int error_sys(struct error *err, enum error_code code, int errnum, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+int error_sys(struct error *err, enum error_code code, int errnum, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* Puts `<text>: ` before the message that is there. Returns -1. */
 int error_prefix(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -41,10 +41,7 @@ void fault_init(const char *role, const char *path)
 
 static enum mode mode_of(const char *word)
 {
-    static const char *const words[] = {[MODE_FAIL] = "fail",
-                                        [MODE_HANG] = "hang",
-                                        [MODE_KILL_BEFORE] = "kill-before",
-                                        [MODE_KILL_AFTER] = "kill-after"};
+    static const char *const words[] = {[MODE_FAIL] = "fail", [MODE_HANG] = "hang", [MODE_KILL_BEFORE] = "kill-before", [MODE_KILL_AFTER] = "kill-after"};
     for (size_t i = MODE_FAIL; i < ARRAY_LEN(words); i++) {
         if (strcmp(words[i], word) == 0) {
             return (enum mode)i;
@@ -66,8 +63,7 @@ static void parse(const char *text)
     state.mode = MODE_NONE;
     if (strncmp(line, "record", 6) == 0) {
         state.mode = MODE_RECORD;
-    } else if (sscanf(line, "%15s %63s %ld %ld %15s", role, state.point, &state.skip, &state.times, mode) == 5 &&
-               strcmp(role, state.role) == 0) {
+    } else if (sscanf(line, "%15s %63s %ld %ld %15s", role, state.point, &state.skip, &state.times, mode) == 5 && strcmp(role, state.role) == 0) {
         state.mode = mode_of(mode);
     }
     bool of_allocations = state.mode == MODE_FAIL && strcmp(state.point, "alloc.any") == 0;

@@ -17,20 +17,10 @@ static const struct record_field row_fields[] = {
 const struct record_table firewall_row_record = {"firewall", sizeof(struct firewall_row), row_fields, ARRAY_LEN(row_fields)};
 
 static const struct record_field rows_fields[] = {
-    {RECORD_FIELD(firewall_rows, policies),
-     .type = RECORD_LIST,
-     .size = sizeof(struct firewall_row),
-     .count_offset = offsetof(struct firewall_rows, policy_count),
-     .max = LIMIT_VMS + 1,
-     .of = &firewall_row_record,
-     .spare = true},
-    {RECORD_FIELD(firewall_rows, sets),
-     .type = RECORD_LIST,
-     .size = sizeof(struct firewall_row),
-     .count_offset = offsetof(struct firewall_rows, set_count),
-     .max = ADDRESS_SETS_MAX,
-     .of = &firewall_row_record,
-     .spare = true},
+    {RECORD_FIELD(firewall_rows, policies), .type = RECORD_LIST, .size = sizeof(struct firewall_row),
+     .count_offset = offsetof(struct firewall_rows, policy_count), .max = LIMIT_VMS + 1, .of = &firewall_row_record, .spare = true},
+    {RECORD_FIELD(firewall_rows, sets), .type = RECORD_LIST, .size = sizeof(struct firewall_row), .count_offset = offsetof(struct firewall_rows, set_count),
+     .max = ADDRESS_SETS_MAX, .of = &firewall_row_record, .spare = true},
     {RECORD_FIELD(firewall_rows, generation), .type = RECORD_INT, .max = INT64_MAX / 2},
 };
 const struct record_table firewall_rows_record = {"firewall", sizeof(struct firewall_rows), rows_fields, ARRAY_LEN(rows_fields)};
@@ -43,8 +33,7 @@ static const struct record_field observed_fields[] = {
     {RECORD_FIELD(firewall_observed, attempted), .type = RECORD_INT, .max = INT64_MAX / 2},
     {RECORD_FIELD(firewall_observed, since_ms), .type = RECORD_INT, .max = INT64_MAX / 2},
 };
-const struct record_table firewall_observed_record = {"firewall_observed", sizeof(struct firewall_observed), observed_fields,
-                                                      ARRAY_LEN(observed_fields)};
+const struct record_table firewall_observed_record = {"firewall_observed", sizeof(struct firewall_observed), observed_fields, ARRAY_LEN(observed_fields)};
 
 void firewall_row_free(struct firewall_row *row)
 {

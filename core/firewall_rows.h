@@ -12,13 +12,13 @@ enum {
 };
 
 struct firewall_row {
-    int64_t vm_uid;           /* of a policy */
-    char *name;               /* of a set, else NULL */
-    char *text;               /* the policy, or the set's list of networks; NULL: none any more, but its removal waits for confirmation */
+    int64_t vm_uid; /* of a policy */
+    char *name;     /* of a set, else NULL */
+    char *text;     /* the policy, or the set's list of networks; NULL: none any more, but its removal waits for confirmation */
     int64_t generation;
     int64_t confirm_until_ms; /* 0: nothing waits for a confirmation */
     int64_t updated_ms;
-    int64_t applied_ms;       /* when the worker noted that this generation is in force; 0: not yet */
+    int64_t applied_ms; /* when the worker noted that this generation is in force; 0: not yet */
 };
 void firewall_row_free(struct firewall_row *row); /* harmless on zeroes */
 #define AUTO_FIREWALL_ROW __attribute__((cleanup(firewall_row_free))) struct firewall_row
@@ -36,8 +36,8 @@ void firewall_rows_free(struct firewall_rows *rows); /* harmless on zeroes */
 
 /* What the worker has applied last: everything up to `generation`. error: why what is newer could not be, "" for nothing. */
 struct firewall_observed {
-    int64_t wanted;     /* the newest generation that is stored */
-    int64_t generation; /* that is in force */
+    int64_t wanted;                 /* the newest generation that is stored */
+    int64_t generation;             /* that is in force */
     char error[FIREWALL_ERROR_MAX]; /* of the last attempt, "" when there is none */
     char error_code[FIREWALL_CODE_MAX];
     int64_t attempted; /* the generation of the last attempt */

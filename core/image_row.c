@@ -6,10 +6,8 @@
 
 #include <string.h>
 
-static const char *const state_names[IMAGE_STATE_COUNT_] = {[IMAGE_IMPORTING] = "importing",
-                                                            [IMAGE_READY] = "ready",
-                                                            [IMAGE_FAILED] = "failed",
-                                                            [IMAGE_DELETING] = "deleting"};
+static const char *const state_names[IMAGE_STATE_COUNT_] = {
+    [IMAGE_IMPORTING] = "importing", [IMAGE_READY] = "ready", [IMAGE_FAILED] = "failed", [IMAGE_DELETING] = "deleting"};
 
 const char *image_state_name(enum image_state state)
 {

@@ -13,9 +13,9 @@ struct image_row {
     char *id;
     char *manifest; /* JSON, snake_case, checked */
     enum image_state state;
-    char *observed; /* JSON: {"progress", "error", "kernel": {"sha256", "source_sha256", "size_bytes"}, …} */
+    char *observed;                                      /* JSON: {"progress", "error", "kernel": {"sha256", "source_sha256", "size_bytes"}, …} */
     char *kernel_sha256, *rootfs_sha256, *initrd_sha256; /* names in the store once ready, else NULL */
-    char request[REQUEST_TEXT_MAX]; /* that the last change came with */
+    char request[REQUEST_TEXT_MAX];                      /* that the last change came with */
     int64_t revision;
     int64_t created_ms, updated_ms;
 };

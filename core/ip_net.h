@@ -29,7 +29,7 @@ struct ip_net {
 /* Strict: a dotted quad without leading zeros, or RFC 4291 text without a zone; an IPv4-mapped IPv6 address is refused. */
 bool ip_addr_parse(const char *text, struct ip_addr *ret);
 char *ip_addr_format(const struct ip_addr *address, char *buf); /* buf[IP_TEXT_MAX], RFC 5952; returns buf */
-struct ip_addr ip_addr_from_ipv4(uint32_t address);            /* host byte order, as in core/net_addr.h */
+struct ip_addr ip_addr_from_ipv4(uint32_t address);             /* host byte order, as in core/net_addr.h */
 bool ip_addr_equal(const struct ip_addr *a, const struct ip_addr *b);
 
 /*
@@ -37,7 +37,7 @@ bool ip_addr_equal(const struct ip_addr *a, const struct ip_addr *b);
  * network was meant. On failure err has the given code.
  */
 int ip_net_parse(const char *text, enum error_code code, struct ip_net *ret, struct error *err);
-char *ip_net_format(const struct ip_net *net, char *buf); /* buf[IP_NET_TEXT_MAX]; always with the prefix; returns buf */
+char *ip_net_format(const struct ip_net *net, char *buf);                      /* buf[IP_NET_TEXT_MAX]; always with the prefix; returns buf */
 bool ip_net_contains(const struct ip_net *net, const struct ip_addr *address); /* false across versions */
 bool ip_net_overlap(const struct ip_net *a, const struct ip_net *b);
 /* No part of it is private, shared (100.64.0.0/10), link-local, loopback, multicast or reserved. */

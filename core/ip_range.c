@@ -63,8 +63,7 @@ static size_t join(struct ip_range *ranges, size_t count)
         struct ip_range *last = &ranges[kept > 0 ? kept - 1 : 0];
         struct ip_addr behind = last->last;
         bool more = ip_addr_next(&behind);
-        if (kept == 0 || ranges[i].first.version != last->first.version ||
-            (more && compare_addresses(&ranges[i].first, &behind) > 0)) {
+        if (kept == 0 || ranges[i].first.version != last->first.version || (more && compare_addresses(&ranges[i].first, &behind) > 0)) {
             ranges[kept++] = ranges[i];
         } else if (compare_addresses(&ranges[i].last, &last->last) > 0) {
             last->last = ranges[i].last;
@@ -77,8 +76,7 @@ static size_t join(struct ip_range *ranges, size_t count)
 static size_t cut(struct ip_range from, const struct ip_range *hole, struct ip_range *ret)
 {
     size_t count = 0;
-    if (from.first.version != hole->first.version || compare_addresses(&from.last, &hole->first) < 0 ||
-        compare_addresses(&hole->last, &from.first) < 0) {
+    if (from.first.version != hole->first.version || compare_addresses(&from.last, &hole->first) < 0 || compare_addresses(&hole->last, &from.first) < 0) {
         ret[count++] = from;
         return count;
     }
@@ -93,8 +91,8 @@ static size_t cut(struct ip_range from, const struct ip_range *hole, struct ip_r
     return count;
 }
 
-int ip_ranges_make(const struct ip_net *in, size_t in_count, const struct ip_net *out, size_t out_count, struct ip_range **ret,
-                   size_t *ret_count, struct error *err)
+int ip_ranges_make(const struct ip_net *in, size_t in_count, const struct ip_net *out, size_t out_count, struct ip_range **ret, size_t *ret_count,
+                   struct error *err)
 {
     /* Each hole makes one piece more at most. */
     const size_t size = in_count + out_count + 2;

@@ -34,8 +34,7 @@ int ipc_pair(int fds[2], struct error *err)
     for (int i = 0; i < 2; i++) {
         int size = SEND_BUFFER_BYTES;
         if (setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0) {
-            (void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size,
-                             sizeof size); /* as much as others may have */
+            (void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size); /* as much as others may have */
         }
         fds[i] = pair[i];
     }
@@ -63,8 +62,7 @@ static int send_failed(int errnum, struct error *err)
     case EAGAIN:
     case ENOBUFS:
     case ETOOMANYREFS:
-        return error_sys(err, ERR_UNAVAILABLE, EAGAIN,
-                         "the other process does not keep up with its messages");
+        return error_sys(err, ERR_UNAVAILABLE, EAGAIN, "the other process does not keep up with its messages");
     default:
         return error_sys(err, ERR_SYSTEM, errnum, "cannot send a message to the other process");
     }
@@ -74,8 +72,7 @@ int ipc_send(int socket, enum ipc_type type, uint64_t number, const char *text, 
 {
     size_t len = strlen(text);
     if (len > LIMIT_QUESTION_BYTES) {
-        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "a message of %zu bytes is longer than %d", len,
-                         (int)LIMIT_QUESTION_BYTES);
+        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "a message of %zu bytes is longer than %d", len, (int)LIMIT_QUESTION_BYTES);
     }
     struct header header = {.type = type, .number = number};
     /* sendmsg() only reads, though its type does not say so */
@@ -117,15 +114,11 @@ static bool take_fds(struct msghdr *message, int *ret)
 
 /* Reads one message into `buf` (with room for one byte too many); its length, 0 when the other side is gone,
  * or -1. */
-static ssize_t read_message(int socket, struct header *header, char *buf, int *ret_fd, bool *ret_valid,
-                            struct error *err)
+static ssize_t read_message(int socket, struct header *header, char *buf, int *ret_fd, bool *ret_valid, struct error *err)
 {
     union control control = {0};
     struct iovec parts[] = {{header, sizeof *header}, {buf, LIMIT_QUESTION_BYTES + 1}};
-    struct msghdr message = {.msg_iov = parts,
-                             .msg_iovlen = ARRAY_LEN(parts),
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_LEN(parts), .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t n;
     do {
         n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -134,8 +127,7 @@ static ssize_t read_message(int socket, struct header *header, char *buf, int *r
         if (errno == ECONNRESET) { /* it left without reading what we had sent */
             return 0;
         }
-        return error_sys(err, errno == EAGAIN ? ERR_UNAVAILABLE : ERR_SYSTEM, errno,
-                         "cannot receive a message of the other process");
+        return error_sys(err, errno == EAGAIN ? ERR_UNAVAILABLE : ERR_SYSTEM, errno, "cannot receive a message of the other process");
     }
     bool fds_fit = take_fds(&message, ret_fd);
     *ret_valid = fds_fit && (message.msg_flags & MSG_TRUNC) == 0;
@@ -144,8 +136,7 @@ static ssize_t read_message(int socket, struct header *header, char *buf, int *r
 
 static bool is_well_formed(const struct header *header, const char *text, size_t len)
 {
-    return header->type <= IPC_ANSWER && header->reserved == 0 && len <= LIMIT_QUESTION_BYTES &&
-           memchr(text, '\0', len) == NULL;
+    return header->type <= IPC_ANSWER && header->reserved == 0 && len <= LIMIT_QUESTION_BYTES && memchr(text, '\0', len) == NULL;
 }
 
 int ipc_receive(int socket, struct ipc_message *ret, bool *ret_closed, struct error *err)

@@ -15,7 +15,7 @@ enum ipc_type {
     IPC_WAKE,     /* API → worker: text is a key of the queue, "vm/<id>"; look at it */
     IPC_QUESTION, /* API → worker: number identifies it, text is {"question": <name>, …} */
     IPC_CHANGED,  /* worker → API: text is a key whose row (or console) changed; "" = anything may have */
-    IPC_ANSWER, /* worker → API: number of the question, text is {"answer": …} or {"error": {"code", "message"}}
+    IPC_ANSWER,   /* worker → API: number of the question, text is {"answer": …} or {"error": {"code", "message"}}
                  */
 };
 

@@ -34,8 +34,7 @@ static int check_depth(const char *text, size_t len, struct error *err)
             in_string = true;
         } else if (c == '[' || c == '{') {
             if (++depth > LIMIT_JSON_DEPTH) {
-                return error_set(err, ERR_INVALID_JSON, "line %d, column %zu: nested deeper than %d levels",
-                                 line, i - line_start + 1, LIMIT_JSON_DEPTH);
+                return error_set(err, ERR_INVALID_JSON, "line %d, column %zu: nested deeper than %d levels", line, i - line_start + 1, LIMIT_JSON_DEPTH);
             }
         } else if (c == ']' || c == '}') {
             depth--;

@@ -187,8 +187,8 @@ static int add_text(struct line *line, const char *whose, const char *text, stru
         } else if (for_init) {
             append_text(line->init, argument.text, argument.len);
         } else if (args->vmm->adds_root && memmem(argument.text, argument.len, SEPARATOR, sizeof SEPARATOR - 1) != NULL) {
-            return error_set(err, ERR_INVALID_CONFIG, "%s boot_args have \"" SEPARATOR "\" within quotes: Firecracker takes it for the end of the kernel's arguments",
-                             whose);
+            return error_set(err, ERR_INVALID_CONFIG,
+                             "%s boot_args have \"" SEPARATOR "\" within quotes: Firecracker takes it for the end of the kernel's arguments", whose);
         } else if (find_reserved(&argument, args->has_address, args->root_is_read_only) == NULL) {
             append_text(line->kernel, argument.text, argument.len);
         }
@@ -250,8 +250,8 @@ int kernel_args_compose(const struct kernel_args *args, char **ret, struct error
         return error_oom(err);
     }
     if (len >= LIMIT_BOOT_ARGS_BYTES) {
-        return error_set(err, ERR_INVALID_CONFIG, "the kernel's command line would have up to %zu bytes with all that is added to boot_args, and may have %d", len,
-                         LIMIT_BOOT_ARGS_BYTES - 1);
+        return error_set(err, ERR_INVALID_CONFIG, "the kernel's command line would have up to %zu bytes with all that is added to boot_args, and may have %d",
+                         len, LIMIT_BOOT_ARGS_BYTES - 1);
     }
     *ret = strbuf_take(&kernel);
     return *ret != NULL ? 0 : error_oom(err);

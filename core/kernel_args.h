@@ -38,16 +38,16 @@ extern const struct kernel_args_vmm kernel_args_qemu;
 
 struct kernel_args {
     const struct kernel_args_vmm *vmm;
-    const char *image;     /* the image's boot_args */
-    const char *own;       /* the VM's */
-    const char *id;        /* of the VM */
+    const char *image; /* the image's boot_args */
+    const char *own;   /* the VM's */
+    const char *id;    /* of the VM */
     bool root_is_read_only;
     bool has_address;
-    uint32_t address;      /* of the VM's first interface, in host order */
+    uint32_t address; /* of the VM's first interface, in host order */
     const struct network_settings *settings;
-    const uint32_t *dns;   /* resolvers for the guest, in host order */
+    const uint32_t *dns; /* resolvers for the guest, in host order */
     size_t dns_count;
-    size_t device_count;   /* KERNEL_ARGS_OWN_DEVICES and the interfaces */
+    size_t device_count; /* KERNEL_ARGS_OWN_DEVICES and the interfaces */
 };
 
 /*

@@ -68,8 +68,7 @@ void log_event(enum log_level level, const char *event, ...)
     (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
 
     struct strbuf line = STRBUF_INIT;
-    strbuf_addf(&line, "time=%s.%03ldZ level=%s role=%s event=%s", when, now.tv_nsec / 1000000,
-                level_names[level], process_role, event);
+    strbuf_addf(&line, "time=%s.%03ldZ level=%s role=%s event=%s", when, now.tv_nsec / 1000000, level_names[level], process_role, event);
     va_list ap;
     va_start(ap, event);
     for (const char *key = va_arg(ap, const char *); key != NULL; key = va_arg(ap, const char *)) {

@@ -13,15 +13,23 @@ enum { JSON_MAX = 256 * 1024, COUNTER_MAX_BITS = 62 };
 #define TABLE(record) \
     const struct record_table message_##record##_record = {#record, sizeof(struct message_##record), record##_fields, ARRAY_LEN(record##_fields)}
 /* `items` and `count` of a struct, of rows that the table `element` tells. */
-#define ITEMS(record, type_of_item, least, most, element, is_spare)                                                                       \
-    {                                                                                                                                      \
-        RECORD_FIELD(message_##record, items), .type = RECORD_LIST, .size = sizeof(type_of_item),                                                 \
-                                        .count_offset = offsetof(struct message_##record, count), .min = (least), .max = (most),           \
-                                        .of = &(element), .spare = (is_spare)                                                              \
+#define ITEMS(record, type_of_item, least, most, element, is_spare) \
+    { \
+        RECORD_FIELD(message_##record, items), .type = RECORD_LIST, .size = sizeof(type_of_item), .count_offset = offsetof(struct message_##record, count), \
+                                               .min = (least), .max = (most), .of = &(element), .spare = (is_spare) \
     }
-#define VM_ID(record) {RECORD_FIELD(message_##record, id), .type = RECORD_NAME, .size = LIMIT_VM_ID_BYTES + 1, .min = 1, .max = LIMIT_VM_ID_BYTES, .valid = name_is_vm_id}
-#define COUNTER(record, member) {RECORD_FIELD(message_##record, member), .type = RECORD_INT, .max = COUNTER_MAX}
-#define UID(record) {RECORD_FIELD(message_##record, uid), .type = RECORD_INT, .min = 1, .max = LIMIT_VM_UID}
+#define VM_ID(record) \
+    { \
+        RECORD_FIELD(message_##record, id), .type = RECORD_NAME, .size = LIMIT_VM_ID_BYTES + 1, .min = 1, .max = LIMIT_VM_ID_BYTES, .valid = name_is_vm_id \
+    }
+#define COUNTER(record, member) \
+    { \
+        RECORD_FIELD(message_##record, member), .type = RECORD_INT, .max = COUNTER_MAX \
+    }
+#define UID(record) \
+    { \
+        RECORD_FIELD(message_##record, uid), .type = RECORD_INT, .min = 1, .max = LIMIT_VM_UID \
+    }
 
 static bool is_resource_word(const char *text)
 {
@@ -88,18 +96,15 @@ static const struct record_field vm_readdress_fields[] = {
     UID(vm_readdress),
     {RECORD_FIELD(message_vm_readdress, subnet), .type = RECORD_UINT32, .max = UINT32_MAX},
     {RECORD_FIELD(message_vm_readdress, prefix), .type = RECORD_UINT32, .min = SUBNET_PREFIX_MIN, .max = SUBNET_PREFIX_MAX},
-    {RECORD_FIELD(message_vm_readdress, bridge), .type = RECORD_NAME, .size = INTERFACE_NAME_MAX, .min = 1, .max = INTERFACE_NAME_MAX - 1, .valid = name_is_interface},
+    {RECORD_FIELD(message_vm_readdress, bridge), .type = RECORD_NAME, .size = INTERFACE_NAME_MAX, .min = 1, .max = INTERFACE_NAME_MAX - 1,
+     .valid = name_is_interface},
     {RECORD_FIELD(message_vm_readdress, lease_quarantine_s), .type = RECORD_UINT32, .max = UINT32_MAX},
 };
 static TABLE(vm_readdress);
 static const struct record_field vm_restore_fields[] = {
     ITEMS(vm_restore, struct vm_row, 1, 1, vm_row_record, false),
-    {RECORD_FIELD(message_vm_restore, images),
-     .type = RECORD_LIST,
-     .size = sizeof(struct image_row),
-     .count_offset = offsetof(struct message_vm_restore, image_count),
-     .max = 1,
-     .of = &image_row_record},
+    {RECORD_FIELD(message_vm_restore, images), .type = RECORD_LIST, .size = sizeof(struct image_row),
+     .count_offset = offsetof(struct message_vm_restore, image_count), .max = 1, .of = &image_row_record},
     {RECORD_FIELD(message_vm_restore, force), .type = RECORD_BOOL, .max = 1},
 };
 static TABLE(vm_restore);
@@ -129,27 +134,12 @@ static TABLE(image_file);
 static const struct record_field task_id_fields[] = {{RECORD_FIELD(message_task_id, id), .type = RECORD_INT, .min = 1, .max = COUNTER_MAX}};
 static TABLE(task_id);
 static const struct record_field keys_fields[] = {
-    {RECORD_FIELD(message_keys, vms),
-     .type = RECORD_LIST,
-     .size = sizeof(struct message_vm_id),
-     .count_offset = offsetof(struct message_keys, vm_count),
-     .max = LIMIT_VMS,
-     .of = &message_vm_id_record,
-     .spare = true},
-    {RECORD_FIELD(message_keys, images),
-     .type = RECORD_LIST,
-     .size = sizeof(struct message_image_id),
-     .count_offset = offsetof(struct message_keys, image_count),
-     .max = LIMIT_IMAGES,
-     .of = &message_image_id_record,
-     .spare = true},
-    {RECORD_FIELD(message_keys, tasks),
-     .type = RECORD_LIST,
-     .size = sizeof(struct message_task_id),
-     .count_offset = offsetof(struct message_keys, task_count),
-     .max = LIMIT_TASKS,
-     .of = &message_task_id_record,
-     .spare = true},
+    {RECORD_FIELD(message_keys, vms), .type = RECORD_LIST, .size = sizeof(struct message_vm_id), .count_offset = offsetof(struct message_keys, vm_count),
+     .max = LIMIT_VMS, .of = &message_vm_id_record, .spare = true},
+    {RECORD_FIELD(message_keys, images), .type = RECORD_LIST, .size = sizeof(struct message_image_id),
+     .count_offset = offsetof(struct message_keys, image_count), .max = LIMIT_IMAGES, .of = &message_image_id_record, .spare = true},
+    {RECORD_FIELD(message_keys, tasks), .type = RECORD_LIST, .size = sizeof(struct message_task_id), .count_offset = offsetof(struct message_keys, task_count),
+     .max = LIMIT_TASKS, .of = &message_task_id_record, .spare = true},
 };
 static TABLE(keys);
 
@@ -173,7 +163,8 @@ static const struct record_field overdue_fields[] = {
     {RECORD_FIELD(message_overdue, set), .type = RECORD_TEXT, .min = 1, .max = ADDRESS_SET_NAME_MAX - 1, .valid = address_set_name_valid, .optional = true},
 };
 static TABLE(overdue);
-static const struct record_field overdue_list_fields[] = {ITEMS(overdue_list, struct message_overdue, 0, LIMIT_VMS + ADDRESS_SETS_MAX + 1, message_overdue_record, true)};
+static const struct record_field overdue_list_fields[] = {
+    ITEMS(overdue_list, struct message_overdue, 0, LIMIT_VMS + ADDRESS_SETS_MAX + 1, message_overdue_record, true)};
 static TABLE(overdue_list);
 static const struct record_field set_name_fields[] = {
     {RECORD_FIELD(message_set_name, name), .type = RECORD_TEXT, .min = 1, .max = ADDRESS_SET_NAME_MAX - 1, .valid = address_set_name_valid}};
@@ -191,12 +182,12 @@ static const struct record_field addresses_fields[] = {
 };
 static TABLE(addresses);
 static const struct record_field interfaces_fields[] = {
-    ITEMS(interfaces, struct interface_row, 0, (int64_t)LIMIT_VMS * LIMIT_INTERFACES, interface_row_record, true)};
+    ITEMS(interfaces, struct interface_row, 0, (int64_t)LIMIT_VMS *LIMIT_INTERFACES, interface_row_record, true)};
 static TABLE(interfaces);
 static const struct record_field tap_fields[] = {
     {RECORD_FIELD(message_tap, name), .type = RECORD_NAME, .size = INTERFACE_NAME_MAX, .min = 1, .max = INTERFACE_NAME_MAX - 1}};
 static TABLE(tap);
-static const struct record_field ports_fields[] = {ITEMS(ports, struct port_row, 0, (int64_t)LIMIT_VMS * LIMIT_PORTS, port_row_record, true)};
+static const struct record_field ports_fields[] = {ITEMS(ports, struct port_row, 0, (int64_t)LIMIT_VMS *LIMIT_PORTS, port_row_record, true)};
 static TABLE(ports);
 
 static const struct record_field tasks_fields[] = {ITEMS(tasks, struct task_row, 0, 1, task_row_record, false)};
@@ -215,10 +206,10 @@ static const struct record_field failure_fields[] = {
 TABLE(failure);
 
 /* Rows have a table of their own. */
-#define message_firewall_record firewall_rows_record
+#define message_firewall_record          firewall_rows_record
 #define message_firewall_observed_record firewall_observed_record
 #define message_network_overrides_record network_overrides_record
-#define message_wireguard_record wireguard_row_record
+#define message_wireguard_record         wireguard_row_record
 
 const struct message_type message_types[MESSAGE_COUNT_] = {
 #define X(capitals, name, question, answer) [MESSAGE_##capitals] = {#name, &message_##question##_record, &message_##answer##_record},

@@ -17,48 +17,48 @@
 #include "core/wireguard_row.h"
 
 /* X(name in capitals, name, question, answer): the records of message_<question> and message_<answer>. */
-#define MESSAGES(X)                                                                                                                        \
-    X(KEYS, keys, nothing, keys)                                                                                                           \
-    X(VM_GET, vm_get, vm_id, vm)                                                                                                           \
-    X(VM_LIST, vm_list, vm_page, vms)                                                                                                      \
-    X(VM_REPORT, vm_report, vm_report, flag)                                                                                               \
-    X(VM_GIVE_UP_RUNNING, vm_give_up_running, vm_generation, flag)                                                                         \
-    X(VM_WANT_RESTART, vm_want_restart, vm_restart, flag)                                                                                  \
-    X(VM_READDRESS, vm_readdress, vm_readdress, vm)                                                                                        \
-    X(VM_FORGET, vm_forget, vm_key, nothing)                                                                                               \
-    X(VM_RESTORE, vm_restore, vm_restore, nothing)                                                                                         \
-    X(VM_WISH, vm_wish, vm_id, vm_wish)                                                                                                    \
-    X(VM_QUARANTINE, vm_quarantine, quarantine, flag)                                                                                      \
-    X(IMAGE_GET, image_get, image_id, images)                                                                                              \
-    X(IMAGE_REPORT, image_report, image_report, nothing)                                                                                   \
-    X(IMAGE_NEEDS_FILE, image_needs_file, image_file, flag)                                                                                \
-    X(IMAGE_FORGET, image_forget, image_id, nothing)                                                                                       \
-    X(IMAGE_QUARANTINE, image_quarantine, quarantine, flag)                                                                                \
-    X(FACT_SET, fact_set, fact, flag)                                                                                                      \
-    X(EVENT_ADD, event_add, event, nothing)                                                                                                \
-    X(FIREWALL_LOAD, firewall_load, nothing, firewall)                                                                                     \
-    X(FIREWALL_POLICY_GET, firewall_policy_get, number, firewall_list)                                                                     \
-    X(FIREWALL_SET_GET, firewall_set_get, set_name, firewall_list)                                                                         \
-    X(FIREWALL_OVERDUE, firewall_overdue, number, overdue_list)                                                                            \
-    X(FIREWALL_ROLL_BACK, firewall_roll_back, number, number)                                                                              \
-    X(FIREWALL_NEXT_DEADLINE, firewall_next_deadline, nothing, number)                                                                     \
-    X(FIREWALL_OBSERVED_GET, firewall_observed_get, nothing, firewall_observed)                                                            \
-    X(FIREWALL_OBSERVED_SET, firewall_observed_set, firewall_observed, flag)                                                               \
-    X(NETWORK_OVERRIDES_GET, network_overrides_get, nothing, network_overrides)                                                            \
-    X(ADDRESSES_OUTSIDE, addresses_outside, address_range, addresses)                                                                      \
-    X(INTERFACE_LIST, interface_list, nothing, interfaces)                                                                                 \
-    X(ADDRESS_CHANGES, address_changes, number, flag)                                                                                      \
-    X(TAP_OWNER, tap_owner, tap, vm_ids)                                                                                                   \
-    X(PORT_LIST, port_list, nothing, ports)                                                                                                \
-    X(TASK_GET, task_get, number, tasks)                                                                                                   \
-    X(TASK_REPORT, task_report, task_report, nothing)                                                                                      \
+#define MESSAGES(X) \
+    X(KEYS, keys, nothing, keys) \
+    X(VM_GET, vm_get, vm_id, vm) \
+    X(VM_LIST, vm_list, vm_page, vms) \
+    X(VM_REPORT, vm_report, vm_report, flag) \
+    X(VM_GIVE_UP_RUNNING, vm_give_up_running, vm_generation, flag) \
+    X(VM_WANT_RESTART, vm_want_restart, vm_restart, flag) \
+    X(VM_READDRESS, vm_readdress, vm_readdress, vm) \
+    X(VM_FORGET, vm_forget, vm_key, nothing) \
+    X(VM_RESTORE, vm_restore, vm_restore, nothing) \
+    X(VM_WISH, vm_wish, vm_id, vm_wish) \
+    X(VM_QUARANTINE, vm_quarantine, quarantine, flag) \
+    X(IMAGE_GET, image_get, image_id, images) \
+    X(IMAGE_REPORT, image_report, image_report, nothing) \
+    X(IMAGE_NEEDS_FILE, image_needs_file, image_file, flag) \
+    X(IMAGE_FORGET, image_forget, image_id, nothing) \
+    X(IMAGE_QUARANTINE, image_quarantine, quarantine, flag) \
+    X(FACT_SET, fact_set, fact, flag) \
+    X(EVENT_ADD, event_add, event, nothing) \
+    X(FIREWALL_LOAD, firewall_load, nothing, firewall) \
+    X(FIREWALL_POLICY_GET, firewall_policy_get, number, firewall_list) \
+    X(FIREWALL_SET_GET, firewall_set_get, set_name, firewall_list) \
+    X(FIREWALL_OVERDUE, firewall_overdue, number, overdue_list) \
+    X(FIREWALL_ROLL_BACK, firewall_roll_back, number, number) \
+    X(FIREWALL_NEXT_DEADLINE, firewall_next_deadline, nothing, number) \
+    X(FIREWALL_OBSERVED_GET, firewall_observed_get, nothing, firewall_observed) \
+    X(FIREWALL_OBSERVED_SET, firewall_observed_set, firewall_observed, flag) \
+    X(NETWORK_OVERRIDES_GET, network_overrides_get, nothing, network_overrides) \
+    X(ADDRESSES_OUTSIDE, addresses_outside, address_range, addresses) \
+    X(INTERFACE_LIST, interface_list, nothing, interfaces) \
+    X(ADDRESS_CHANGES, address_changes, number, flag) \
+    X(TAP_OWNER, tap_owner, tap, vm_ids) \
+    X(PORT_LIST, port_list, nothing, ports) \
+    X(TASK_GET, task_get, number, tasks) \
+    X(TASK_REPORT, task_report, task_report, nothing) \
     X(WIREGUARD_GET, wireguard_get, nothing, wireguard)
 
 enum message_kind {
 #define X(capitals, name, question, answer) MESSAGE_##capitals,
     MESSAGES(X)
 #undef X
-    MESSAGE_COUNT_
+        MESSAGE_COUNT_
 };
 
 struct message_type {
@@ -141,8 +141,8 @@ struct message_vm_report {
     int64_t pid, start_time;
     char boot_id[40];
     int64_t boot_done;
-    char *boot_config; /* the document that the VMM was started by; "" */
-    char *event;    /* data of "vm.state"; NULL: no event */
+    char *boot_config;        /* the document that the VMM was started by; "" */
+    char *event;              /* data of "vm.state"; NULL: no event */
     enum event_type end_type; /* of the event about its end */
     char *end;                /* its data; NULL: there is none */
 };

@@ -34,8 +34,7 @@ bool ipv4_parse(const char *text, uint32_t *ret)
 
 char *ipv4_format(uint32_t address, char *buf)
 {
-    (void)snprintf(buf, IPV4_TEXT_MAX, "%u.%u.%u.%u", address >> 24, address >> 16 & 255, address >> 8 & 255,
-                   address & 255);
+    (void)snprintf(buf, IPV4_TEXT_MAX, "%u.%u.%u.%u", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
     return buf;
 }
 
@@ -86,8 +85,7 @@ int ipv4_net_parse(const char *text, struct ipv4_net *ret, struct error *err)
     struct ipv4_net net = {.address = address & ipv4_mask(prefix), .prefix = prefix};
     if (net.address != address) {
         char meant[CIDR_TEXT_MAX];
-        return error_set(err, ERR_INVALID_SUBNET, "'%s' has host bits set; the network is %s", text,
-                         ipv4_net_format(net, meant));
+        return error_set(err, ERR_INVALID_SUBNET, "'%s' has host bits set; the network is %s", text, ipv4_net_format(net, meant));
     }
     *ret = net;
     return 0;
@@ -131,14 +129,12 @@ int interface_name_check(const char *name, struct error *err)
     if (len < 1 || len >= INTERFACE_NAME_MAX) {
         return error_set(err, ERR_INVALID_INTERFACE_NAME, "interface name '%.64s' must have 1 to 15 bytes", name);
     }
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "all") == 0 ||
-        strcmp(name, "default") == 0) {
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "all") == 0 || strcmp(name, "default") == 0) {
         return error_set(err, ERR_INVALID_INTERFACE_NAME, "interface name '%s' is reserved", name);
     }
     for (const char *p = name; *p != '\0'; p++) {
         if (*p == '/' || *p == ':' || isspace((unsigned char)*p)) {
-            return error_set(err, ERR_INVALID_INTERFACE_NAME,
-                             "interface name '%s' must not contain '/', ':' or white space", name);
+            return error_set(err, ERR_INVALID_INTERFACE_NAME, "interface name '%s' must not contain '/', ':' or white space", name);
         }
     }
     return 0;

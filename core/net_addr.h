@@ -22,9 +22,9 @@ struct mac {
     uint8_t bytes[6];
 };
 
-bool ipv4_parse(const char *text, uint32_t *ret);    /* strict dotted quad, no leading zeros */
-char *ipv4_format(uint32_t address, char *buf);      /* buf[IPV4_TEXT_MAX]; returns buf */
-uint32_t ipv4_mask(unsigned prefix);                 /* 24 → 0xffffff00 */
+bool ipv4_parse(const char *text, uint32_t *ret); /* strict dotted quad, no leading zeros */
+char *ipv4_format(uint32_t address, char *buf);   /* buf[IPV4_TEXT_MAX]; returns buf */
+uint32_t ipv4_mask(unsigned prefix);              /* 24 → 0xffffff00 */
 bool ipv4_net_contains(struct ipv4_net net, uint32_t address);
 bool ipv4_net_overlap(struct ipv4_net a, struct ipv4_net b);
 /* "10.0.0.0/8"; host bits that are set are refused with the network that was meant. Code: INVALID_SUBNET. */

@@ -34,8 +34,7 @@ void network_guest_range(struct ipv4_net subnet, uint32_t *ret_first, uint32_t *
     *ret_last = broadcast - 1;
 }
 
-void network_settings_make(const struct config *config, const struct network_overrides *overrides,
-                           struct network_settings *ret)
+void network_settings_make(const struct config *config, const struct network_overrides *overrides, struct network_settings *ret)
 {
     const char *uplink = overrides->has_uplink ? overrides->uplink : config->network.uplink;
     memset(ret, 0, sizeof *ret);
@@ -47,8 +46,7 @@ void network_settings_make(const struct config *config, const struct network_ove
     (void)snprintf(ret->uplink, sizeof ret->uplink, "%s", uplink != NULL ? uplink : "");
     network_tap_prefix(ret->bridge, ret->tap_prefix);
     ret->masquerade = overrides->has_masquerade ? overrides->masquerade : config->network.masquerade;
-    ret->lease_quarantine_s =
-        overrides->has_quarantine ? overrides->lease_quarantine_s : config->network.lease_quarantine_s;
+    ret->lease_quarantine_s = overrides->has_quarantine ? overrides->lease_quarantine_s : config->network.lease_quarantine_s;
     ret->generation = overrides->generation;
 }
 
@@ -59,8 +57,7 @@ int network_subnet_parse(const char *text, struct ipv4_net *ret, struct error *e
         return -1;
     }
     if (net.prefix < SUBNET_PREFIX_MIN || net.prefix > SUBNET_PREFIX_MAX) {
-        return error_set(err, ERR_INVALID_SUBNET, "the prefix of '%s' must be from %d to %d", text, (int)SUBNET_PREFIX_MIN,
-                         (int)SUBNET_PREFIX_MAX);
+        return error_set(err, ERR_INVALID_SUBNET, "the prefix of '%s' must be from %d to %d", text, (int)SUBNET_PREFIX_MIN, (int)SUBNET_PREFIX_MAX);
     }
     *ret = net;
     return 0;
@@ -134,7 +131,5 @@ int network_uplink_check(const char *uplink, const char *bridge, struct error *e
     if (interface_name_check(uplink, err) != 0) {
         return -1;
     }
-    return strcmp(uplink, bridge) != 0
-               ? 0
-               : error_set(err, ERR_INVALID_INTERFACE_NAME, "%s is the bridge of the guests, and no way out of the host", bridge);
+    return strcmp(uplink, bridge) != 0 ? 0 : error_set(err, ERR_INVALID_INTERFACE_NAME, "%s is the bridge of the guests, and no way out of the host", bridge);
 }

@@ -21,8 +21,8 @@ struct network_overrides {
 struct network_settings {
     const char *bridge; /* of the configuration, which outlives this */
     struct ipv4_net subnet;
-    uint32_t gateway;                    /* the first address of the subnet */
-    struct ip_net subnet6;               /* IP_NONE: guests have no IPv6 */
+    uint32_t gateway;      /* the first address of the subnet */
+    struct ip_net subnet6; /* IP_NONE: guests have no IPv6 */
     struct ip_addr gateway6;
     char uplink[INTERFACE_NAME_MAX];     /* "" for that of the default route, followed when it moves */
     char tap_prefix[INTERFACE_NAME_MAX]; /* every TAP's name begins with it */
@@ -31,13 +31,19 @@ struct network_settings {
     int64_t generation;
 };
 
-enum { SUBNET_PREFIX_MIN = 1, SUBNET_PREFIX_MAX = 30, SUBNET6_PREFIX_MIN = 64, SUBNET6_PREFIX_MAX = 112, UPLINK_WORD_MAX = INTERFACE_NAME_MAX, LEASE_QUARANTINE_MAX_S = 365 * 24 * 3600 };
+enum {
+    SUBNET_PREFIX_MIN = 1,
+    SUBNET_PREFIX_MAX = 30,
+    SUBNET6_PREFIX_MIN = 64,
+    SUBNET6_PREFIX_MAX = 112,
+    UPLINK_WORD_MAX = INTERFACE_NAME_MAX,
+    LEASE_QUARANTINE_MAX_S = 365 * 24 * 3600
+};
 
 /* The word for the uplink of the default route. No interface can have that name (interface_name_check()). */
 #define UPLINK_DEFAULT "default"
 
-void network_settings_make(const struct config *config, const struct network_overrides *overrides,
-                           struct network_settings *ret);
+void network_settings_make(const struct config *config, const struct network_overrides *overrides, struct network_settings *ret);
 
 /* ipv4_net_parse(), and a prefix of 1 to 30: gateway, broadcast and a guest need room. INVALID_SUBNET. */
 int network_subnet_parse(const char *text, struct ipv4_net *ret, struct error *err);

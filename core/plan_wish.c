@@ -3,10 +3,10 @@
 #include "core/cleanup.h"
 #include "core/network_rows.h"
 
-#define AT_MOST_ONE(list, counter, type_of_item, table)                                                                                    \
-    {                                                                                                                                      \
-        RECORD_FIELD(plan_wish, list), .type = RECORD_LIST, .size = sizeof(type_of_item), .count_offset = offsetof(struct plan_wish, counter),    \
-                                .max = 1, .of = &(table)                                                                                   \
+#define AT_MOST_ONE(list, counter, type_of_item, table) \
+    { \
+        RECORD_FIELD(plan_wish, list), .type = RECORD_LIST, .size = sizeof(type_of_item), .count_offset = offsetof(struct plan_wish, counter), .max = 1, \
+                                       .of = &(table) \
     }
 
 static const struct record_field fields[] = {

@@ -52,7 +52,7 @@ struct policy_rule {
     struct port_range *ports; /* none: every port */
     size_t port_count;
     uint16_t host_port; /* of ingress: only what came by this published port of the host; 0: whatever way it came */
-    char *comment; /* or NULL */
+    char *comment;      /* or NULL */
 };
 
 struct policy_direction {
@@ -111,8 +111,7 @@ struct policy_packet {
 enum { POLICY_BY_DEFAULT = -1 };
 
 /* *ret_rule: number of the deciding rule, or POLICY_BY_DEFAULT. A set that does not exist matches nothing. */
-bool policy_decide(const struct policy_direction *direction, const struct address_sets *sets,
-                   const struct policy_packet *packet, int *ret_rule);
+bool policy_decide(const struct policy_direction *direction, const struct address_sets *sets, const struct policy_packet *packet, int *ret_rule);
 
 const char *policy_direction_text(enum policy_direction_name direction); /* "egress" */
 const char *policy_protocol_text(enum policy_protocol protocol);         /* "tcp" */

@@ -47,8 +47,7 @@ static int compare_to_net(const void *key, const void *element)
 static bool set_contains(const struct address_sets *sets, const char *name, const struct ip_addr *address)
 {
     const struct address_set *set = address_sets_find(sets, name);
-    return set != NULL && set->net_count > 0 &&
-           bsearch(address, set->nets, set->net_count, sizeof *set->nets, compare_to_net) != NULL;
+    return set != NULL && set->net_count > 0 && bsearch(address, set->nets, set->net_count, sizeof *set->nets, compare_to_net) != NULL;
 }
 
 static bool address_matches(const struct policy_rule *rule, const struct address_sets *sets, const struct ip_addr *address)
@@ -66,13 +65,12 @@ static bool address_matches(const struct policy_rule *rule, const struct address
     return rule->net_count == 0 && rule->set_count == 0;
 }
 
-bool policy_decide(const struct policy_direction *direction, const struct address_sets *sets,
-                   const struct policy_packet *packet, int *ret_rule)
+bool policy_decide(const struct policy_direction *direction, const struct address_sets *sets, const struct policy_packet *packet, int *ret_rule)
 {
     for (size_t i = 0; i < direction->rule_count; i++) {
         const struct policy_rule *rule = &direction->rules[i];
-        if ((rule->host_port == 0 || rule->host_port == packet->host_port) && protocol_matches(rule->protocol, packet->protocol) && port_matches(rule, packet->port) &&
-            address_matches(rule, sets, &packet->remote)) {
+        if ((rule->host_port == 0 || rule->host_port == packet->host_port) && protocol_matches(rule->protocol, packet->protocol) &&
+            port_matches(rule, packet->port) && address_matches(rule, sets, &packet->remote)) {
             *ret_rule = (int)i;
             return rule->allow;
         }

@@ -33,8 +33,7 @@ static json_t *ports_json(const struct policy_rule *rule)
     AUTO_JSON *list = json_array();
     for (size_t i = 0; i < rule->port_count; i++) {
         const struct port_range *range = &rule->ports[i];
-        json_t *port = range->first == range->last ? json_integer(range->first)
-                                                   : json_sprintf("%u-%u", range->first, range->last);
+        json_t *port = range->first == range->last ? json_integer(range->first) : json_sprintf("%u-%u", range->first, range->last);
         if (json_array_append_new(list, port) != 0) {
             return NULL;
         }

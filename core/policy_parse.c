@@ -43,8 +43,7 @@ static size_t place_text(const struct place *place, bool pointer, char *buf)
     return len;
 }
 
-static void fault_at(struct reader *reader, const struct place *place, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+static void fault_at(struct reader *reader, const struct place *place, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 static void fault_at(struct reader *reader, const struct place *place, const char *fmt, ...)
 {
@@ -82,7 +81,8 @@ static bool check_members(struct reader *reader, const struct place *place, cons
         fault_at(reader, place, "must be an object");
         return false;
     }
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         size_t i = 0;
         while (known[i] != NULL && strcmp(known[i], key) != 0) {
             i++;
@@ -107,8 +107,7 @@ static void read_action(struct reader *reader, const struct place *place, const 
 
 static void read_protocol(struct reader *reader, const struct place *place, const json_t *json, struct policy_rule *rule)
 {
-    static const enum policy_protocol protocols[] = {POLICY_PROTOCOL_ALL, POLICY_PROTOCOL_TCP, POLICY_PROTOCOL_UDP,
-                                                     POLICY_PROTOCOL_ICMP};
+    static const enum policy_protocol protocols[] = {POLICY_PROTOCOL_ALL, POLICY_PROTOCOL_TCP, POLICY_PROTOCOL_UDP, POLICY_PROTOCOL_ICMP};
     const char *text = json_string_value(json);
     for (size_t i = 0; text != NULL && i < ARRAY_LEN(protocols); i++) {
         if (strcmp(text, policy_protocol_text(protocols[i])) == 0) {
@@ -151,8 +150,7 @@ static void read_address(struct reader *reader, const struct place *place, const
     } else if (text[0] == '@' && address_set_name_valid(text + 1)) {
         memcpy(rule->sets[rule->set_count++], text + 1, strlen(text));
     } else if (text[0] == '@') {
-        fault_at(reader, place, "'%.64s' does not name an address set: '@', a letter, then at most %d of a-z, 0-9 and '-'", text,
-                 ADDRESS_SET_NAME_MAX - 2);
+        fault_at(reader, place, "'%.64s' does not name an address set: '@', a letter, then at most %d of a-z, 0-9 and '-'", text, ADDRESS_SET_NAME_MAX - 2);
     } else if (ip_net_parse(text, ERR_INVALID_FIREWALL_CONFIG, &rule->nets[rule->net_count], &why) == 0) {
         rule->net_count++;
     } else {
@@ -262,13 +260,12 @@ static void read_host_port(struct reader *reader, const struct place *place, con
     }
 }
 
-static void read_rule(struct reader *reader, const struct place *place, const json_t *json, bool egress,
-                      struct policy_rule *rule)
+static void read_rule(struct reader *reader, const struct place *place, const json_t *json, bool egress, struct policy_rule *rule)
 {
     const char *other_end = egress ? "to" : "from";
     const char *const known[] = {"action", other_end, "protocol", "ports", "comment", egress ? NULL : "host_port", NULL};
-    static void (*const readers[])(struct reader *, const struct place *, const json_t *, struct policy_rule *) = {
-        NULL, read_addresses, read_protocol, read_ports, read_comment, read_host_port};
+    static void (*const readers[])(struct reader *, const struct place *, const json_t *, struct policy_rule *) = {NULL,       read_addresses, read_protocol,
+                                                                                                                   read_ports, read_comment,   read_host_port};
     if (!check_members(reader, place, json, known)) {
         return;
     }
@@ -287,8 +284,7 @@ static void read_rule(struct reader *reader, const struct place *place, const js
     }
 }
 
-static void read_rules(struct reader *reader, const struct place *place, const json_t *json, bool egress,
-                       struct policy_direction *direction)
+static void read_rules(struct reader *reader, const struct place *place, const json_t *json, bool egress, struct policy_direction *direction)
 {
     size_t count = json_array_size(json);
     if (!json_is_array(json)) {
@@ -307,8 +303,7 @@ static void read_rules(struct reader *reader, const struct place *place, const j
     }
 }
 
-static void read_direction(struct reader *reader, const struct place *place, const json_t *json, bool egress,
-                           struct policy_direction *direction)
+static void read_direction(struct reader *reader, const struct place *place, const json_t *json, bool egress, struct policy_direction *direction)
 {
     static const char *const known[] = {"default_action", "rules", NULL};
     struct place action = {.parent = place, .member = known[0], .index = -1};

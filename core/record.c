@@ -420,8 +420,7 @@ static int read_text(struct reader *reader, struct filling *filling, const struc
     return 0;
 }
 
-static int read_record(struct reader *reader, const struct record_table *table, void *ret, bool *ret_damaged, struct error *ret_why,
-                       struct error *err);
+static int read_record(struct reader *reader, const struct record_table *table, void *ret, bool *ret_damaged, struct error *ret_why, struct error *err);
 
 static const char *key_of(const struct record_table *table, const void *record)
 {
@@ -548,8 +547,7 @@ static int read_field(struct reader *reader, struct filling *filling, const stru
 }
 
 /* -1: no record can be made of these bytes, or there is no memory; *ret is zeroed. *ret_damaged: what could be read is there. */
-static int read_record(struct reader *reader, const struct record_table *table, void *ret, bool *ret_damaged, struct error *ret_why,
-                       struct error *err)
+static int read_record(struct reader *reader, const struct record_table *table, void *ret, bool *ret_damaged, struct error *ret_why, struct error *err)
 {
     struct filling filling = {.table = table, .record = ret};
     memset(ret, 0, table->size);
@@ -569,8 +567,7 @@ static int read_record(struct reader *reader, const struct record_table *table, 
     return 0;
 }
 
-int record_read(const struct record_table *table, const uint8_t *data, size_t len, void *ret, record_spared_fn *spared, void *ctx,
-                struct error *err)
+int record_read(const struct record_table *table, const uint8_t *data, size_t len, void *ret, record_spared_fn *spared, void *ctx, struct error *err)
 {
     struct reader reader = {.data = data, .left = len, .spared = spared, .ctx = ctx};
     bool is_damaged = false;

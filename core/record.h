@@ -41,11 +41,11 @@ struct record_field {
     const char *name;
     enum record_type type;
     size_t offset;
-    size_t size;         /* RECORD_NAME and RECORD_BYTES: of the array; RECORD_LIST and RECORD_ARRAY: of an element */
-    size_t count_offset; /* RECORD_BLOB, RECORD_LIST and RECORD_ARRAY */
-    int64_t min, max;    /* of an integer's value, an enum's too; of bytes of a text or blob; of elements of a list */
-    bool optional;       /* RECORD_TEXT and RECORD_BLOB: may be NULL */
-    bool spare;          /* RECORD_LIST and RECORD_ARRAY: an element that does not fit is left out */
+    size_t size;                     /* RECORD_NAME and RECORD_BYTES: of the array; RECORD_LIST and RECORD_ARRAY: of an element */
+    size_t count_offset;             /* RECORD_BLOB, RECORD_LIST and RECORD_ARRAY */
+    int64_t min, max;                /* of an integer's value, an enum's too; of bytes of a text or blob; of elements of a list */
+    bool optional;                   /* RECORD_TEXT and RECORD_BLOB: may be NULL */
+    bool spare;                      /* RECORD_LIST and RECORD_ARRAY: an element that does not fit is left out */
     bool (*valid)(const char *text); /* RECORD_NAME and RECORD_TEXT: a pattern; NULL: any text */
     const struct record_table *of;   /* RECORD_LIST and RECORD_ARRAY */
 };
@@ -77,8 +77,7 @@ void record_write(const struct record_table *table, const void *record, struct r
 typedef void record_spared_fn(void *ctx, const char *list, const char *key, const struct error *why);
 
 /* *ret is zeroed first, and is again after a failure; else to be freed with record_free(). `spared` may be NULL. */
-int record_read(const struct record_table *table, const uint8_t *data, size_t len, void *ret, record_spared_fn *spared, void *ctx,
-                struct error *err);
+int record_read(const struct record_table *table, const uint8_t *data, size_t len, void *ret, record_spared_fn *spared, void *ctx, struct error *err);
 
 /* What it points to; leaves it zeroed. Harmless on zeroes. */
 void record_free(const struct record_table *table, void *record);

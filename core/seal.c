@@ -62,27 +62,25 @@ static int shared_secret(const uint8_t *private_key, const uint8_t *public_key, 
     CLEANUP(free_key) EVP_PKEY *mine = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, private_key, SEAL_KEY_BYTES);
     CLEANUP(free_key) EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, public_key, SEAL_KEY_BYTES);
     CLEANUP(free_key_ctx) EVP_PKEY_CTX *ctx = mine != NULL ? EVP_PKEY_CTX_new(mine, NULL) : NULL;
-    if (theirs == NULL || ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer(ctx, theirs) != 1 ||
-        EVP_PKEY_derive(ctx, ret, &len) != 1 || len != SEAL_KEY_BYTES) {
+    if (theirs == NULL || ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer(ctx, theirs) != 1 || EVP_PKEY_derive(ctx, ret, &len) != 1 ||
+        len != SEAL_KEY_BYTES) {
         return crypto_failed(err, "agree on a key");
     }
     return 0;
 }
 
 /* `ours` and `theirs`: the private key at hand and the public key of the other side; `salt`: both public keys. */
-static int box_key(const uint8_t *ours, const uint8_t *theirs, const uint8_t salt[2 * SEAL_KEY_BYTES], uint8_t ret[SEAL_KEY_BYTES],
-                   struct error *err)
+static int box_key(const uint8_t *ours, const uint8_t *theirs, const uint8_t salt[2 * SEAL_KEY_BYTES], uint8_t ret[SEAL_KEY_BYTES], struct error *err)
 {
     static const char info[] = "smartvm sealed box 1";
     uint8_t secret[SEAL_KEY_BYTES];
     if (shared_secret(ours, theirs, secret, err) != 0) {
         return -1;
     }
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t)"SHA256", 0),
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
                            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret, sizeof secret),
                            OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt, 2 * (size_t)SEAL_KEY_BYTES),
-                           OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info, sizeof info - 1),
-                           OSSL_PARAM_construct_end()};
+                           OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info, sizeof info - 1), OSSL_PARAM_construct_end()};
     CLEANUP(free_kdf) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
     CLEANUP(free_kdf_ctx) EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
     bool done = ctx != NULL && EVP_KDF_derive(ctx, ret, SEAL_KEY_BYTES, params) == 1;
@@ -96,9 +94,8 @@ static int encrypt(const uint8_t *key, const void *text, size_t len, uint8_t *to
     int written = 0;
     int last = 0;
     CLEANUP(free_cipher_ctx) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    if (ctx == NULL || EVP_EncryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, key, nonce) != 1 ||
-        EVP_EncryptUpdate(ctx, to, &written, text, (int)len) != 1 || EVP_EncryptFinal_ex(ctx, to + written, &last) != 1 ||
-        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, to + len) != 1) {
+    if (ctx == NULL || EVP_EncryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, key, nonce) != 1 || EVP_EncryptUpdate(ctx, to, &written, text, (int)len) != 1 ||
+        EVP_EncryptFinal_ex(ctx, to + written, &last) != 1 || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, to + len) != 1) {
         return crypto_failed(err, "encrypt");
     }
     return 0;
@@ -150,8 +147,7 @@ static bool decrypt(const uint8_t *key, const uint8_t *box, size_t len, char *to
     memcpy(tag, box + len, sizeof tag);
     CLEANUP(free_cipher_ctx) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     return ctx != NULL && EVP_DecryptInit_ex(ctx, EVP_chacha20_poly1305(), NULL, key, nonce) == 1 &&
-           EVP_DecryptUpdate(ctx, (unsigned char *)to, &written, box, (int)len) == 1 &&
-           EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) == 1 &&
+           EVP_DecryptUpdate(ctx, (unsigned char *)to, &written, box, (int)len) == 1 && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) == 1 &&
            EVP_DecryptFinal_ex(ctx, (unsigned char *)to + written, &last) == 1;
 }
 

@@ -27,7 +27,10 @@ struct together {
     bool has_leader;
 };
 
-#define TOGETHER_INIT(work) {.serve = (work), .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER}
+#define TOGETHER_INIT(work) \
+    { \
+        .serve = (work), .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER \
+    }
 
 /* Waits until the work was done for this request, by this thread or by another one. Returns what the work returned. */
 int together_do(struct together *together, struct together_request *request, struct error *err);

@@ -334,7 +334,8 @@ const char *vm_config_member_name(enum vm_config_member member)
 
 int vm_config_defaults(struct vm_config *ret, struct error *err)
 {
-    *ret = (struct vm_config){.machine = {.vcpu_count = 1, .mem_size_mib = 128}, .boot_args = strdup(""), .vmm = VM_VMM_AUTO, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
+    *ret = (struct vm_config){
+        .machine = {.vcpu_count = 1, .mem_size_mib = 128}, .boot_args = strdup(""), .vmm = VM_VMM_AUTO, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
     return ret->boot_args != NULL ? 0 : error_oom(err);
 }
 

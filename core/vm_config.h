@@ -45,13 +45,13 @@ bool vm_ports_overlap(const struct vm_port *a, const struct vm_port *b);
 
 /* What the VM may have of the host besides its memory, by the cgroup of its VMM: changes reach one that runs. */
 enum vm_io { VM_IO_READ_BYTES, VM_IO_WRITE_BYTES, VM_IO_READ_OPS, VM_IO_WRITE_OPS, VM_IO_COUNT_ };
-const char *vm_io_name(enum vm_io io);    /* "read_bytes_per_s" */
-uint64_t vm_io_max(enum vm_io io);        /* no limit can be larger */
+const char *vm_io_name(enum vm_io io); /* "read_bytes_per_s" */
+uint64_t vm_io_max(enum vm_io io);     /* no limit can be larger */
 enum { VM_CPU_PERCENT_MAX = 100000, VM_CPU_WEIGHT_MAX = 10000, VM_CPU_WEIGHT_DEFAULT = 100 };
 struct vm_limits {
-    unsigned cpu_percent;       /* of one CPU: 150 is one and a half; 0: as much as there is */
-    unsigned cpu_weight;        /* 1 to VM_CPU_WEIGHT_MAX, against others who want the CPU at the same time */
-    uint64_t io[VM_IO_COUNT_];  /* of its drives, a second; 0: as much as there is */
+    unsigned cpu_percent;      /* of one CPU: 150 is one and a half; 0: as much as there is */
+    unsigned cpu_weight;       /* 1 to VM_CPU_WEIGHT_MAX, against others who want the CPU at the same time */
+    uint64_t io[VM_IO_COUNT_]; /* of its drives, a second; 0: as much as there is */
 };
 bool vm_limits_any_io(const struct vm_limits *limits);
 
@@ -112,7 +112,7 @@ int vm_config_parse_text(const char *text, struct vm_config *ret, struct error *
 
 json_t *vm_config_to_json(const struct vm_config *config);                         /* a new reference; NULL when memory is short */
 int vm_config_text(const struct vm_config *config, char **ret, struct error *err); /* what is stored; the caller frees it */
-void vm_config_free(struct vm_config *config); /* leaves it zeroed; harmless on zeroes */
+void vm_config_free(struct vm_config *config);                                     /* leaves it zeroed; harmless on zeroes */
 #define AUTO_VM_CONFIG __attribute__((cleanup(vm_config_free))) struct vm_config
 
 /* The members that differ, a bit each. */

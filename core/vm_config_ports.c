@@ -121,9 +121,9 @@ json_t *config_ports_json(const struct vm_config *config)
     for (size_t i = 0; i < config->port_count; i++) {
         const struct vm_port *port = &config->ports[i];
         char host[IP_TEXT_MAX];
-        json_build_add(&list, json_pack("{s:s, s:i, s:i, s:i, s:s}", "host_ip", ip_addr_format(&port->host, host), "host_port", (int)port->host_port,
-                                        "guest_port", (int)port->guest_port, "count", (int)port->count, "protocol",
-                                        protocol_names[port->protocol == IPPROTO_UDP]));
+        json_build_add(&list,
+                       json_pack("{s:s, s:i, s:i, s:i, s:s}", "host_ip", ip_addr_format(&port->host, host), "host_port", (int)port->host_port, "guest_port",
+                                 (int)port->guest_port, "count", (int)port->count, "protocol", protocol_names[port->protocol == IPPROTO_UDP]));
     }
     return json_build_take(&list);
 }

@@ -8,7 +8,12 @@
 #include <stdint.h>
 
 /* What a VMM needs besides its guest's memory, at most: MiB. Without KVM, QEMU has a cache of translated code of up to 1 GiB. */
-enum { VM_CODE_CACHE_MIB = 1024, VM_OVERHEAD_FIRECRACKER_MIB = 64, VM_OVERHEAD_QEMU_MIB = 256, VM_OVERHEAD_QEMU_TCG_MIB = VM_OVERHEAD_QEMU_MIB + VM_CODE_CACHE_MIB };
+enum {
+    VM_CODE_CACHE_MIB = 1024,
+    VM_OVERHEAD_FIRECRACKER_MIB = 64,
+    VM_OVERHEAD_QEMU_MIB = 256,
+    VM_OVERHEAD_QEMU_TCG_MIB = VM_OVERHEAD_QEMU_MIB + VM_CODE_CACHE_MIB
+};
 
 /* On a host of so much memory, since QEMU makes that cache no larger than an 8th of it (tcg/region.c). host_mib < 0: not known. */
 static inline unsigned vm_overhead_qemu_tcg_mib(int64_t host_mib)

@@ -13,8 +13,7 @@ static const char *const state_names[VM_STATE_COUNT_] = {
     [VM_PAUSED] = "paused",     [VM_STOPPING] = "stopping", [VM_DELETING] = "deleting", [VM_FAILED] = "failed",
 };
 
-static const char *const desired_names[VM_DESIRED_COUNT_] = {
-    [VM_WANT_RUNNING] = "running", [VM_WANT_STOPPED] = "stopped", [VM_WANT_PAUSED] = "paused"};
+static const char *const desired_names[VM_DESIRED_COUNT_] = {[VM_WANT_RUNNING] = "running", [VM_WANT_STOPPED] = "stopped", [VM_WANT_PAUSED] = "paused"};
 
 const char *vm_state_name(enum vm_state state)
 {
@@ -95,12 +94,8 @@ static const struct record_field row_fields[] = {
     {RECORD_FIELD(vm_row, revision), .type = RECORD_INT, .max = INT64_MAX / 2},
     {RECORD_FIELD(vm_row, created_ms), .type = RECORD_INT, .max = INT64_MAX / 2},
     {RECORD_FIELD(vm_row, updated_ms), .type = RECORD_INT, .max = INT64_MAX / 2},
-    {RECORD_FIELD(vm_row, interfaces),
-     .type = RECORD_LIST,
-     .size = sizeof(struct vm_interface),
-     .count_offset = offsetof(struct vm_row, interface_count),
-     .max = LIMIT_INTERFACES,
-     .of = &interface_record},
+    {RECORD_FIELD(vm_row, interfaces), .type = RECORD_LIST, .size = sizeof(struct vm_interface), .count_offset = offsetof(struct vm_row, interface_count),
+     .max = LIMIT_INTERFACES, .of = &interface_record},
 };
 const struct record_table vm_row_record = {"vm", sizeof(struct vm_row), row_fields, ARRAY_LEN(row_fields)};
 

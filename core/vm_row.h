@@ -14,17 +14,7 @@
 #include "core/record.h"
 #include "core/vm_config.h"
 
-enum vm_state {
-    VM_CREATING,
-    VM_STOPPED,
-    VM_STARTING,
-    VM_RUNNING,
-    VM_PAUSED,
-    VM_STOPPING,
-    VM_DELETING,
-    VM_FAILED,
-    VM_STATE_COUNT_
-};
+enum vm_state { VM_CREATING, VM_STOPPED, VM_STARTING, VM_RUNNING, VM_PAUSED, VM_STOPPING, VM_DELETING, VM_FAILED, VM_STATE_COUNT_ };
 
 enum vm_desired { VM_WANT_RUNNING, VM_WANT_STOPPED, VM_WANT_PAUSED, VM_DESIRED_COUNT_ };
 
@@ -57,17 +47,17 @@ struct vm_row {
     /* observed */
     enum vm_state state;
     int64_t observed_generation;
-    char *observed; /* JSON object with the members that the API shows: vmm, conditions, timings, last_exit, error, drives */
-    int64_t pid, start_time; /* of the VMM process, 0 when there is none */
-    char boot_id[40];        /* of the host, when pid was written */
-    int64_t boot_done;       /* boot_wanted of the process that runs or ran last */
-    char *boot_config;       /* the document that the process which runs was started by; "": there is none, or nobody knows */
-    int64_t restart_count;   /* boots that the worker wanted by itself */
-    int64_t restart_boot;    /* boot_wanted of the last one of them */
-    int64_t restart_streak;  /* so many of them in a row */
-    int64_t restart_due_ms;  /* when it is due: CLOCK_MONOTONIC */
+    char *observed;            /* JSON object with the members that the API shows: vmm, conditions, timings, last_exit, error, drives */
+    int64_t pid, start_time;   /* of the VMM process, 0 when there is none */
+    char boot_id[40];          /* of the host, when pid was written */
+    int64_t boot_done;         /* boot_wanted of the process that runs or ran last */
+    char *boot_config;         /* the document that the process which runs was started by; "": there is none, or nobody knows */
+    int64_t restart_count;     /* boots that the worker wanted by itself */
+    int64_t restart_boot;      /* boot_wanted of the last one of them */
+    int64_t restart_streak;    /* so many of them in a row */
+    int64_t restart_due_ms;    /* when it is due: CLOCK_MONOTONIC */
     bool restart_keeps_drives; /* it goes on with the drives that are there */
-    int64_t revision;        /* goes up with each write: the ETag */
+    int64_t revision;          /* goes up with each write: the ETag */
     int64_t created_ms, updated_ms;
     struct vm_interface *interfaces;
     size_t interface_count;

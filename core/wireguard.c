@@ -223,8 +223,8 @@ static int put_left_out(const struct wireguard *config, json_t *json)
     if (config->left_out[0] == '\0') {
         return 0;
     }
-    return put(json, "left_out", config->left_out_more > 0 ? json_sprintf("%s, and %zu more", config->left_out, config->left_out_more)
-                                                           : json_string(config->left_out));
+    return put(json, "left_out",
+               config->left_out_more > 0 ? json_sprintf("%s, and %zu more", config->left_out, config->left_out_more) : json_string(config->left_out));
 }
 
 static int put_managed(const struct wireguard *config, json_t *json)
@@ -241,8 +241,8 @@ static int put_managed(const struct wireguard *config, json_t *json)
 
 json_t *wireguard_json(const struct wireguard *config)
 {
-    json_t *json = json_pack("{s:b, s:b, s:I}", "route_all_vm_traffic", (int)config->route_all, "fail_closed", (int)config->fail_closed,
-                             "route_table", (json_int_t)config->route_table);
+    json_t *json = json_pack("{s:b, s:b, s:I}", "route_all_vm_traffic", (int)config->route_all, "fail_closed", (int)config->fail_closed, "route_table",
+                             (json_int_t)config->route_table);
     int result = config->managed ? put_managed(config, json) : put(json, "existing_interface", json_string(config->interface_name));
     if (result != 0) {
         json_decref(json);
@@ -260,8 +260,7 @@ json_t *wireguard_secrets_json(const struct wireguard *config)
     for (size_t i = 0; i < config->peer_count; i++) {
         const struct wireguard_peer *peer = &config->peers[i];
         if (peer->has_preshared_key) {
-            result |= put(preshared, wireguard_key_format(&peer->public_key, public_key),
-                          json_string(wireguard_key_format(&peer->preshared_key, key)));
+            result |= put(preshared, wireguard_key_format(&peer->public_key, public_key), json_string(wireguard_key_format(&peer->preshared_key, key)));
         }
     }
     json_t *json = json_pack("{s:s, s:o}", "private_key", wireguard_key_format(&config->private_key, key), "preshared_keys", preshared);

@@ -60,7 +60,7 @@ enum wireguard_warning { WIREGUARD_IGNORED_DNS, WIREGUARD_IGNORED_TABLE, WIREGUA
 
 struct wireguard_faults {
     struct wireguard_fault {
-        char pointer[WIREGUARD_POINTER_MAX]; /* JSON pointer */
+        char pointer[WIREGUARD_POINTER_MAX];    /* JSON pointer */
         char message[WIREGUARD_FAULT_TEXT_MAX]; /* of a text with its line */
     } items[WIREGUARD_FAULTS_MAX];
     size_t count;
@@ -76,12 +76,12 @@ struct wireguard {
     struct wireguard_key private_key;
     struct wireguard_address addresses[WIREGUARD_ADDRESSES_MAX];
     size_t address_count;
-    uint16_t listen_port; /* 0: any */
-    uint32_t fwmark;      /* 0: none */
-    uint16_t mtu;         /* 0: WIREGUARD_MTU_DEFAULT */
+    uint16_t listen_port;         /* 0: any */
+    uint32_t fwmark;              /* 0: none */
+    uint16_t mtu;                 /* 0: WIREGUARD_MTU_DEFAULT */
     struct wireguard_peer *peers; /* sorted by public key */
     size_t peer_count;
-    unsigned warnings; /* a bit for each enum wireguard_warning */
+    unsigned warnings;                     /* a bit for each enum wireguard_warning */
     char left_out[WIREGUARD_LEFT_OUT_MAX]; /* "Address 2001:db8::2/128, AllowedIPs ::/0"; "" for nothing */
     size_t left_out_more;                  /* that found no room in it */
 };

@@ -273,8 +273,7 @@ static int set_endpoint(struct wireguard_build *build, const char *value, struct
 {
     const char *colon = strrchr(value, ':');
     uint32_t port = 0;
-    if (colon == NULL || !parse_number(colon + 1, false, UINT16_MAX, &port) || port == 0 ||
-        !parse_host(value, (size_t)(colon - value), build->peer->host)) {
+    if (colon == NULL || !parse_number(colon + 1, false, UINT16_MAX, &port) || port == 0 || !parse_host(value, (size_t)(colon - value), build->peer->host)) {
         build->peer->host[0] = '\0';
         return wireguard_refuse(err, "must be a name or an address, and a port, like 192.0.2.1:51820 or [2001:db8::1]:51820");
     }
@@ -344,8 +343,7 @@ int wireguard_add_peer(struct wireguard_build *build, unsigned place, struct err
 
 static int compare_peers(const void *a, const void *b)
 {
-    return memcmp(((const struct wireguard_peer *)a)->public_key.bytes, ((const struct wireguard_peer *)b)->public_key.bytes,
-                  WIREGUARD_KEY_BYTES);
+    return memcmp(((const struct wireguard_peer *)a)->public_key.bytes, ((const struct wireguard_peer *)b)->public_key.bytes, WIREGUARD_KEY_BYTES);
 }
 
 int wireguard_compare_nets(const void *a, const void *b)

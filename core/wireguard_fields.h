@@ -11,7 +11,7 @@ struct wireguard_build {
     struct wireguard_faults *faults;
     bool ipv6;
     bool from_text;
-    bool has_no_keys;          /* what is loaded from the database */
+    bool has_no_keys;                      /* what is loaded from the database */
     bool tried_private_key, tried_address; /* what was refused is not also missing */
     bool left_out_address;
     struct wireguard_peer_note {
@@ -24,7 +24,7 @@ struct wireguard_key_row {
     const char *name;  /* as wg(8) writes it */
     const char *field; /* of JSON */
     bool in_peer;
-    bool is_list; /* its elements are set one by one; else it may stand there once */
+    bool is_list;      /* its elements are set one by one; else it may stand there once */
     bool may_be_empty; /* in a text: then it says nothing */
     /* `value` is one element, trimmed. The message says what a value must be, and never what it was. */
     int (*set)(struct wireguard_build *build, const char *value, struct error *err);

@@ -7,12 +7,12 @@
 #include <jansson.h>
 
 struct wireguard_row {
-    int64_t generation;   /* of the last change; 0: there never was one */
-    bool wanted;          /* false: none, or it was deleted; then there are no secrets */
-    char *document;       /* wireguard_json() of the one that is wanted, or was last; NULL: there never was one */
-    char *public_key;     /* of the managed one; NULL for an existing one */
-    unsigned warnings;    /* a bit for each enum wireguard_warning */
-    uint8_t *sealed;      /* wireguard_secrets_json(), sealed for the worker (core/seal.h); NULL for an existing one */
+    int64_t generation; /* of the last change; 0: there never was one */
+    bool wanted;        /* false: none, or it was deleted; then there are no secrets */
+    char *document;     /* wireguard_json() of the one that is wanted, or was last; NULL: there never was one */
+    char *public_key;   /* of the managed one; NULL for an existing one */
+    unsigned warnings;  /* a bit for each enum wireguard_warning */
+    uint8_t *sealed;    /* wireguard_secrets_json(), sealed for the worker (core/seal.h); NULL for an existing one */
     size_t sealed_bytes;
     int64_t updated_ms;
 };

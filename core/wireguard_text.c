@@ -37,7 +37,8 @@ static const struct {
 };
 
 /* Of AmneziaWG: texts of it look like WireGuard's, and its packets do not. */
-static const char *const amnezia_keys[] = {"Jc", "Jmin", "Jmax", "S1", "S2", "S3", "S4", "H1", "H2", "H3", "H4", "I1", "I2", "I3", "I4", "I5", "J1", "J2", "J3", "Itime"};
+static const char *const amnezia_keys[] = {"Jc", "Jmin", "Jmax", "S1", "S2", "S3", "S4", "H1", "H2", "H3",
+                                           "H4", "I1",   "I2",   "I3", "I4", "I5", "J1", "J2", "J3", "Itime"};
 
 static const char white_space[] = " \t\r\v\f";
 

@@ -7,13 +7,11 @@
 #include <string.h>
 #include <yaml.h>
 
-static int read_value(yaml_parser_t *parser, const yaml_event_t *event, int depth, json_t **ret,
-                      struct error *err);
+static int read_value(yaml_parser_t *parser, const yaml_event_t *event, int depth, json_t **ret, struct error *err);
 
 static int fault_at(const yaml_mark_t *mark, struct error *err, const char *what)
 {
-    return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: %s", mark->line + 1, mark->column + 1,
-                     what);
+    return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: %s", mark->line + 1, mark->column + 1, what);
 }
 
 static int parser_fault(const yaml_parser_t *parser, struct error *err)
@@ -26,8 +24,8 @@ static int parser_fault(const yaml_parser_t *parser, struct error *err)
         return error_set(err, ERR_INVALID_CONFIG, "byte %zu: %s", parser->problem_offset, problem);
     }
     const char *context = parser->context != NULL ? parser->context : "";
-    return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: %s%s%s", parser->problem_mark.line + 1,
-                     parser->problem_mark.column + 1, context, *context != '\0' ? ", " : "", problem);
+    return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: %s%s%s", parser->problem_mark.line + 1, parser->problem_mark.column + 1, context,
+                     *context != '\0' ? ", " : "", problem);
 }
 
 static int next_event(yaml_parser_t *parser, yaml_event_t *event, struct error *err)
@@ -67,12 +65,9 @@ static bool is_number(const char *p)
 static int read_number(const yaml_event_t *event, json_t **ret, struct error *err)
 {
     json_error_t fault;
-    json_t *number = json_loadb((const char *)event->data.scalar.value, event->data.scalar.length,
-                                JSON_DECODE_ANY, &fault);
+    json_t *number = json_loadb((const char *)event->data.scalar.value, event->data.scalar.length, JSON_DECODE_ANY, &fault);
     if (number == NULL) {
-        return json_error_code(&fault) == json_error_out_of_memory
-                   ? error_oom(err)
-                   : fault_at(&event->start_mark, err, "the number is too large");
+        return json_error_code(&fault) == json_error_out_of_memory ? error_oom(err) : fault_at(&event->start_mark, err, "the number is too large");
     }
     *ret = number;
     return 0;
@@ -148,16 +143,14 @@ static int read_key(const yaml_event_t *event, const json_t *object, json_t **re
     }
     if (json_object_get(object, json_string_value(key)) != NULL) {
         bool is_short = json_string_length(key) <= QUOTED_KEY_MAX;
-        return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: the key %s%sis there twice",
-                         event->start_mark.line + 1, event->start_mark.column + 1,
+        return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: the key %s%sis there twice", event->start_mark.line + 1, event->start_mark.column + 1,
                          is_short ? json_string_value(key) : "", is_short ? " " : "");
     }
     *ret = TAKE_PTR(key);
     return 0;
 }
 
-static int read_member(yaml_parser_t *parser, const yaml_event_t *key_event, int depth, json_t *object,
-                       struct error *err)
+static int read_member(yaml_parser_t *parser, const yaml_event_t *key_event, int depth, json_t *object, struct error *err)
 {
     AUTO_JSON *key = NULL;
     if (read_key(key_event, object, &key, err) < 0) {
@@ -215,8 +208,7 @@ static bool is_marked(const yaml_event_t *event)
 }
 
 /* `depth` counts the sequences and mappings around the value. */
-static int read_value(yaml_parser_t *parser, const yaml_event_t *event, int depth, json_t **ret,
-                      struct error *err)
+static int read_value(yaml_parser_t *parser, const yaml_event_t *event, int depth, json_t **ret, struct error *err)
 {
     if (is_marked(event)) {
         return fault_at(&event->start_mark, err, "anchors, aliases and tags are not supported");
@@ -225,11 +217,10 @@ static int read_value(yaml_parser_t *parser, const yaml_event_t *event, int dept
         return read_scalar(event, ret, err);
     }
     if (depth == LIMIT_JSON_DEPTH) {
-        return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: nested deeper than %d levels",
-                         event->start_mark.line + 1, event->start_mark.column + 1, LIMIT_JSON_DEPTH);
+        return error_set(err, ERR_INVALID_CONFIG, "line %zu, column %zu: nested deeper than %d levels", event->start_mark.line + 1,
+                         event->start_mark.column + 1, LIMIT_JSON_DEPTH);
     }
-    return event->type == YAML_SEQUENCE_START_EVENT ? read_sequence(parser, depth + 1, ret, err)
-                                                    : read_mapping(parser, depth + 1, ret, err);
+    return event->type == YAML_SEQUENCE_START_EVENT ? read_sequence(parser, depth + 1, ret, err) : read_mapping(parser, depth + 1, ret, err);
 }
 
 /* The events around the values: each must be the one that is expected, or the text has more than one
@@ -248,8 +239,7 @@ static int expect(yaml_parser_t *parser, yaml_event_type_t type, const char *oth
 static int read_stream(yaml_parser_t *parser, json_t **ret, struct error *err)
 {
     yaml_event_t event;
-    if (expect(parser, YAML_STREAM_START_EVENT, "no stream", err) < 0 ||
-        expect(parser, YAML_DOCUMENT_START_EVENT, "there is no document", err) < 0 ||
+    if (expect(parser, YAML_STREAM_START_EVENT, "no stream", err) < 0 || expect(parser, YAML_DOCUMENT_START_EVENT, "there is no document", err) < 0 ||
         next_event(parser, &event, err) < 0) {
         return -1;
     }

@@ -7,8 +7,7 @@
 #include <string.h>
 
 /* The highest address of the first `count` interfaces that is in [first, last]. */
-static bool highest_picked(const struct vm_row *row, size_t count, uint32_t first, uint32_t last,
-                           uint32_t *ret)
+static bool highest_picked(const struct vm_row *row, size_t count, uint32_t first, uint32_t last, uint32_t *ret)
 {
     bool found = false;
     for (size_t i = 0; i < count; i++) {
@@ -28,8 +27,8 @@ static int exhausted(struct db *db, size_t asked, uint32_t total, int64_t quaran
     if (leases_count(db, quarantine_ms, &used, &quarantined, err) != 0) {
         return -1;
     }
-    return error_set(err, ERR_IP_EXHAUSTED, "all %u addresses for guests are in use or in quarantine: %zu asked for, %lld reserved, %lld in quarantine", total, asked,
-                     (long long)used, (long long)quarantined);
+    return error_set(err, ERR_IP_EXHAUSTED, "all %u addresses for guests are in use or in quarantine: %zu asked for, %lld reserved, %lld in quarantine", total,
+                     asked, (long long)used, (long long)quarantined);
 }
 
 /* Picking takes nothing, inserting the VM does: so one VM's addresses are picked from the gaps between those

@@ -61,8 +61,7 @@ static int configure(struct db *db, enum db_role role, struct error *err)
     const char *synchronous = role == DB_API ? "PRAGMA synchronous=FULL;" : "PRAGMA synchronous=NORMAL;";
     (void)sqlite3_busy_timeout(db->sqlite, BUSY_TIMEOUT_MS);
     (void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    if (sqlite3_exec(db->sqlite, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(db->sqlite, synchronous, NULL, NULL, NULL) != SQLITE_OK) {
+    if (sqlite3_exec(db->sqlite, pragmas, NULL, NULL, NULL) != SQLITE_OK || sqlite3_exec(db->sqlite, synchronous, NULL, NULL, NULL) != SQLITE_OK) {
         return db_fail(db, err, "the database could not be configured");
     }
     return 0;
@@ -234,8 +233,8 @@ enum statement_result statement_step(struct db *db, sqlite3_stmt *stmt, struct e
         return STATEMENT_FAILED;
     }
     db->is_damaged = db->is_damaged || (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB;
-    (void)error_set(err, ERR_DATABASE, "the database refused an operation: %s (code %d, errno %d)",
-                    sqlite3_errmsg(db->sqlite), rc, sqlite3_system_errno(db->sqlite));
+    (void)error_set(err, ERR_DATABASE, "the database refused an operation: %s (code %d, errno %d)", sqlite3_errmsg(db->sqlite), rc,
+                    sqlite3_system_errno(db->sqlite));
     return STATEMENT_FAILED;
 }
 

@@ -38,7 +38,7 @@ bool db_is_damaged(struct db *db);
 
 void db_close(struct db *db); /* harmless on NULL */
 
-int db_begin(struct db *db, struct error *err); /* BEGIN IMMEDIATE; does not nest */
+int db_begin(struct db *db, struct error *err);  /* BEGIN IMMEDIATE; does not nest */
 int db_commit(struct db *db, struct error *err); /* on failure the transaction has been rolled back */
 void db_rollback(struct db *db);                 /* harmless when none is open in this thread's scope */
 

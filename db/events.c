@@ -19,13 +19,11 @@ static int trim(struct db *db, int64_t last, struct error *err)
     return statement_run(db, stmt, err);
 }
 
-int events_add(struct db *db, enum event_type type, const char *kind, const char *id, const char *data,
-               struct error *err)
+int events_add(struct db *db, enum event_type type, const char *kind, const char *id, const char *data, struct error *err)
 {
     DB_LOCKED(db);
     char resource[256];
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "INSERT INTO events (at_ms, type, resource, data) VALUES (?, ?, ?, ?)", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "INSERT INTO events (at_ms, type, resource, data) VALUES (?, ?, ?, ?)", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -45,12 +43,10 @@ int events_add(struct db *db, enum event_type type, const char *kind, const char
     return seq % TRIM_EVERY == 0 ? trim(db, seq, err) : 0;
 }
 
-int events_list(struct db *db, int64_t after, size_t limit, struct event_row **ret, size_t *ret_count,
-                struct error *err)
+int events_list(struct db *db, int64_t after, size_t limit, struct event_row **ret, size_t *ret_count, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT seq, at_ms, type, resource, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT seq, at_ms, type, resource, data FROM events WHERE seq > ? ORDER BY seq LIMIT ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -93,11 +89,10 @@ void events_list_free(struct event_row *rows, size_t count)
 int events_range(struct db *db, int64_t *ret_first, int64_t *ret_last, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "SELECT coalesce((SELECT min(seq) FROM events), 0) AS first,"
-        " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS last",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT coalesce((SELECT min(seq) FROM events), 0) AS first,"
+                                         " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS last",
+                                         err);
     if (stmt == NULL || statement_step(db, stmt, err) != STATEMENT_ROW) {
         return -1;
     }

@@ -6,8 +6,7 @@
 #include "db/db.h"
 
 /* `kind` "vm" or "image" (or "network" with the id ""), `data` a JSON object as text. */
-int events_add(struct db *db, enum event_type type, const char *kind, const char *id, const char *data,
-               struct error *err);
+int events_add(struct db *db, enum event_type type, const char *kind, const char *id, const char *data, struct error *err);
 
 struct event_row {
     int64_t seq;
@@ -18,8 +17,7 @@ struct event_row {
 };
 
 /* Events after `after`, in order, at most `limit`. */
-int events_list(struct db *db, int64_t after, size_t limit, struct event_row **ret, size_t *ret_count,
-                struct error *err);
+int events_list(struct db *db, int64_t after, size_t limit, struct event_row **ret, size_t *ret_count, struct error *err);
 void events_list_free(struct event_row *rows, size_t count);
 
 /* The smallest number that is stored and the greatest that was ever given; 0 when there is none. */

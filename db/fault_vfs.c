@@ -26,8 +26,7 @@ static const sqlite3_io_methods *original_of(const sqlite3_file *file)
 
 static int faulty_write(sqlite3_file *file, const void *bytes, int count, sqlite3_int64 offset)
 {
-    return fault_before("sqlite", "write", NULL) != 0 ? SQLITE_IOERR_WRITE
-                                                      : original_of(file)->xWrite(file, bytes, count, offset);
+    return fault_before("sqlite", "write", NULL) != 0 ? SQLITE_IOERR_WRITE : original_of(file)->xWrite(file, bytes, count, offset);
 }
 
 static int faulty_sync(sqlite3_file *file, int flags)

@@ -43,8 +43,8 @@ static int get_one(struct db *db, sqlite3_stmt *stmt, bool is_set, struct firewa
 int firewall_policy_get(struct db *db, int64_t vm_uid, struct firewall_row *ret, bool *ret_found, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT id, policy, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_policies WHERE id = ?", err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "SELECT id, policy, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_policies WHERE id = ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -55,8 +55,8 @@ int firewall_policy_get(struct db *db, int64_t vm_uid, struct firewall_row *ret,
 int firewall_set_get(struct db *db, const char *name, struct firewall_row *ret, bool *ret_found, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT name, addresses, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_sets WHERE name = ?", err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "SELECT name, addresses, generation, confirm_until_ms, updated_ms, applied_ms FROM firewall_sets WHERE name = ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -95,40 +95,36 @@ static int put(struct db *db, sqlite3_stmt *stmt, const char *text, int64_t gene
 }
 
 /* `previous` is what was there before the first change that still waits; with no deadline nothing waits any more. */
-int firewall_policy_put(struct db *db, int64_t vm_uid, const char *text, int64_t confirm_until_ms, int64_t *ret_generation,
-                        struct error *err)
+int firewall_policy_put(struct db *db, int64_t vm_uid, const char *text, int64_t confirm_until_ms, int64_t *ret_generation, struct error *err)
 {
     DB_LOCKED(db);
     if (firewall_next_generation(db, ret_generation, err) != 0) {
         return -1;
     }
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "INSERT INTO firewall_policies (id, vm_uid, policy, generation, confirm_until_ms, updated_ms)"
-        " VALUES (?1, nullif(?1, 0), ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET"
-        " previous = CASE WHEN ?4 = 0 THEN NULL WHEN confirm_until_ms > 0 THEN previous ELSE policy END,"
-        " policy = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5, applied_ms = 0",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "INSERT INTO firewall_policies (id, vm_uid, policy, generation, confirm_until_ms, updated_ms)"
+                                         " VALUES (?1, nullif(?1, 0), ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET"
+                                         " previous = CASE WHEN ?4 = 0 THEN NULL WHEN confirm_until_ms > 0 THEN previous ELSE policy END,"
+                                         " policy = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5, applied_ms = 0",
+                                         err);
     if (stmt != NULL) {
         (void)sqlite3_bind_int64(stmt, 1, vm_uid);
     }
     return put(db, stmt, text, *ret_generation, confirm_until_ms, err);
 }
 
-int firewall_set_put(struct db *db, const char *name, const char *text, int64_t confirm_until_ms, int64_t *ret_generation,
-                     struct error *err)
+int firewall_set_put(struct db *db, const char *name, const char *text, int64_t confirm_until_ms, int64_t *ret_generation, struct error *err)
 {
     DB_LOCKED(db);
     if (firewall_next_generation(db, ret_generation, err) != 0) {
         return -1;
     }
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "INSERT INTO firewall_sets (name, addresses, generation, confirm_until_ms, updated_ms)"
-        " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET"
-        " previous = CASE WHEN ?4 = 0 THEN NULL WHEN confirm_until_ms > 0 THEN previous ELSE addresses END,"
-        " addresses = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5, applied_ms = 0",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "INSERT INTO firewall_sets (name, addresses, generation, confirm_until_ms, updated_ms)"
+                                         " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) DO UPDATE SET"
+                                         " previous = CASE WHEN ?4 = 0 THEN NULL WHEN confirm_until_ms > 0 THEN previous ELSE addresses END,"
+                                         " addresses = ?2, generation = ?3, confirm_until_ms = ?4, updated_ms = ?5, applied_ms = 0",
+                                         err);
     if (stmt != NULL) {
         statement_bind_text(stmt, 1, name);
     }
@@ -229,8 +225,8 @@ int firewall_set_is_used(struct db *db, const char *name, bool *ret, struct erro
     DB_LOCKED(db);
     char word[64];
     (void)snprintf(word, sizeof word, "\"@%.40s\"", name);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT count(*) AS uses FROM firewall_policies WHERE instr(policy, ?1) > 0 OR instr(ifnull(previous, ''), ?1) > 0", err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "SELECT count(*) AS uses FROM firewall_policies WHERE instr(policy, ?1) > 0 OR instr(ifnull(previous, ''), ?1) > 0", err);
     if (stmt == NULL) {
         return -1;
     }

@@ -19,10 +19,8 @@ int firewall_policy_get(struct db *db, int64_t vm_uid, struct firewall_row *ret,
 int firewall_set_get(struct db *db, const char *name, struct firewall_row *ret, bool *ret_found, struct error *err);
 
 /* Store, in the caller's transaction. confirm_until_ms 0: for good. *ret_generation is the change's. */
-int firewall_policy_put(struct db *db, int64_t vm_uid, const char *text, int64_t confirm_until_ms, int64_t *ret_generation,
-                        struct error *err);
-int firewall_set_put(struct db *db, const char *name, const char *text, int64_t confirm_until_ms, int64_t *ret_generation,
-                     struct error *err);
+int firewall_policy_put(struct db *db, int64_t vm_uid, const char *text, int64_t confirm_until_ms, int64_t *ret_generation, struct error *err);
+int firewall_set_put(struct db *db, const char *name, const char *text, int64_t confirm_until_ms, int64_t *ret_generation, struct error *err);
 int firewall_policy_remove(struct db *db, int64_t vm_uid, int64_t *ret_generation, struct error *err);
 int firewall_set_remove(struct db *db, const char *name, int64_t *ret_generation, struct error *err);
 

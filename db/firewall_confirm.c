@@ -16,8 +16,7 @@ static int run_statement(struct db *db, sqlite3_stmt *stmt, struct error *err)
 
 static int confirm_policies(struct db *db, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "UPDATE firewall_policies SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE firewall_policies SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > ?", err);
     if (stmt != NULL) {
         (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
     }
@@ -26,8 +25,7 @@ static int confirm_policies(struct db *db, struct error *err)
 
 static int confirm_sets(struct db *db, struct error *err)
 {
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "UPDATE firewall_sets SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE firewall_sets SET previous = NULL, confirm_until_ms = 0 WHERE confirm_until_ms > ?", err);
     if (stmt != NULL) {
         (void)sqlite3_bind_int64(stmt, 1, clock_wall_ms());
     }
@@ -50,10 +48,11 @@ int firewall_confirm(struct db *db, size_t *ret_count, struct error *err)
 
 static int roll_back_policies(struct db *db, int64_t now_ms, int64_t generation, size_t *ret_count, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(db,
-                                         "UPDATE firewall_policies SET policy = previous, previous = NULL, confirm_until_ms = 0,"
-                                         " generation = ?2, updated_ms = ?3, applied_ms = 0 WHERE confirm_until_ms > 0 AND (confirm_until_ms <= ?1 OR confirm_until_ms > ?4)",
-                                         err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db,
+                      "UPDATE firewall_policies SET policy = previous, previous = NULL, confirm_until_ms = 0,"
+                      " generation = ?2, updated_ms = ?3, applied_ms = 0 WHERE confirm_until_ms > 0 AND (confirm_until_ms <= ?1 OR confirm_until_ms > ?4)",
+                      err);
     if (stmt == NULL) {
         return -1;
     }
@@ -69,10 +68,11 @@ static int roll_back_policies(struct db *db, int64_t now_ms, int64_t generation,
 /* A set that there was not before stays, empty: a policy may name it by now. */
 static int roll_back_sets(struct db *db, int64_t now_ms, int64_t generation, size_t *ret_count, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(db,
-                                         "UPDATE firewall_sets SET addresses = ifnull(previous, '[]'), previous = NULL, confirm_until_ms = 0,"
-                                         " generation = ?2, updated_ms = ?3, applied_ms = 0 WHERE confirm_until_ms > 0 AND (confirm_until_ms <= ?1 OR confirm_until_ms > ?4)",
-                                         err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db,
+                      "UPDATE firewall_sets SET addresses = ifnull(previous, '[]'), previous = NULL, confirm_until_ms = 0,"
+                      " generation = ?2, updated_ms = ?3, applied_ms = 0 WHERE confirm_until_ms > 0 AND (confirm_until_ms <= ?1 OR confirm_until_ms > ?4)",
+                      err);
     if (stmt == NULL) {
         return -1;
     }
@@ -96,8 +96,7 @@ static int roll_back(struct db *db, int64_t now_ms, size_t *ret_count, struct er
 {
     int64_t generation = 0;
     char data[64];
-    if (firewall_next_generation(db, &generation, err) != 0 ||
-        roll_back_policies(db, now_ms, generation, ret_count, err) != 0 ||
+    if (firewall_next_generation(db, &generation, err) != 0 || roll_back_policies(db, now_ms, generation, ret_count, err) != 0 ||
         roll_back_sets(db, now_ms, generation, ret_count, err) != 0 || drop_empty(db, err) != 0) {
         return -1;
     }
@@ -179,8 +178,8 @@ static int64_t read_counter(sqlite3_stmt *stmt, const char *name)
 int firewall_observed_get(struct db *db, struct firewall_observed *ret, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT generation, observed_generation, error, since_ms, error_code, attempted_generation FROM firewall_state", err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "SELECT generation, observed_generation, error, since_ms, error_code, attempted_generation FROM firewall_state", err);
     memset(ret, 0, sizeof *ret);
     enum statement_result result = stmt != NULL ? statement_step(db, stmt, err) : STATEMENT_FAILED;
     if (result != STATEMENT_ROW) {
@@ -191,7 +190,7 @@ int firewall_observed_get(struct db *db, struct firewall_observed *ret, struct e
     ret->since_ms = read_counter(stmt, "since_ms");
     ret->attempted = read_counter(stmt, "attempted_generation");
     return column_copy(stmt, "error", ret->error, sizeof ret->error, err) == 0 ? column_copy(stmt, "error_code", ret->error_code, sizeof ret->error_code, err)
-                                                                             : -1;
+                                                                               : -1;
 }
 
 /* What is in force now, and was not before. */

@@ -69,9 +69,7 @@ int idempotency_get(struct db *db, const char *key, struct idempotency_row *ret,
 
 static int trim(struct db *db, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(db,
-                                         "DELETE FROM idempotency WHERE rowid <= (SELECT max(rowid) FROM idempotency) - ?",
-                                         err);
+    AUTO_STATEMENT *stmt = statement_get(db, "DELETE FROM idempotency WHERE rowid <= (SELECT max(rowid) FROM idempotency) - ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -82,8 +80,8 @@ static int trim(struct db *db, struct error *err)
 static int expire(struct db *db, const char *key, int64_t then_ms, struct error *err)
 {
     AUTO_STATEMENT *own = statement_get(db, "DELETE FROM idempotency WHERE key = ? AND made_ms <= ?", err);
-    AUTO_STATEMENT *others = statement_get(
-        db, "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency WHERE made_ms <= ? ORDER BY made_ms LIMIT ?)", err);
+    AUTO_STATEMENT *others =
+        statement_get(db, "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency WHERE made_ms <= ? ORDER BY made_ms LIMIT ?)", err);
     if (own == NULL || others == NULL) {
         return -1;
     }
@@ -101,13 +99,13 @@ int idempotency_put(struct db *db, const char *key, const struct idempotency_row
     if (idempotency_clock_note(db, &now_ms, err) != 0 || expire(db, key, expired_at(now_ms), err) != 0) {
         return -1;
     }
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "INSERT INTO idempotency (key, fingerprint, status, location, body, created_ms, etag, pending_path, pending_id, pending_identity,"
-        " pending_kind, pending_up, made_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-        " ON CONFLICT (key) DO UPDATE SET status = ?3, body = ?5, etag = ?7, pending_path = ?8, pending_id = ?9, pending_identity = ?10,"
-        " pending_kind = ?11, pending_up = ?12 WHERE fingerprint = ?2",
-        err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db,
+                      "INSERT INTO idempotency (key, fingerprint, status, location, body, created_ms, etag, pending_path, pending_id, pending_identity,"
+                      " pending_kind, pending_up, made_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+                      " ON CONFLICT (key) DO UPDATE SET status = ?3, body = ?5, etag = ?7, pending_path = ?8, pending_id = ?9, pending_identity = ?10,"
+                      " pending_kind = ?11, pending_up = ?12 WHERE fingerprint = ?2",
+                      err);
     if (stmt == NULL) {
         return -1;
     }

@@ -16,8 +16,8 @@ void images_list_free(struct image_row *rows, size_t count)
     free(rows);
 }
 
-#define IMAGE_COLUMNS                                                                                        \
-    "id, manifest, state, observed, kernel_sha256, rootfs_sha256, initrd_sha256, revision, created_ms,"      \
+#define IMAGE_COLUMNS \
+    "id, manifest, state, observed, kernel_sha256, rootfs_sha256, initrd_sha256, revision, created_ms," \
     " updated_ms, request"
 
 static int read_row(sqlite3_stmt *stmt, struct image_row *row, struct error *err)
@@ -53,12 +53,10 @@ int images_get(struct db *db, const char *id, struct image_row *ret, bool *ret_f
     return result == STATEMENT_ROW || result == STATEMENT_DONE ? 0 : -1;
 }
 
-int images_list(struct db *db, const char *after, size_t limit, struct image_row **ret, size_t *ret_count,
-                struct error *err)
+int images_list(struct db *db, const char *after, size_t limit, struct image_row **ret, size_t *ret_count, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "SELECT " IMAGE_COLUMNS " FROM images WHERE id > ? ORDER BY id LIMIT ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT " IMAGE_COLUMNS " FROM images WHERE id > ? ORDER BY id LIMIT ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -185,8 +183,7 @@ int images_mark_deleting(struct db *db, struct image_row *row, struct error *err
     if (vm != NULL) {
         return error_set(err, ERR_IN_USE, "image '%s' is used by the VM '%s'", row->id, vm);
     }
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "UPDATE images SET state = 'deleting', revision = revision + 1, updated_ms = ?2 WHERE id = ?1", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE images SET state = 'deleting', revision = revision + 1, updated_ms = ?2 WHERE id = ?1", err);
     if (stmt == NULL) {
         return -1;
     }

@@ -6,8 +6,7 @@
 #include "db/db.h"
 
 int images_get(struct db *db, const char *id, struct image_row *ret, bool *ret_found, struct error *err);
-int images_list(struct db *db, const char *after, size_t limit, struct image_row **ret, size_t *ret_count,
-                struct error *err);
+int images_list(struct db *db, const char *after, size_t limit, struct image_row **ret, size_t *ret_count, struct error *err);
 void images_list_free(struct image_row *rows, size_t count);
 int images_each_id(struct db *db, void (*found)(const char *id, void *ctx), void *ctx, struct error *err);
 int images_count(struct db *db, int64_t *ret, struct error *err);

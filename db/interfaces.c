@@ -36,8 +36,7 @@ int interfaces_vm_of_tap(struct db *db, const char *tap, char **ret, struct erro
 {
     DB_LOCKED(db);
     bool failed = false;
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "SELECT v.id FROM interfaces i JOIN vms v ON v.uid = i.vm_uid WHERE i.tap = ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT v.id FROM interfaces i JOIN vms v ON v.uid = i.vm_uid WHERE i.tap = ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -71,10 +70,8 @@ int interfaces_list(struct db *db, struct interface_row **ret, size_t *ret_count
     AUTO_FREE struct interface_row *rows = NULL;
     size_t count = 0;
     enum statement_result result = STATEMENT_DONE;
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "SELECT i.vm_uid, v.id, i.tap, i.mac, i.address FROM interfaces i JOIN vms v ON v.uid = i.vm_uid ORDER BY i.tap",
-        err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "SELECT i.vm_uid, v.id, i.tap, i.mac, i.address FROM interfaces i JOIN vms v ON v.uid = i.vm_uid ORDER BY i.tap", err);
     if (stmt == NULL) {
         return -1;
     }

@@ -50,8 +50,7 @@ int leases_pick(struct db *db, uint32_t first, uint32_t last, int64_t quarantine
     (void)sqlite3_bind_int64(stmt, 4, quarantine_ms);
     enum statement_result result = statement_step(db, stmt, err);
     if (result == STATEMENT_DONE) {
-        return error_set(err, ERR_IP_EXHAUSTED, "all %u addresses of the subnet are in use or in quarantine",
-                         last - first + 1);
+        return error_set(err, ERR_IP_EXHAUSTED, "all %u addresses of the subnet are in use or in quarantine", last - first + 1);
     }
     if (result != STATEMENT_ROW) {
         return -1;
@@ -84,8 +83,7 @@ int leases_take(struct db *db, uint32_t address, int64_t vm_uid, struct error *e
 int leases_free(struct db *db, int64_t vm_uid, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "UPDATE leases SET vm_uid = NULL, freed_ms = ?2 WHERE vm_uid = ?1", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE leases SET vm_uid = NULL, freed_ms = ?2 WHERE vm_uid = ?1", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -97,8 +95,7 @@ int leases_free(struct db *db, int64_t vm_uid, struct error *err)
 int leases_free_one(struct db *db, int64_t vm_uid, uint32_t address, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "UPDATE leases SET vm_uid = NULL, freed_ms = ?3 WHERE vm_uid = ?1 AND address = ?2", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "UPDATE leases SET vm_uid = NULL, freed_ms = ?3 WHERE vm_uid = ?1 AND address = ?2", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -146,17 +143,15 @@ static int read_lease(sqlite3_stmt *stmt, struct lease_row *row, struct error *e
                : 0;
 }
 
-int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t limit, struct lease_row **ret, size_t *ret_count,
-                struct error *err)
+int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t limit, struct lease_row **ret, size_t *ret_count, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "SELECT l.address, l.vm_uid IS NOT NULL AS leased, l.freed_ms, v.id, i.iface_id, i.mac FROM leases l"
-        " LEFT JOIN interfaces i ON i.address = l.address LEFT JOIN vms v ON v.uid = i.vm_uid"
-        " WHERE l.address > ?1 AND (l.vm_uid IS NOT NULL OR (l.freed_ms > ?2 - ?3 AND l.freed_ms <= ?2))"
-        " ORDER BY l.address LIMIT ?4",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT l.address, l.vm_uid IS NOT NULL AS leased, l.freed_ms, v.id, i.iface_id, i.mac FROM leases l"
+                                         " LEFT JOIN interfaces i ON i.address = l.address LEFT JOIN vms v ON v.uid = i.vm_uid"
+                                         " WHERE l.address > ?1 AND (l.vm_uid IS NOT NULL OR (l.freed_ms > ?2 - ?3 AND l.freed_ms <= ?2))"
+                                         " ORDER BY l.address LIMIT ?4",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }

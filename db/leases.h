@@ -28,7 +28,6 @@ struct lease_row {
  * Addresses that VMs hold, or that are in quarantine, greater than `after`, by address. An address whose time of freeing lies in the future
  * was freed before the clock was set back: it is not held for that. *ret owned by the caller (free).
  */
-int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t limit, struct lease_row **ret, size_t *ret_count,
-                struct error *err);
+int leases_list(struct db *db, uint32_t after, int64_t quarantine_ms, size_t limit, struct lease_row **ret, size_t *ret_count, struct error *err);
 
 #endif

@@ -250,8 +250,7 @@ int db_schema_version(void)
 static int read_version(sqlite3 *sqlite, int *ret, struct error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    if (sqlite3_prepare_v2(sqlite, "PRAGMA user_version", -1, &stmt, NULL) != SQLITE_OK ||
-        sqlite3_step(stmt) != SQLITE_ROW) {
+    if (sqlite3_prepare_v2(sqlite, "PRAGMA user_version", -1, &stmt, NULL) != SQLITE_OK || sqlite3_step(stmt) != SQLITE_ROW) {
         (void)error_set(err, ERR_DATABASE, "the schema version could not be read: %s", sqlite3_errmsg(sqlite));
         (void)sqlite3_finalize(stmt);
         return -1;
@@ -265,8 +264,7 @@ static int apply(sqlite3 *sqlite, int version, int *ret_rc, struct error *err)
 {
     char set_version[64];
     (void)snprintf(set_version, sizeof set_version, "PRAGMA user_version=%d; COMMIT;", version + 1);
-    if (sqlite3_exec(sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(sqlite, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+    if (sqlite3_exec(sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK || sqlite3_exec(sqlite, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(sqlite, set_version, NULL, NULL, NULL) != SQLITE_OK) {
         *ret_rc = sqlite3_errcode(sqlite);
         (void)error_set(err, ERR_DATABASE, "migration %d failed: %s", version + 1, sqlite3_errmsg(sqlite));
@@ -301,8 +299,7 @@ int migrate_to(sqlite3 *sqlite, int wanted, int *ret_rc, struct error *err)
         return -1;
     }
     if (version > db_schema_version()) {
-        return error_set(err, ERR_DATABASE,
-                         "the database has schema version %d, this daemon knows %d: it is of a newer smartvmd", version,
+        return error_set(err, ERR_DATABASE, "the database has schema version %d, this daemon knows %d: it is of a newer smartvmd", version,
                          db_schema_version());
     }
     for (; version < wanted; version++) {

@@ -34,8 +34,7 @@ static int read_row(sqlite3_stmt *stmt, struct network_overrides *ret, struct er
 int network_overrides_get(struct db *db, struct network_overrides *ret, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT subnet, uplink, masquerade, lease_quarantine_s, generation FROM network WHERE id = 1", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT subnet, uplink, masquerade, lease_quarantine_s, generation FROM network WHERE id = 1", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -51,12 +50,11 @@ int network_overrides_set(struct db *db, struct network_overrides *overrides, st
 {
     DB_LOCKED(db);
     char subnet[CIDR_TEXT_MAX];
-    AUTO_STATEMENT *stmt =
-        statement_get(db,
-                      "INSERT INTO network (id, subnet, uplink, masquerade, lease_quarantine_s, generation, updated_ms)"
-                      " VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET subnet = ?1, uplink = ?2,"
-                      " masquerade = ?3, lease_quarantine_s = ?4, generation = ?5, updated_ms = ?6",
-                      err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "INSERT INTO network (id, subnet, uplink, masquerade, lease_quarantine_s, generation, updated_ms)"
+                                         " VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET subnet = ?1, uplink = ?2,"
+                                         " masquerade = ?3, lease_quarantine_s = ?4, generation = ?5, updated_ms = ?6",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }
@@ -100,8 +98,8 @@ static int list_addresses(struct db *db, sqlite3_stmt *stmt, size_t limit, struc
     return result == STATEMENT_DONE ? 0 : -1;
 }
 
-int network_addresses_outside(struct db *db, uint32_t first, uint32_t last, size_t limit, struct network_address_row *ret,
-                              size_t *ret_count, size_t *ret_total, struct error *err)
+int network_addresses_outside(struct db *db, uint32_t first, uint32_t last, size_t limit, struct network_address_row *ret, size_t *ret_count, size_t *ret_total,
+                              struct error *err)
 {
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(db,

@@ -62,12 +62,11 @@ static void bind_place(sqlite3_stmt *stmt, const struct vm_port *port, const str
 static int check_free(struct db *db, const struct vm_port *port, bool *ret_taken, struct error *err)
 {
     const struct place place = place_of(port);
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "SELECT v.id, p.host_ip, max(p.host_port, ?5) AS host_port FROM ports p JOIN vms v ON v.uid = p.vm_uid"
-        " WHERE p.protocol = ?1 AND (instr(p.host_ip, ':') > 0) = ?2 AND (?3 = ?4 OR p.host_ip IN (?3, ?4))"
-        " AND p.host_port < ?5 + ?6 AND p.host_port + p.count > ?5 ORDER BY p.host_port LIMIT 1",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT v.id, p.host_ip, max(p.host_port, ?5) AS host_port FROM ports p JOIN vms v ON v.uid = p.vm_uid"
+                                         " WHERE p.protocol = ?1 AND (instr(p.host_ip, ':') > 0) = ?2 AND (?3 = ?4 OR p.host_ip IN (?3, ?4))"
+                                         " AND p.host_port < ?5 + ?6 AND p.host_port + p.count > ?5 ORDER BY p.host_port LIMIT 1",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }
@@ -114,11 +113,10 @@ static int choose(struct db *db, const struct ports_choice *choice, struct vm_po
         return error_set(err, ERR_INTERNAL, "a port is left open");
     }
     int first = skip_busy(choice, port, choice->first);
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "SELECT host_port, count FROM ports WHERE protocol = ?1 AND (instr(host_ip, ':') > 0) = ?2"
-        " AND (?3 = ?4 OR host_ip IN (?3, ?4)) AND host_port + count > ?5 ORDER BY host_port",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "SELECT host_port, count FROM ports WHERE protocol = ?1 AND (instr(host_ip, ':') > 0) = ?2"
+                                         " AND (?3 = ?4 OR host_ip IN (?3, ?4)) AND host_port + count > ?5 ORDER BY host_port",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }
@@ -133,8 +131,8 @@ static int choose(struct db *db, const struct ports_choice *choice, struct vm_po
     }
     if (first + port->count - 1 > choice->last) {
         *ret_taken = true;
-        return error_set(err, ERR_IN_USE, "there are no %u free %s ports of the host from %u to %u", port->count,
-                         port->protocol == IPPROTO_TCP ? "tcp" : "udp", choice->first, choice->last);
+        return error_set(err, ERR_IN_USE, "there are no %u free %s ports of the host from %u to %u", port->count, port->protocol == IPPROTO_TCP ? "tcp" : "udp",
+                         choice->first, choice->last);
     }
     port->host_port = (uint16_t)first;
     return 0;
@@ -143,8 +141,8 @@ static int choose(struct db *db, const struct ports_choice *choice, struct vm_po
 static int insert(struct db *db, int64_t vm_uid, const struct vm_port *port, size_t position, struct error *err)
 {
     const struct place place = place_of(port);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "INSERT INTO ports (vm_uid, position, protocol, host_ip, host_port, guest_port, count) VALUES (?, ?, ?, ?, ?, ?, ?)", err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "INSERT INTO ports (vm_uid, position, protocol, host_ip, host_port, guest_port, count) VALUES (?, ?, ?, ?, ?, ?, ?)", err);
     if (stmt == NULL) {
         return -1;
     }

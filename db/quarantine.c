@@ -6,8 +6,8 @@
 #include "db/vms.h"
 
 /* `sql` writes ?2 where it is not there yet, of the row ?1. */
-static int quarantine(struct db *db, const char *sql, const char *kind, enum event_type event, const char *id, const char *observed,
-                      bool *ret_changed, struct error *err)
+static int quarantine(struct db *db, const char *sql, const char *kind, enum event_type event, const char *id, const char *observed, bool *ret_changed,
+                      struct error *err)
 {
     if (db_begin(db, err) != 0) {
         return -1;
@@ -32,14 +32,14 @@ static int quarantine(struct db *db, const char *sql, const char *kind, enum eve
 
 int vms_quarantine(struct db *db, const char *id, const char *observed, bool *ret_changed, struct error *err)
 {
-    return quarantine(db, "UPDATE vms SET observed = ?2, revision = revision + 1 WHERE id = ?1 AND observed IS NOT ?2", "vm", EVENT_VM_QUARANTINED,
-                      id, observed, ret_changed, err);
+    return quarantine(db, "UPDATE vms SET observed = ?2, revision = revision + 1 WHERE id = ?1 AND observed IS NOT ?2", "vm", EVENT_VM_QUARANTINED, id,
+                      observed, ret_changed, err);
 }
 
 int images_quarantine(struct db *db, const char *id, const char *observed, bool *ret_changed, struct error *err)
 {
-    return quarantine(db, "UPDATE images SET observed = ?2, revision = revision + 1 WHERE id = ?1 AND observed IS NOT ?2", "image",
-                      EVENT_IMAGE_QUARANTINED, id, observed, ret_changed, err);
+    return quarantine(db, "UPDATE images SET observed = ?2, revision = revision + 1 WHERE id = ?1 AND observed IS NOT ?2", "image", EVENT_IMAGE_QUARANTINED, id,
+                      observed, ret_changed, err);
 }
 
 int vms_wish(struct db *db, const char *id, int64_t *ret_uid, bool *ret_deleting, struct error *err)

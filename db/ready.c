@@ -86,8 +86,7 @@ static int take_over(sqlite3 *old, sqlite3 *new, struct db_mended *mended, struc
     if (migrate_version(old, &version, NULL) != 0 || version == db_schema_version()) {
         return salvage_rows(old, new, &mended->lost, err);
     }
-    if (sqlite3_open(":memory:", &between) != SQLITE_OK || migrate_to(between, version, NULL, err) != 0 ||
-        salvage_rows(old, between, &lost, err) != 0) {
+    if (sqlite3_open(":memory:", &between) != SQLITE_OK || migrate_to(between, version, NULL, err) != 0 || salvage_rows(old, between, &lost, err) != 0) {
         return -1;
     }
     if (migrate_up(between, NULL, NULL) != 0) {

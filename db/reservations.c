@@ -34,7 +34,8 @@ int reservations_sum(struct db *db, struct reservation *ret, struct error *err)
 int reservations_get(struct db *db, int64_t vm_uid, struct reservation *ret, struct reservation *ret_wanted, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(db, "SELECT memory_mib, drive_mib, vcpus, interfaces, held_memory_mib, held_vcpus FROM reservations WHERE vm_uid = ?", err);
+    AUTO_STATEMENT *stmt =
+        statement_get(db, "SELECT memory_mib, drive_mib, vcpus, interfaces, held_memory_mib, held_vcpus FROM reservations WHERE vm_uid = ?", err);
     if (stmt == NULL) {
         return -1;
     }

@@ -9,8 +9,8 @@ static const char sum_anew[] = "INSERT OR REPLACE INTO reserved SELECT 1, s.* FR
 
 int reservations_mend(sqlite3 *sqlite, int *ret_rc, struct error *err)
 {
-    static const char *const steps[] = {"BEGIN IMMEDIATE", "DELETE FROM reservations WHERE vm_uid NOT IN (SELECT uid FROM vms)", RESERVATIONS_COMPLETE, sum_anew,
-                                        "COMMIT"};
+    static const char *const steps[] = {"BEGIN IMMEDIATE", "DELETE FROM reservations WHERE vm_uid NOT IN (SELECT uid FROM vms)", RESERVATIONS_COMPLETE,
+                                        sum_anew, "COMMIT"};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         int rc = sqlite3_exec(sqlite, steps[i], NULL, NULL, NULL);
         if (rc != SQLITE_OK) {

@@ -97,10 +97,7 @@ static int find_foreign(sqlite3 *sqlite, sqlite3 *reference, char **ret_drop, bo
             *ret_whole = false;
             continue;
         }
-        const char *word = strcmp(type, "trigger") == 0 ? "TRIGGER"
-                           : strcmp(type, "view") == 0  ? "VIEW"
-                           : strcmp(type, "index") == 0 ? "INDEX"
-                                                        : "TABLE";
+        const char *word = strcmp(type, "trigger") == 0 ? "TRIGGER" : strcmp(type, "view") == 0 ? "VIEW" : strcmp(type, "index") == 0 ? "INDEX" : "TABLE";
         *ret_drop = sqlite3_mprintf("DROP %s \"%w\"", word, name);
         return *ret_drop != NULL ? 0 : error_oom(err);
     }
@@ -122,8 +119,9 @@ static bool has_all(sqlite3 *sqlite, sqlite3 *reference)
 /* Numbers near the end of their range: the next row, an event say, would be refused for ever. */
 static void mend_sequences(sqlite3 *sqlite)
 {
-    (void)sqlite3_exec(sqlite, "DELETE FROM events WHERE seq > 1099511627776; UPDATE sqlite_sequence SET seq = 0 WHERE typeof(seq) <> 'integer' OR seq > 1099511627776;",
-                       NULL, NULL, NULL);
+    (void)sqlite3_exec(
+        sqlite, "DELETE FROM events WHERE seq > 1099511627776; UPDATE sqlite_sequence SET seq = 0 WHERE typeof(seq) <> 'integer' OR seq > 1099511627776;", NULL,
+        NULL, NULL);
 }
 
 int salvage_schema(sqlite3 *sqlite, bool *ret_whole, unsigned *ret_dropped, struct error *err)

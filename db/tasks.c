@@ -10,8 +10,7 @@
 
 static int prune(struct db *db, struct error *err)
 {
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "DELETE FROM tasks WHERE id <= (SELECT max(id) FROM tasks) - ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "DELETE FROM tasks WHERE id <= (SELECT max(id) FROM tasks) - ?", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -41,8 +40,7 @@ int tasks_get(struct db *db, int64_t id, struct task_row *ret, bool *ret_found, 
 {
     DB_LOCKED(db);
     bool failed = false;
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "SELECT id, kind, subject, created_ms, ended_ms, outcome FROM tasks WHERE id = ?", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT id, kind, subject, created_ms, ended_ms, outcome FROM tasks WHERE id = ?", err);
     if (stmt == NULL) {
         return -1;
     }

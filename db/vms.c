@@ -15,11 +15,12 @@
 #define DOCUMENT(column) "substr(" column ", 1, 131073) AS " column
 _Static_assert(LIMIT_VM_CONFIG_BYTES + 1 == 131073, "of DOCUMENT()");
 
-#define VM_COLUMNS                                                                                           \
-    "uid, id, image, desired_state, " DOCUMENT("config") ", " DOCUMENT("boot_config") ", stop_timeout_ms,"   \
-    " boot_wanted, deleting, generation, state, observed_generation, observed, pid, start_time, boot_id,"    \
-    " boot_done, revision, created_ms, updated_ms, restart_count, restart_boot, restart_streak,"             \
-    " restart_due_ms, restart_keeps_drives, request"
+#define VM_COLUMNS \
+    "uid, id, image, desired_state, " DOCUMENT("config") ", " DOCUMENT( \
+        "boot_config") ", stop_timeout_ms," \
+                       " boot_wanted, deleting, generation, state, observed_generation, observed, pid, start_time, boot_id," \
+                       " boot_done, revision, created_ms, updated_ms, restart_count, restart_boot, restart_streak," \
+                       " restart_due_ms, restart_keeps_drives, request"
 
 static int read_row(sqlite3_stmt *stmt, struct vm_row *row, struct error *err)
 {
@@ -57,7 +58,8 @@ static int read_row(sqlite3_stmt *stmt, struct vm_row *row, struct error *err)
     }
     const char *boot_id = column_peek(stmt, "boot_id", &failed);
     const bool has_boot_id = boot_id != NULL && boot_id[0] != '\0';
-    if (column_copy(stmt, "boot_id", row->boot_id, sizeof row->boot_id, err) != 0 || column_copy(stmt, "request", row->request, sizeof row->request, err) != 0) {
+    if (column_copy(stmt, "boot_id", row->boot_id, sizeof row->boot_id, err) != 0 ||
+        column_copy(stmt, "request", row->request, sizeof row->request, err) != 0) {
         return -1;
     }
     if (row->boot_id[0] == '\0' && has_boot_id) {
@@ -83,8 +85,7 @@ static int read_interface(sqlite3_stmt *stmt, struct vm_interface *interface, st
 
 static int read_interfaces(struct db *db, struct vm_row *row, struct error *err)
 {
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT iface_id, tap, mac, address FROM interfaces WHERE vm_uid = ? ORDER BY position", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT iface_id, tap, mac, address FROM interfaces WHERE vm_uid = ? ORDER BY position", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -137,8 +138,7 @@ int vms_get(struct db *db, const char *id, struct vm_row *ret, bool *ret_found, 
     return 0;
 }
 
-int vms_list(struct db *db, const char *after, const enum vm_state *state, size_t limit, struct vm_row **ret,
-             size_t *ret_count, struct error *err)
+int vms_list(struct db *db, const char *after, const enum vm_state *state, size_t limit, struct vm_row **ret, size_t *ret_count, struct error *err)
 {
     DB_LOCKED(db);
     AUTO_STATEMENT *stmt = statement_get(db,
@@ -219,12 +219,10 @@ int vms_count(struct db *db, int64_t *ret, struct error *err)
     return 0;
 }
 
-static int insert_interface(struct db *db, int64_t uid, size_t position, const struct vm_interface *interface,
-                            struct error *err)
+static int insert_interface(struct db *db, int64_t uid, size_t position, const struct vm_interface *interface, struct error *err)
 {
     char mac[MAC_TEXT_MAX];
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "INSERT INTO interfaces (vm_uid, position, iface_id, tap, mac, address) VALUES (?, ?, ?, ?, ?, ?)", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "INSERT INTO interfaces (vm_uid, position, iface_id, tap, mac, address) VALUES (?, ?, ?, ?, ?, ?)", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -322,11 +320,10 @@ int vms_update_wanted(struct db *db, struct vm_row *row, struct error *err)
     if (!row->is_damaged && vms_write_config(db, row, err) != 0) {
         return -1;
     }
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "UPDATE vms SET desired_state = ?2, stop_timeout_ms = ?3, boot_wanted = ?4, deleting = ?5,"
-        " generation = generation + 1, revision = revision + 1, updated_ms = ?6 WHERE uid = ?1",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "UPDATE vms SET desired_state = ?2, stop_timeout_ms = ?3, boot_wanted = ?4, deleting = ?5,"
+                                         " generation = generation + 1, revision = revision + 1, updated_ms = ?6 WHERE uid = ?1",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }
@@ -345,17 +342,15 @@ int vms_update_wanted(struct db *db, struct vm_row *row, struct error *err)
     return note_request(db, row->uid, err);
 }
 
-int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *observation, bool *ret_changed,
-                     struct error *err)
+int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *observation, bool *ret_changed, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db,
-        "UPDATE vms SET state = ?2, observed_generation = ?3, observed = ?4, pid = ?5, start_time = ?6,"
-        " boot_id = ?7, boot_done = ?8, boot_config = ?10, revision = revision + 1, updated_ms = ?9 WHERE uid = ?1"
-        " AND NOT (state = ?2 AND observed_generation = ?3 AND observed = ?4 AND pid = ?5 AND start_time = ?6"
-        " AND boot_id = ?7 AND boot_done = ?8 AND boot_config = ?10)",
-        err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "UPDATE vms SET state = ?2, observed_generation = ?3, observed = ?4, pid = ?5, start_time = ?6,"
+                                         " boot_id = ?7, boot_done = ?8, boot_config = ?10, revision = revision + 1, updated_ms = ?9 WHERE uid = ?1"
+                                         " AND NOT (state = ?2 AND observed_generation = ?3 AND observed = ?4 AND pid = ?5 AND start_time = ?6"
+                                         " AND boot_id = ?7 AND boot_done = ?8 AND boot_config = ?10)",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }
@@ -436,8 +431,7 @@ int vms_remove(struct db *db, const struct vm_row *row, struct error *err)
     if (db_begin(db, err) != 0) {
         return -1;
     }
-    if (leases_free(db, row->uid, err) != 0 || delete_row(db, row->uid, err) != 0 ||
-        events_add(db, EVENT_VM_DELETED, "vm", row->id, "{}", err) != 0) {
+    if (leases_free(db, row->uid, err) != 0 || delete_row(db, row->uid, err) != 0 || events_add(db, EVENT_VM_DELETED, "vm", row->id, "{}", err) != 0) {
         db_rollback(db);
         return -1;
     }

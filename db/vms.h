@@ -10,8 +10,7 @@
 int vms_get(struct db *db, const char *id, struct vm_row *ret, bool *ret_found, struct error *err);
 
 /* At most `limit` rows with an id greater than `after` ("" = from the start), by id, in `state` if not NULL. */
-int vms_list(struct db *db, const char *after, const enum vm_state *state, size_t limit, struct vm_row **ret,
-             size_t *ret_count, struct error *err);
+int vms_list(struct db *db, const char *after, const enum vm_state *state, size_t limit, struct vm_row **ret, size_t *ret_count, struct error *err);
 
 /* What tells one version of a VM from another. `updated_ms`: a revision may come again when the database was begun anew. */
 struct vm_version {
@@ -66,8 +65,7 @@ struct vm_observation {
     int64_t boot_done;
     const char *boot_config;
 };
-int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *observation, bool *ret_changed,
-                     struct error *err);
+int vms_set_observed(struct db *db, int64_t uid, const struct vm_observation *observation, bool *ret_changed, struct error *err);
 
 /*
  * A VM that ended by itself is not started again: wanted becomes stopped, if nobody changed what is wanted since `generation`.

@@ -39,8 +39,7 @@ int vms_readdress(struct db *db, struct vm_row *row, size_t index, uint32_t old_
     if (update_interface(db, row, index, err) != 0) {
         return -1;
     }
-    if (address != old_address &&
-        (leases_free_one(db, row->uid, old_address, err) != 0 || leases_take(db, address, row->uid, err) != 0)) {
+    if (address != old_address && (leases_free_one(db, row->uid, old_address, err) != 0 || leases_take(db, address, row->uid, err) != 0)) {
         return -1;
     }
     return raise_revision(db, row, err);

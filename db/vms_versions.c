@@ -34,8 +34,7 @@ int vms_version(struct db *db, const char *id, struct vm_version *ret, bool *ret
 int vms_versions(struct db *db, const char *after, const enum vm_state *state, struct vm_version *ret, size_t room, size_t *ret_count, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt =
-        statement_get(db, "SELECT " VERSION_COLUMNS " FROM vms WHERE id > ?1 AND (?2 IS NULL OR state = ?2) ORDER BY id LIMIT ?3", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT " VERSION_COLUMNS " FROM vms WHERE id > ?1 AND (?2 IS NULL OR state = ?2) ORDER BY id LIMIT ?3", err);
     if (stmt == NULL) {
         return -1;
     }

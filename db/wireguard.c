@@ -26,8 +26,7 @@ static int read_row(sqlite3_stmt *stmt, struct wireguard_row *ret, struct error 
 int wireguard_row_get(struct db *db, struct wireguard_row *ret, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt = statement_get(
-        db, "SELECT generation, wanted, document, public_key, warnings, sealed, updated_ms FROM wireguard WHERE id = 1", err);
+    AUTO_STATEMENT *stmt = statement_get(db, "SELECT generation, wanted, document, public_key, warnings, sealed, updated_ms FROM wireguard WHERE id = 1", err);
     if (stmt == NULL) {
         return -1;
     }
@@ -51,12 +50,11 @@ static int read_generation(struct db *db, int64_t *ret, struct error *err)
 int wireguard_row_put(struct db *db, struct wireguard_row *row, struct error *err)
 {
     DB_LOCKED(db);
-    AUTO_STATEMENT *stmt =
-        statement_get(db,
-                      "INSERT INTO wireguard (id, generation, wanted, document, public_key, warnings, sealed, updated_ms)"
-                      " VALUES (1, 1, 1, ?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET generation = generation + 1,"
-                      " wanted = 1, document = ?1, public_key = ?2, warnings = ?3, sealed = ?4, updated_ms = ?5",
-                      err);
+    AUTO_STATEMENT *stmt = statement_get(db,
+                                         "INSERT INTO wireguard (id, generation, wanted, document, public_key, warnings, sealed, updated_ms)"
+                                         " VALUES (1, 1, 1, ?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET generation = generation + 1,"
+                                         " wanted = 1, document = ?1, public_key = ?2, warnings = ?3, sealed = ?4, updated_ms = ?5",
+                                         err);
     if (stmt == NULL) {
         return -1;
     }

@@ -12,8 +12,8 @@ static int tell(struct db *db, const char *id, const struct vm_interface *interf
     char from[IPV4_TEXT_MAX];
     char to[IPV4_TEXT_MAX];
     AUTO_STRBUF data = STRBUF_INIT;
-    strbuf_addf(&data, "{\"iface_id\":\"%s\",\"ip\":\"%s\",\"from\":\"%s\",\"tap\":\"%s\"}", interface->iface_id,
-                ipv4_format(interface->address, to), ipv4_format(old_address, from), interface->tap);
+    strbuf_addf(&data, "{\"iface_id\":\"%s\",\"ip\":\"%s\",\"from\":\"%s\",\"tap\":\"%s\"}", interface->iface_id, ipv4_format(interface->address, to),
+                ipv4_format(old_address, from), interface->tap);
     return data.failed ? error_oom(err) : events_add(db, EVENT_VM_READDRESSED, "vm", id, data.data, err);
 }
 
@@ -35,9 +35,8 @@ static int readdress(struct db *db, const struct network_settings *settings, str
 
 static int readdress_all(struct db *db, const struct message_vm_readdress *question, struct vm_row *row, struct error *err)
 {
-    struct network_settings settings = {.bridge = question->bridge,
-                                        .subnet = {question->subnet, question->prefix},
-                                        .lease_quarantine_s = question->lease_quarantine_s};
+    struct network_settings settings = {
+        .bridge = question->bridge, .subnet = {question->subnet, question->prefix}, .lease_quarantine_s = question->lease_quarantine_s};
     bool found = false;
     network_tap_prefix(settings.bridge, settings.tap_prefix);
     if (vms_get(db, question->id, row, &found, err) != 0) {

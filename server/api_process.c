@@ -63,8 +63,7 @@ static int open_all(struct api_process *process, pid_t parent, struct error *err
     fault_init("api", path);
     (void)snprintf(path, sizeof path, "%s/db/smartvm.db", config->state_dir);
     const size_t len = openapi_yaml_len;
-    if (spec_load(openapi_yaml_begin, len, &process->spec, err) != 0 ||
-        db_open(path, DB_API, &process->db, err) != 0) {
+    if (spec_load(openapi_yaml_begin, len, &process->spec, err) != 0 || db_open(path, DB_API, &process->db, err) != 0) {
         return -1;
     }
     process->link.socket = CHILD_FD_WORKER;

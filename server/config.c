@@ -170,8 +170,7 @@ static int check_and_fill(const struct spec *spec, json_t *document, struct conf
     return config_fill(document, ret, err);
 }
 
-int config_load(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
-                struct config **ret, struct error *err)
+int config_load(const struct spec *spec, const char *path, const char *const *sets, size_t set_count, struct config **ret, struct error *err)
 {
     AUTO_JSON *document = NULL;
     return load_with_sets(path, sets, set_count, &document, err) == 0 ? check_and_fill(spec, document, ret, err) : -1;
@@ -193,8 +192,7 @@ static int keep_place(json_t *from, const char *key, const char *member, json_t 
     return inner == NULL || json_object_set_new(to, key, json_pack("{s:O}", member, inner)) == 0 ? 0 : -1;
 }
 
-int config_load_places(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
-                       struct config **ret, struct error *err)
+int config_load_places(const struct spec *spec, const char *path, const char *const *sets, size_t set_count, struct config **ret, struct error *err)
 {
     AUTO_JSON *document = NULL;
     AUTO_JSON *kept = json_object();

@@ -15,15 +15,13 @@
  * ("network.bridge=br7", 'listen=["/run/a.sock"]'); an empty value is the empty string. Later ones win.
  * Code INVALID_CONFIG, or INVALID_SUBNET, INVALID_INTERFACE_NAME when that is all that is wrong.
  */
-int config_load(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
-                struct config **ret, struct error *err);
+int config_load(const struct spec *spec, const char *path, const char *const *sets, size_t set_count, struct config **ret, struct error *err);
 
 /*
  * The same, of the keys only that say where an instance is: state_dir, run_dir, listen, network.bridge, vmm.stage_dir. The others are
  * not looked at and have their defaults: who takes an instance away need not mend a configuration first.
  */
-int config_load_places(const struct spec *spec, const char *path, const char *const *sets, size_t set_count,
-                       struct config **ret, struct error *err);
+int config_load_places(const struct spec *spec, const char *path, const char *const *sets, size_t set_count, struct config **ret, struct error *err);
 
 /* The whole configuration as the JSON form of the file, owned by the caller; NULL when out of memory. */
 char *config_to_json(const struct config *config);

@@ -18,8 +18,7 @@ struct faults {
     bool oom;
 };
 
-static void __attribute__((format(printf, 3, 4)))
-add_fault(struct faults *f, enum error_code code, const char *fmt, ...)
+static void __attribute__((format(printf, 3, 4))) add_fault(struct faults *f, enum error_code code, const char *fmt, ...)
 {
     char text[ERROR_MESSAGE_MAX / 2];
     va_list ap;
@@ -126,8 +125,7 @@ static void parse_listen(struct faults *f, const char *text, struct config_liste
     }
     where->path = copy(f, text);
     if (check_path(f, "listen", text) && strlen(text) >= LIMIT_SOCKET_PATH_BYTES) {
-        add_fault(f, ERR_INVALID_CONFIG, "listen: '%.256s' is longer than the %d bytes of a socket path",
-                  text, LIMIT_SOCKET_PATH_BYTES - 1);
+        add_fault(f, ERR_INVALID_CONFIG, "listen: '%.256s' is longer than the %d bytes of a socket path", text, LIMIT_SOCKET_PATH_BYTES - 1);
     }
 }
 
@@ -263,8 +261,7 @@ static void fill_network(struct faults *f, const json_t *object, struct config *
     }
     if (network_subnet_parse(subnet != NULL ? subnet : "", &config->network.subnet, &err) < 0) {
         add_fault(f, err.code, "network.subnet: %s", err.message);
-    } else if (subnet6 != NULL &&
-               network_subnet6_parse(subnet6, config->network.subnet, &config->network.ipv6_subnet, &err) < 0) {
+    } else if (subnet6 != NULL && network_subnet6_parse(subnet6, config->network.subnet, &config->network.ipv6_subnet, &err) < 0) {
         add_fault(f, err.code, "network.ipv6_subnet: %s", err.message);
     }
 }

@@ -31,9 +31,9 @@ enum connection_closing {
 };
 
 enum {
-    CONNECTION_PEER_PLACES = 256,  /* of the table of peers */
-    CONNECTION_CLOSING_ROOM = 64,  /* connections that are closed here already, and that libmicrohttpd has not noticed yet */
-    CONNECTION_TELL_MS = 1000,     /* at least, between two lines of the log with one reason */
+    CONNECTION_PEER_PLACES = 256, /* of the table of peers */
+    CONNECTION_CLOSING_ROOM = 64, /* connections that are closed here already, and that libmicrohttpd has not noticed yet */
+    CONNECTION_TELL_MS = 1000,    /* at least, between two lines of the log with one reason */
 };
 
 struct peer;
@@ -56,7 +56,7 @@ struct connection_list {
 
 /* A new one; NULL when out of memory: then it is closed. */
 struct connection *connection_open(struct listener *listener, struct MHD_Connection *connection);
-void connection_close(struct connection *connection); /* libmicrohttpd's part has ended; harmless on NULL */
+void connection_close(struct connection *connection);                /* libmicrohttpd's part has ended; harmless on NULL */
 struct connection *connection_of(struct MHD_Connection *connection); /* may be NULL */
 
 /* What it does from now on. */

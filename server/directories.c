@@ -13,8 +13,8 @@ static int find_user(const struct config *config, uid_t *ret_uid, gid_t *ret_gid
 {
     const struct passwd *user = getpwnam(config->user);
     if (user == NULL) {
-        return error_set(err, ERR_INVALID_CONFIG, "the user '%s' of the API process does not exist: make it (useradd --system %s) or set `user`",
-                         config->user, config->user);
+        return error_set(err, ERR_INVALID_CONFIG, "the user '%s' of the API process does not exist: make it (useradd --system %s) or set `user`", config->user,
+                         config->user);
     }
     *ret_uid = user->pw_uid;
     *ret_gid = user->pw_gid;

@@ -105,8 +105,7 @@ static bool is_loopback(const char *host, size_t host_len)
     memcpy(name, host, len);
     name[len] = '\0';
     uint32_t address = 0;
-    return strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0 ||
-           (ipv4_parse(name, &address) && address >> 24 == 127);
+    return strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0 || (ipv4_parse(name, &address) && address >> 24 == 127);
 }
 
 static const char *after_scheme(const char *origin)
@@ -132,12 +131,10 @@ static int check_local(const struct request *request, const char *host, struct e
         host_len = strlen(host);
     }
     if (authority == NULL || !is_loopback(authority, host_len)) {
-        return error_set(err, ERR_BAD_REQUEST,
-                         "on this socket the Host header must name the loopback interface");
+        return error_set(err, ERR_BAD_REQUEST, "on this socket the Host header must name the loopback interface");
     }
     if (count > 1 || (origin != NULL && !is_loopback(after_scheme(origin), strlen(after_scheme(origin))))) {
-        return error_set(err, ERR_BAD_REQUEST,
-                         "on this socket requests from pages of other sites are refused");
+        return error_set(err, ERR_BAD_REQUEST, "on this socket requests from pages of other sites are refused");
     }
     return 0;
 }
@@ -197,15 +194,13 @@ static int check_framing(const struct request *request, const char *version, str
 static int check_sizes(const struct request *request, struct error *err)
 {
     if (request->target_len > LIMIT_TARGET_BYTES) {
-        return error_set(err, ERR_URI_TOO_LONG, "the request target is longer than %d bytes",
-                         LIMIT_TARGET_BYTES);
+        return error_set(err, ERR_URI_TOO_LONG, "the request target is longer than %d bytes", LIMIT_TARGET_BYTES);
     }
     if (request->too_many_headers) {
         return error_set(err, ERR_HEADERS_TOO_LARGE, "there are more than %d header fields", LIMIT_HEADERS);
     }
     if (request->header_bytes > LIMIT_HEADER_BYTES) {
-        return error_set(err, ERR_HEADERS_TOO_LARGE, "the header fields are larger than %d bytes",
-                         LIMIT_HEADER_BYTES);
+        return error_set(err, ERR_HEADERS_TOO_LARGE, "the header fields are larger than %d bytes", LIMIT_HEADER_BYTES);
     }
     return 0;
 }
@@ -222,8 +217,7 @@ int head_check(struct request *request, const char *version, struct error *err)
     }
     /* libmicrohttpd has refused what is not a number by now. */
     if (length != NULL && strtoull(length, NULL, 10) > LIMIT_BODY_BYTES) {
-        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "the request body is larger than %d bytes",
-                         LIMIT_BODY_BYTES);
+        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "the request body is larger than %d bytes", LIMIT_BODY_BYTES);
     }
     return 0;
 }

@@ -13,8 +13,7 @@ static struct request *request_of(struct waiter *waiter)
 
 static int connection_fd(const struct request *request)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     return info != NULL ? info->connect_fd : -1;
 }
 
@@ -28,12 +27,10 @@ static void watch(struct request *request)
     if (request->is_watched) {
         return;
     }
-    struct epoll_event event = {.events = EPOLLONESHOT | (request->listener->is_tcp ? EPOLLRDHUP : 0U),
-                                .data.ptr = &request->source};
+    struct epoll_event event = {.events = EPOLLONESHOT | (request->listener->is_tcp ? EPOLLRDHUP : 0U), .data.ptr = &request->source};
     int fd = connection_fd(request);
     /* Without it, a client that leaves is noticed at the deadline. */
-    request->is_watched =
-        fd >= 0 && epoll_ctl(request->listener->server->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+    request->is_watched = fd >= 0 && epoll_ctl(request->listener->server->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 static bool is_waiting_kind(const struct request *request)
@@ -46,8 +43,7 @@ static void hold(struct request *request, const char *key, int64_t deadline_ms)
 {
     struct server *server = request->listener->server;
     if (server->waiting >= LIMIT_WAITERS) {
-        reply_set_problem(request, ERR_UNAVAILABLE, "%d requests wait already, and that is the limit",
-                          LIMIT_WAITERS);
+        reply_set_problem(request, ERR_UNAVAILABLE, "%d requests wait already, and that is the limit", LIMIT_WAITERS);
         request->phase = REQUEST_READY;
         return;
     }

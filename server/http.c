@@ -114,7 +114,10 @@ static enum MHD_Result refuse(struct request *request, const struct error *fault
 
 static int check_place(struct connection *connection, struct error *err)
 {
-    return connection_is_over(connection) ? error_set(err, ERR_UNAVAILABLE, "there are as many connections as there may be (http.max_connections, .max_connections_per_peer), and all are busy") : 0;
+    return connection_is_over(connection)
+               ? error_set(err, ERR_UNAVAILABLE,
+                           "there are as many connections as there may be (http.max_connections, .max_connections_per_peer), and all are busy")
+               : 0;
 }
 
 static enum MHD_Result begin(struct request *request, const char *method, const char *version)
@@ -170,9 +173,8 @@ static enum MHD_Result finish(struct request *request)
     return MHD_YES;
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *data, size_t *size,
-                                  void **context)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *data,
+                                  size_t *size, void **context)
 {
     (void)cls;
     (void)connection;
@@ -201,12 +203,11 @@ static void log_request(const struct request *request)
     char ms[32];
     (void)snprintf(status, sizeof status, "%u", request->status);
     (void)snprintf(ms, sizeof ms, "%.3f", (double)(clock_monotonic_us() - request->started_us) / 1000.0);
-    log_event(LOG_DEBUG, "http.request", "id", request->api.request_id, "method", request->api.method,
-              "target", request->target, "status", status, "ms", ms, "peer", request->api.peer, NULL);
+    log_event(LOG_DEBUG, "http.request", "id", request->api.request_id, "method", request->api.method, "target", request->target, "status", status, "ms", ms,
+              "peer", request->api.peer, NULL);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
-                         enum MHD_RequestTerminationCode why)
+static void on_completed(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why)
 {
     (void)cls;
     (void)why;
@@ -223,8 +224,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     request_free(request);
 }
 
-static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
-                          enum MHD_ConnectionNotificationCode what)
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
 {
     struct listener *listener = cls;
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
@@ -247,8 +247,7 @@ static int watch_daemon(struct server *server, struct listener *listener, struct
     return 0;
 }
 
-int http_open(struct server *server, struct listener *listener, struct listen_socket *socket,
-              struct error *err)
+int http_open(struct server *server, struct listener *listener, struct listen_socket *socket, struct error *err)
 {
     listener->source.kind = SOURCE_LISTENER;
     listener->server = server;
@@ -256,13 +255,11 @@ int http_open(struct server *server, struct listener *listener, struct listen_so
     listener->must_run = true; /* it puts the socket into its own epoll set when it runs */
     /* The limit is looked at in connections.c: libmicrohttpd's own would let new ones wait until an old one ends. */
     unsigned connections = server->setup->limits.max_connections + CONNECTION_CLOSING_ROOM;
-    listener->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, listener,
-        MHD_OPTION_LISTEN_SOCKET, socket->fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, listener,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, listener, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-        listener, MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)LIMIT_CONNECTION_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    listener->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, listener, MHD_OPTION_LISTEN_SOCKET, socket->fd,
+                         MHD_OPTION_URI_LOG_CALLBACK, on_target, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, listener, MHD_OPTION_NOTIFY_CONNECTION,
+                         on_connection, listener, MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)LIMIT_CONNECTION_IDLE_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (listener->daemon == NULL) {
         return error_set(err, ERR_SYSTEM, "cannot start the HTTP listener");
     }

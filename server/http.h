@@ -102,7 +102,7 @@ struct server {
     struct request *unused;
     size_t unused_count;
     struct peer *peers[CONNECTION_PEER_PLACES];
-    size_t closings[CONNECTION_CLOSINGS_]; /* that were not told yet */
+    size_t closings[CONNECTION_CLOSINGS_];                                           /* that were not told yet */
     char closed_peer[CONNECTION_CLOSINGS_][sizeof((struct connection *)NULL)->text]; /* the last one */
     int64_t told_ms[CONNECTION_CLOSINGS_];
     struct lingerer lingering[LINGER_MAX];
@@ -110,8 +110,7 @@ struct server {
 };
 
 /* http.c: one libmicrohttpd daemon per socket */
-int http_open(struct server *server, struct listener *listener, struct listen_socket *socket,
-              struct error *err);
+int http_open(struct server *server, struct listener *listener, struct listen_socket *socket, struct error *err);
 void http_run(struct listener *listener, int64_t now_ms);
 void http_quiesce(struct listener *listener); /* no new connections */
 void http_close(struct listener *listener);
@@ -123,8 +122,7 @@ void head_set_request_id(struct request *request);
 
 /* reply.c */
 enum MHD_Result reply_queue(struct request *request);
-void reply_set_problem(struct request *request, enum error_code code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void reply_set_problem(struct request *request, enum error_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* hold.c: moves the reply on to where its kind belongs; then the request is READY or HELD */
 void hold_settle(struct request *request);
@@ -134,9 +132,8 @@ void hold_changed(struct waiter *list);    /* of waiters_take_key() */
 void hold_answered(struct request *request, const json_t *answer, int fd);
 void hold_due(struct server *server, int64_t now_ms);
 void hold_client_gone(struct request *request);
-void hold_end_all(struct server *server,
-                  bool is_gone);           /* answers, or with is_gone abandons, all that is held */
-void hold_forget(struct request *request); /* the request has ended */
+void hold_end_all(struct server *server, bool is_gone); /* answers, or with is_gone abandons, all that is held */
+void hold_forget(struct request *request);              /* the request has ended */
 
 /* link.c */
 int link_ask(struct request *request);

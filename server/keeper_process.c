@@ -34,8 +34,8 @@ static void tell_mended(const struct db_mended *mended)
     (void)snprintf(files, sizeof files, "%u", mended->foreign_files);
     (void)snprintf(objects, sizeof objects, "%u", mended->foreign_objects);
     (void)snprintf(lost, sizeof lost, "%u", mended->lost);
-    log_event(LOG_ERROR, "database.mended", "foreign_files", files, "foreign_objects", objects, "begun_anew", mended->is_new ? "true" : "false",
-              "lost", lost, NULL);
+    log_event(LOG_ERROR, "database.mended", "foreign_files", files, "foreign_objects", objects, "begun_anew", mended->is_new ? "true" : "false", "lost", lost,
+              NULL);
 }
 
 static int open_database(const struct config *config, bool check, struct db **ret, bool *ret_new, struct error *err)

@@ -10,11 +10,10 @@ static const struct rights {
     int abi;
     uint64_t file_system, network;
 } versions[] = {
-    {1, (1ULL << 13) - 1, 0},
-    {2, (1ULL << 14) - 1, 0}, /* and linking between directories */
-    {3, (1ULL << 15) - 1, 0}, /* and truncating */
-    {4, (1ULL << 15) - 1, 3}, /* and TCP: to bind and to connect */
-    {5, (1ULL << 16) - 1, 3}, /* and the ioctls of devices */
+    {1, (1ULL << 13) - 1, 0}, {2, (1ULL << 14) - 1, 0}, /* and linking between directories */
+    {3, (1ULL << 15) - 1, 0},                           /* and truncating */
+    {4, (1ULL << 15) - 1, 3},                           /* and TCP: to bind and to connect */
+    {5, (1ULL << 16) - 1, 3},                           /* and the ioctls of devices */
 };
 
 /* struct landlock_ruleset_attr of version 4; older kernels take the larger one where what they don't know is 0. */

@@ -30,8 +30,7 @@ static void linger_close(struct server *server, struct lingerer *linger)
 /* Best effort: with all places taken the client takes its chance. */
 void linger_add(struct server *server, const struct request *request)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct lingerer *place = NULL;
     for (size_t i = 0; i < LINGER_MAX && place == NULL; i++) {
         place = server->lingering[i].fd < 0 ? &server->lingering[i] : NULL;

@@ -45,8 +45,7 @@ static int check_alive(const struct sockaddr_un *address, bool *ret_alive, long 
         return 0;
     }
     if (errno != ECONNREFUSED && errno != ENOENT) {
-        return error_sys(err, ERR_SYSTEM, errno, "cannot tell whether a process listens on %s",
-                         address->sun_path);
+        return error_sys(err, ERR_SYSTEM, errno, "cannot tell whether a process listens on %s", address->sun_path);
     }
     *ret_alive = false;
     return 0;
@@ -60,8 +59,7 @@ static int clear_way(const struct sockaddr_un *address, struct error *err)
         return errno == ENOENT ? 0 : error_sys(err, ERR_SYSTEM, errno, "cannot look at %s", path);
     }
     if (!S_ISSOCK(st.st_mode)) {
-        return error_set(err, ERR_SYSTEM, "cannot listen on %s: a file that is not a socket is in the way",
-                         path);
+        return error_set(err, ERR_SYSTEM, "cannot listen on %s: a file that is not a socket is in the way", path);
     }
     bool alive = false;
     long pid = 0;
@@ -102,8 +100,7 @@ static int open_unix(const char *path, gid_t group, int *ret, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) {
-        return error_set(err, ERR_INVALID_CONFIG,
-                         "listen: '%s' is longer than the 107 bytes of a socket path", path);
+        return error_set(err, ERR_INVALID_CONFIG, "listen: '%s' is longer than the 107 bytes of a socket path", path);
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
     AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -134,10 +131,8 @@ static int open_tcp(const struct config_listen *where, int *ret, struct error *e
         return error_sys(err, ERR_SYSTEM, errno, "cannot make a TCP socket");
     }
     int on = 1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0) {
-        return error_sys(err, errno == EADDRINUSE ? ERR_CONFLICT : ERR_SYSTEM, errno,
-                         "cannot listen on %s:%u", text, where->port);
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, BACKLOG) < 0) {
+        return error_sys(err, errno == EADDRINUSE ? ERR_CONFLICT : ERR_SYSTEM, errno, "cannot listen on %s:%u", text, where->port);
     }
     *ret = TAKE_FD(fd);
     return 0;

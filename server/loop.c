@@ -20,8 +20,7 @@ static int64_t min64(int64_t a, int64_t b)
 
 static int next_timeout(const struct server *server, int64_t until_ms)
 {
-    int64_t due =
-        min64(until_ms, min64(waiters_next_deadline(&server->waiters), min64(linger_next_deadline(server), connections_next_deadline(server))));
+    int64_t due = min64(until_ms, min64(waiters_next_deadline(&server->waiters), min64(linger_next_deadline(server), connections_next_deadline(server))));
     for (size_t i = 0; i < server->listener_count; i++) {
         if (server->listeners[i].must_run) {
             return 0;
@@ -77,8 +76,7 @@ static void ask_for_room(struct server *server)
 {
     bool wanted = server->setup->link->wake_all && !server->worker_gone;
     if (wanted != server->wants_write) {
-        struct epoll_event event = {.events = EPOLLIN | (wanted ? EPOLLOUT : 0U),
-                                    .data.ptr = &server->worker};
+        struct epoll_event event = {.events = EPOLLIN | (wanted ? EPOLLOUT : 0U), .data.ptr = &server->worker};
         (void)epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->setup->link->socket, &event);
         server->wants_write = wanted;
     }
@@ -111,8 +109,7 @@ static int turn(struct server *server, int64_t until_ms, struct error *err)
     return 0;
 }
 
-static int watch(struct server *server, int fd, struct source *source, enum source_kind kind,
-                 struct error *err)
+static int watch(struct server *server, int fd, struct source *source, enum source_kind kind, struct error *err)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
     source->kind = kind;

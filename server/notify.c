@@ -12,8 +12,7 @@ static int make_address(const char *name, struct sockaddr_un *address, socklen_t
 {
     size_t len = strlen(name);
     if ((name[0] != '/' && name[0] != '@') || len < 2 || len >= sizeof address->sun_path) {
-        return error_set(err, ERR_SYSTEM, "NOTIFY_SOCKET '%.128s' is neither a path nor an abstract name",
-                         name);
+        return error_set(err, ERR_SYSTEM, "NOTIFY_SOCKET '%.128s' is neither a path nor an abstract name", name);
     }
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     memcpy(address->sun_path, name, len);

@@ -27,8 +27,7 @@ static int find_user(const char *user, uid_t *ret_uid, gid_t *ret_gid, struct er
         return error_set(err, ERR_INVALID_CONFIG, "user: there is no user '%s' on this host", user);
     }
     if (found->pw_uid == 0 || found->pw_gid == 0) {
-        return error_set(err, ERR_INVALID_CONFIG,
-                         "user: '%s' is root; the API process needs a user of its own", user);
+        return error_set(err, ERR_INVALID_CONFIG, "user: '%s' is root; the API process needs a user of its own", user);
     }
     *ret_uid = found->pw_uid;
     *ret_gid = found->pw_gid;

@@ -14,8 +14,8 @@
 
 /* Memory, time, its own signals and its own end: every process. */
 static const char *const allowed_to_all[] = {
-    "brk", "munmap", "mremap", "madvise", "futex", "exit", "exit_group", "rt_sigreturn", "restart_syscall", "read", "write", "lseek", "close", "sched_yield",
-    "getpid", "gettid", "clock_gettime",
+    "brk",         "munmap",       "mremap",         "madvise",           "futex",  "exit",   "exit_group",    "rt_sigreturn", "restart_syscall", "read",
+    "write",       "lseek",        "close",          "sched_yield",       "getpid", "gettid", "clock_gettime",
 #ifdef __SANITIZE_ADDRESS__ /* the sanitizers' own */
     "sigaltstack", "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "prctl",
 #endif
@@ -23,20 +23,20 @@ static const char *const allowed_to_all[] = {
 
 /* Files and descriptors: the database, and what SQLite does with it. */
 static const char *const allowed_to_database[] = {
-    "openat", "open", "access", "faccessat", "faccessat2", "stat", "lstat", "fstat", "newfstatat", "statx", "fstatfs", "readlink", "readlinkat", "getcwd",
-    "pread64", "pwrite64", "readv", "writev", "preadv", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "fcntl", "flock", "unlink", "unlinkat",
-    "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "fchmod", "fchown", "chmod", "utimensat", "getdents64", "umask",
-    "memfd_create", "dup", "dup2", "dup3", "pipe2", "eventfd2",
-    "getuid", "geteuid", "getgid", "getegid", "getppid", "getrandom", "getrusage", "sysinfo", "uname", "prlimit64", "getrlimit",
-    "nanosleep", "clock_nanosleep", "clock_getres", "gettimeofday", "time", "poll", "ppoll", "select", "pselect6",
-    "rt_sigaction", "rt_sigprocmask", "sigaltstack", "tgkill",
-    "sendmsg", "recvmsg", "sendto", "recvfrom", "shutdown", "getsockopt", "setsockopt",
+    "openat",       "open",      "access",     "faccessat", "faccessat2", "stat",       "lstat",        "fstat",          "newfstatat",      "statx",
+    "fstatfs",      "readlink",  "readlinkat", "getcwd",    "pread64",    "pwrite64",   "readv",        "writev",         "preadv",          "pwritev",
+    "ftruncate",    "fallocate", "fsync",      "fdatasync", "fcntl",      "flock",      "unlink",       "unlinkat",       "rename",          "renameat",
+    "renameat2",    "mkdir",     "mkdirat",    "rmdir",     "fchmod",     "fchown",     "chmod",        "utimensat",      "getdents64",      "umask",
+    "memfd_create", "dup",       "dup2",       "dup3",      "pipe2",      "eventfd2",   "getuid",       "geteuid",        "getgid",          "getegid",
+    "getppid",      "getrandom", "getrusage",  "sysinfo",   "uname",      "prlimit64",  "getrlimit",    "nanosleep",      "clock_nanosleep", "clock_getres",
+    "gettimeofday", "time",      "poll",       "ppoll",     "select",     "pselect6",   "rt_sigaction", "rt_sigprocmask", "sigaltstack",     "tgkill",
+    "sendmsg",      "recvmsg",   "sendto",     "recvfrom",  "shutdown",   "getsockopt", "setsockopt",
 };
 
 /* Clients: sockets that were opened for it, and those that come in by them. */
 static const char *const allowed_to_api[] = {
-    "accept", "accept4", "getsockname", "getpeername", "sendfile", "splice", "socketpair",
-    "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "timerfd_create", "timerfd_settime", "signalfd4", "ioctl",
+    "accept",    "accept4",    "getsockname", "getpeername",  "sendfile",       "splice",          "socketpair", "epoll_create1",
+    "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "timerfd_create", "timerfd_settime", "signalfd4",  "ioctl",
 };
 
 static void release_filter(scmp_filter_ctx *filter)

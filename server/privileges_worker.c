@@ -10,24 +10,24 @@
 
 /* capabilities(7), and what each is kept for. */
 static const int kept[] = {
-    CAP_CHOWN, /* directories and sockets of the unprivileged processes, files in a jail */
-    CAP_DAC_OVERRIDE, /* directories of the unprivileged processes, and images that only their owner can read */
-    CAP_DAC_READ_SEARCH, /* the same, to read */
-    CAP_FOWNER, /* modes of such files */
-    CAP_FSETID, /* modes of such files */
-    CAP_KILL, /* VMMs and processes of other users */
-    CAP_SETUID, /* to give up root in the other processes */
-    CAP_SETGID, /* the same */
-    CAP_SETPCAP, /* the same */
+    CAP_CHOWN,            /* directories and sockets of the unprivileged processes, files in a jail */
+    CAP_DAC_OVERRIDE,     /* directories of the unprivileged processes, and images that only their owner can read */
+    CAP_DAC_READ_SEARCH,  /* the same, to read */
+    CAP_FOWNER,           /* modes of such files */
+    CAP_FSETID,           /* modes of such files */
+    CAP_KILL,             /* VMMs and processes of other users */
+    CAP_SETUID,           /* to give up root in the other processes */
+    CAP_SETGID,           /* the same */
+    CAP_SETPCAP,          /* the same */
     CAP_NET_BIND_SERVICE, /* to listen on a port below 1024 */
-    CAP_NET_ADMIN, /* TAPs, the bridge, nftables, routes, WireGuard */
-    CAP_NET_RAW, /* announcements of addresses */
-    CAP_SYS_ADMIN, /* mounts and namespaces of jails, programs on the bridge */
-    CAP_SYS_CHROOT, /* jails */
-    CAP_SYS_PTRACE, /* /proc of VMMs, which are of other users */
-    CAP_SYS_RESOURCE, /* limits beyond those that the daemon was started with */
-    CAP_MKNOD, /* devices of a jail */
-    CAP_IPC_LOCK, /* guests whose memory is locked, or of huge pages */
+    CAP_NET_ADMIN,        /* TAPs, the bridge, nftables, routes, WireGuard */
+    CAP_NET_RAW,          /* announcements of addresses */
+    CAP_SYS_ADMIN,        /* mounts and namespaces of jails, programs on the bridge */
+    CAP_SYS_CHROOT,       /* jails */
+    CAP_SYS_PTRACE,       /* /proc of VMMs, which are of other users */
+    CAP_SYS_RESOURCE,     /* limits beyond those that the daemon was started with */
+    CAP_MKNOD,            /* devices of a jail */
+    CAP_IPC_LOCK,         /* guests whose memory is locked, or of huge pages */
 };
 
 static bool is_kept(int capability)

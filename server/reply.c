@@ -55,8 +55,7 @@ static struct MHD_Response *make_response(struct request *request)
         return stream;
     }
     if (reply->body != NULL) {
-        struct MHD_Response *response =
-            MHD_create_response_from_buffer(reply->body_len, reply->body, MHD_RESPMEM_MUST_FREE);
+        struct MHD_Response *response = MHD_create_response_from_buffer(reply->body_len, reply->body, MHD_RESPMEM_MUST_FREE);
         if (response != NULL) {
             reply->body = NULL;
         }
@@ -65,8 +64,7 @@ static struct MHD_Response *make_response(struct request *request)
     /* libmicrohttpd takes all buffers without const, and does not write to persistent ones. */
     void *borrowed = NULL;
     memcpy(&borrowed, &reply->static_body, sizeof borrowed);
-    return MHD_create_response_from_buffer(borrowed != NULL ? reply->body_len : 0, borrowed,
-                                           MHD_RESPMEM_PERSISTENT);
+    return MHD_create_response_from_buffer(borrowed != NULL ? reply->body_len : 0, borrowed, MHD_RESPMEM_PERSISTENT);
 }
 
 static bool add_headers(struct MHD_Response *response, const struct request *request)
@@ -96,8 +94,7 @@ static void count_stream(struct request *request)
         return;
     }
     if (server->streams >= LIMIT_STREAMS) {
-        reply_set_problem(request, ERR_UNAVAILABLE, "%d streams are open, and that is the limit",
-                          LIMIT_STREAMS);
+        reply_set_problem(request, ERR_UNAVAILABLE, "%d streams are open, and that is the limit", LIMIT_STREAMS);
         return;
     }
     server->streams++;

@@ -38,8 +38,7 @@ static void sift_up(struct waiters *waiters, struct waiter *waiter, size_t index
 static void sift_down(struct waiters *waiters, struct waiter *waiter, size_t index)
 {
     for (size_t child = 0; (child = 2 * index + 1) < waiters->count; index = child) {
-        if (child + 1 < waiters->count &&
-            waiters->heap[child + 1]->deadline_ms < waiters->heap[child]->deadline_ms) {
+        if (child + 1 < waiters->count && waiters->heap[child + 1]->deadline_ms < waiters->heap[child]->deadline_ms) {
             child++;
         }
         if (waiter->deadline_ms <= waiters->heap[child]->deadline_ms) {
@@ -105,8 +104,7 @@ void waiters_remove(struct waiters *waiters, struct waiter *waiter)
     waiter->is_in = false;
 }
 
-static struct waiter *take_bucket(struct waiters *waiters, size_t bucket, const char *key,
-                                  struct waiter *list)
+static struct waiter *take_bucket(struct waiters *waiters, size_t bucket, const char *key, struct waiter *list)
 {
     struct waiter *next = NULL;
     for (struct waiter *w = waiters->buckets[bucket]; w != NULL; w = next) {

@@ -14,16 +14,16 @@
 #ifndef SMARTVM_SHIM_PROTOCOL_H
 #define SMARTVM_SHIM_PROTOCOL_H
 
-#define SHIM_SOCKET "end.sock" /* not longer than api.sock, whose path is checked */
-#define SHIM_EXIT "exit"
+#define SHIM_SOCKET   "end.sock" /* not longer than api.sock, whose path is checked */
+#define SHIM_EXIT     "exit"
 #define SHIM_EXIT_NEW "exit.new"
-#define SHIM_READY "ready"
+#define SHIM_READY    "ready"
 
 /* What it kept of a FIFO: the newer part, and the older one when that was full. */
-#define SHIM_CONSOLE "console.kept"
+#define SHIM_CONSOLE       "console.kept"
 #define SHIM_CONSOLE_OLDER "console.kept.older"
-#define SHIM_VMM "vmm.kept"
-#define SHIM_VMM_OLDER "vmm.kept.older"
+#define SHIM_VMM           "vmm.kept"
+#define SHIM_VMM_OLDER     "vmm.kept.older"
 
 enum {
     SHIM_MESSAGE_MAX = 128,

@@ -1,5 +1,5 @@
 #!/bin/bash
-# cppcheck and clang-tidy over all C files: tests/lint.sh <build directory with compile_commands.json>
+# clang-format, cppcheck and clang-tidy over all C files: tests/lint.sh <build directory with compile_commands.json>
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -17,6 +17,11 @@ mapfile -t files < <(find core db host keeper shim worker api server ./*.c tests
 result() {
     if [ "$2" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)) && echo "FAILED $1"; fi
 }
+
+# One layout, that of .clang-format: `clang-format-14 -i FILE…` makes it so.
+mapfile -t laid_out < <(find . -path './build*' -prune -o -path ./.git -prune -o \( -name '*.c' -o -name '*.h' \) -print | sort)
+clang-format-14 --dry-run -Werror "${laid_out[@]}"
+result "layout (clang-format)" $?
 
 # resourceLeak: it does not know that a variable is closed by its cleanup attribute; the sanitizers and clang-tidy look for leaks.
 # varFuncNullUB: NULL ends the arguments of log_event(); POSIX makes it a pointer (void *).

@@ -13,7 +13,7 @@ export SMARTVM_TEST_BUNDLE=${SMARTVM_TEST_BUNDLE:-$SMARTVM_TEST_BUILD/image/debi
 
 # shellcheck disable=SC2154 # packages_build: deploy/packages.sh
 prepare_packages=("${packages_build[@]}" check systemd nftables iproute2 iputils-ping qemu-system-x86 e2fsprogs squashfs-tools cpio lz4 zstd xz-utils
-    busybox-static iptables curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-tidy-14 clang-14
+    busybox-static iptables curl jq sqlite3 python3-yaml python3-jsonschema python3-pip python3-venv unzip openssl cppcheck clang-format-14 clang-tidy-14 clang-14
     libclang-rt-14-dev procps util-linux kmod wireguard-go wireguard-tools socat nbdkit strace)
 
 make_packages() {

@@ -21,6 +21,5 @@ void conditions_add(struct json_build *list, const json_t *old, enum condition_t
     const json_t *before = conditions_find(old, type);
     const char *since = condition_has_status(before, status) ? json_get_string(before, "since") : NULL;
     json_build_add(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", condition_type_name(type), "status", condition_status_name(status), "reason",
-                                   condition_reason_name(reason), "message", message, "since",
-                                   since != NULL ? since : clock_format(clock_wall_ms(), now)));
+                                   condition_reason_name(reason), "message", message, "since", since != NULL ? since : clock_format(clock_wall_ms(), now)));
 }

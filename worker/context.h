@@ -30,42 +30,42 @@ enum network_state { NETWORK_UNKNOWN, NETWORK_READY, NETWORK_FAILED };
 
 struct worker {
     const struct config *config;
-    struct claims *claims;      /* of this daemon, in its network namespace */
-    struct border *border;      /* to the keeper: worker/border/wanted.h */
-    struct memory *memory;      /* of its own: worker/memory.h */
+    struct claims *claims; /* of this daemon, in its network namespace */
+    struct border *border; /* to the keeper: worker/border/wanted.h */
+    struct memory *memory; /* of its own: worker/memory.h */
     char mark[CONFIG_MARK_MAX];
     char boot_id[BOOT_ID_MAX];
-    char stage_root[300]; /* <stage_dir>/<mark>: a directory per VM below it */
-    char store_root[300]; /* <state_dir>/images */
-    struct queue *queue;        /* VMs and the network */
-    struct queue *image_queue;  /* imports, apart so that a large file holds up nothing else */
+    char stage_root[300];      /* <stage_dir>/<mark>: a directory per VM below it */
+    char store_root[300];      /* <state_dir>/images */
+    struct queue *queue;       /* VMs and the network */
+    struct queue *image_queue; /* imports, apart so that a large file holds up nothing else */
     struct runtimes *runtimes;
-    struct uids *uids;          /* that VMMs run under: worker/vm/uids.h */
-    char jail_place[300];       /* <run_dir>/jail: empty, where each VMM's jail is attached in its own mount namespace */
+    struct uids *uids;    /* that VMMs run under: worker/vm/uids.h */
+    char jail_place[300]; /* <run_dir>/jail: empty, where each VMM's jail is attached in its own mount namespace */
     struct console_hub *consoles;
     struct slow_questions *slow_questions;
     struct telling *telling; /* events that wait to be stored */
-    struct host_facts facts;    /* has its own lock */
+    struct host_facts facts; /* has its own lock */
     const struct worker_setup *setup;
     int64_t start_ms; /* monotonic */
     int64_t start_wall_ms;
-    int epoll;                  /* of the main loop: pidfds are added by any thread */
+    int epoll; /* of the main loop: pidfds are added by any thread */
     int api_socket;
-    atomic_bool api_behind;     /* a notification could not be sent: tell the API to look at everything */
+    atomic_bool api_behind; /* a notification could not be sent: tell the API to look at everything */
     _Atomic enum network_state network_state;
     atomic_bool database_anew; /* it had to be begun anew: VMs that run may have lost their rows */
     atomic_bool bridge_remade; /* TAPs may have lost it: every VM is to be looked at */
     struct network_memory_box network;
     struct wireguard_memory_box wireguard;
-    atomic_bool wireguard_active; /* there is, or was, a tunnel: what the kernel tells of links and routes may be about it */
+    atomic_bool wireguard_active;     /* there is, or was, a tunnel: what the kernel tells of links and routes may be about it */
     uint8_t seal_key[SEAL_KEY_BYTES]; /* private */
-    pthread_mutex_t guests_lock; /* of the firewall's elements of VMs, see network/guests.c */
-    atomic_bool contested;       /* somebody undoes repairs of the network: it is looked at less often */
-    atomic_int contested_vms;    /* the same, of TAPs of so many VMs */
-    atomic_uint repair_epoch;    /* goes up when somebody asks for repair: back-offs are forgotten */
-    atomic_bool settled;  /* everything was looked at once since the start */
-    sem_t settled_once;   /* posted then */
-    atomic_bool stop_vms; /* the daemon ends, and every VM with it */
+    pthread_mutex_t guests_lock;      /* of the firewall's elements of VMs, see network/guests.c */
+    atomic_bool contested;            /* somebody undoes repairs of the network: it is looked at less often */
+    atomic_int contested_vms;         /* the same, of TAPs of so many VMs */
+    atomic_uint repair_epoch;         /* goes up when somebody asks for repair: back-offs are forgotten */
+    atomic_bool settled;              /* everything was looked at once since the start */
+    sem_t settled_once;               /* posted then */
+    atomic_bool stop_vms;             /* the daemon ends, and every VM with it */
 };
 
 /* Tags in the upper byte of epoll data; the rest is a VM's uid for EPOLL_TAG_VMM. */

@@ -25,13 +25,11 @@ struct drift {
     bool patient;
 };
 
-static void add_item_of(struct drift *drift, const char *resource, const char *operation, const char *description,
-                        const char *found, int64_t waits_ms)
+static void add_item_of(struct drift *drift, const char *resource, const char *operation, const char *description, const char *found, int64_t waits_ms)
 {
     if (drift->total++ < LIMIT_DRIFT_ITEMS) {
-        json_build_add(&drift->items, json_pack("{s:s, s:s, s:s, s:s, s:I}", "resource", resource, "operation",
-                                                            operation, "description", description, "found", found,
-                                                            "waits_ms", (json_int_t)waits_ms));
+        json_build_add(&drift->items, json_pack("{s:s, s:s, s:s, s:s, s:I}", "resource", resource, "operation", operation, "description", description, "found",
+                                                found, "waits_ms", (json_int_t)waits_ms));
     }
 }
 
@@ -57,8 +55,7 @@ static int look_at_network(struct drift *drift, struct error *err)
         for (size_t i = 0; i < work.plan.count; i++) {
             const struct network_op *op = &work.plan.ops[i];
             const struct repair_backoff *backoff = &work.memory.backoffs[op->type];
-            add_item(drift, op->type == NETWORK_OP_ADD_GUESTS ? work.repaired_vm : "", network_op_name(op->type),
-                     network_op_description(op->type), op->found,
+            add_item(drift, op->type == NETWORK_OP_ADD_GUESTS ? work.repaired_vm : "", network_op_name(op->type), network_op_description(op->type), op->found,
                      op->repair ? repair_backoff_wait(backoff, drift->now_ms) : 0);
         }
     }

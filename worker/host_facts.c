@@ -94,10 +94,12 @@ static void judge_jailer(struct worker *worker)
         jailer->reason[0] = '\0';
         if (containment->fault != NULL && !worker->config->vmm.allow_known_faults) {
             jailer->available = false;
-            (void)snprintf(jailer->reason, sizeof jailer->reason, "the jailer %s has %s, and vmm.allow_known_faults is false", jailer->version, containment->fault->name);
+            (void)snprintf(jailer->reason, sizeof jailer->reason, "the jailer %s has %s, and vmm.allow_known_faults is false", jailer->version,
+                           containment->fault->name);
         } else if (firecracker->available && version_compare(firecracker->version, jailer->version) != 0) {
             jailer->available = false;
-            (void)snprintf(jailer->reason, sizeof jailer->reason, "the jailer is of version %.64s, and Firecracker of %.64s", jailer->version, firecracker->version);
+            (void)snprintf(jailer->reason, sizeof jailer->reason, "the jailer is of version %.64s, and Firecracker of %.64s", jailer->version,
+                           firecracker->version);
         }
     }
     (void)pthread_mutex_unlock(&worker->facts.lock);
@@ -105,8 +107,7 @@ static void judge_jailer(struct worker *worker)
 
 static bool look_at_vmms(struct worker *worker)
 {
-    const char *const names[VMM_KIND_COUNT_] = {[VMM_FIRECRACKER] = worker->config->vmm.firecracker,
-                                                [VMM_QEMU] = worker->config->vmm.qemu};
+    const char *const names[VMM_KIND_COUNT_] = {[VMM_FIRECRACKER] = worker->config->vmm.firecracker, [VMM_QEMU] = worker->config->vmm.qemu};
     bool changed = false;
     for (size_t i = 0; i < VMM_KIND_COUNT_; i++) {
         const struct program program = {vmm_drivers[i].name, names[i], vmm_drivers[i].version, &worker->facts.vmms[i]};
@@ -137,7 +138,8 @@ static void require(struct worker *worker)
         const bool possible = host_facts_can_jail(&worker->facts, (enum vmm_kind)i, &reason);
         containment->require_jail[i] = is_required(worker->config->vmm.require_jail, possible);
         if (!possible && worker->facts.vmms[i].available) {
-            log_event(LOG_WARN, "host.no_jail", "vmm", vmm_drivers[i].name, "required", containment->require_jail[i] ? "true" : "false", "reason", reason, NULL);
+            log_event(LOG_WARN, "host.no_jail", "vmm", vmm_drivers[i].name, "required", containment->require_jail[i] ? "true" : "false", "reason", reason,
+                      NULL);
         }
     }
     containment->require_limits = is_required(worker->config->vmm.require_limits, host_facts_can_limit(&worker->facts));
@@ -184,10 +186,9 @@ static json_t *vmms_json(const struct host_facts *facts)
     AUTO_JSON_BUILD list = json_build_array();
     for (size_t i = 0; i < VMM_KIND_COUNT_; i++) {
         const struct vmm_fact *fact = &facts->vmms[i];
-        json_build_add(&list, json_pack("{s:s, s:b, s:s?, s:s?, s:s?}", "name", vmm_drivers[i].name, "available",
-                                                    fact->available, "path", fact->available ? fact->path : NULL, "version",
-                                                    fact->available ? fact->version : NULL, "reason",
-                                                    fact->available ? NULL : fact->reason));
+        json_build_add(&list, json_pack("{s:s, s:b, s:s?, s:s?, s:s?}", "name", vmm_drivers[i].name, "available", fact->available, "path",
+                                        fact->available ? fact->path : NULL, "version", fact->available ? fact->version : NULL, "reason",
+                                        fact->available ? NULL : fact->reason));
     }
     return json_build_take(&list);
 }
@@ -197,8 +198,8 @@ static json_t *kvm_json(const struct host_facts *facts)
     if (!facts->kvm_known) {
         return json_pack("{s:b, s:n, s:s, s:n}", "present", 0, "usable", "reason", "being measured", "loop_us");
     }
-    return json_pack("{s:b, s:b, s:s, s:I}", "present", facts->kvm.present, "usable", facts->kvm.usable, "reason",
-                     facts->kvm.reason, "loop_us", (json_int_t)facts->kvm.loop_us);
+    return json_pack("{s:b, s:b, s:s, s:I}", "present", facts->kvm.present, "usable", facts->kvm.usable, "reason", facts->kvm.reason, "loop_us",
+                     (json_int_t)facts->kvm.loop_us);
 }
 
 /* "in force" for those VMMs that start now. */
@@ -249,8 +250,8 @@ static json_t *cgroup_json(const struct cgroup_support *cgroup)
             json_build_add(&list, json_string(controllers[i].name));
         }
     }
-    return json_pack("{s:i, s:s?, s:o}", "version", cgroup->mounted ? 2 : 0, "mount", cgroup->mounted ? cgroup->mount : NULL,
-                     "controllers", json_build_take(&list));
+    return json_pack("{s:i, s:s?, s:o}", "version", cgroup->mounted ? 2 : 0, "mount", cgroup->mounted ? cgroup->mount : NULL, "controllers",
+                     json_build_take(&list));
 }
 
 static int publish(struct worker *worker, struct error *err)
@@ -263,13 +264,14 @@ static int publish(struct worker *worker, struct error *err)
     (void)uname(&uts);
     (void)sysinfo(&info);
     int64_t mib = (int64_t)((uint64_t)info.totalram * info.mem_unit >> 20);
-    AUTO_JSON_BUILD host = {.value = json_pack("{s:s, s:s, s:s, s:i, s:I}", "kernel", uts.release, "arch", uts.machine, "boot_id",
-                                               worker->boot_id, "cpus", get_nprocs(), "memory_mib", (json_int_t)mib)};
+    AUTO_JSON_BUILD host = {.value = json_pack("{s:s, s:s, s:s, s:i, s:I}", "kernel", uts.release, "arch", uts.machine, "boot_id", worker->boot_id, "cpus",
+                                               get_nprocs(), "memory_mib", (json_int_t)mib)};
     if (host_facts_choose(&worker->facts, "auto", &choice, &known, &why) != 0) {
         json_build_put(&host, "auto", json_pack("{s:n, s:n, s:s}", "driver", "accelerator", "reason", why.message));
     } else if (known) {
-        json_build_put(&host, "auto", json_pack("{s:s, s:s, s:s}", "driver", vmm_drivers[choice.kind].name, "accelerator",
-                                                vmm_accel_name(choice.accel), "reason", choice.reason));
+        json_build_put(
+            &host, "auto",
+            json_pack("{s:s, s:s, s:s}", "driver", vmm_drivers[choice.kind].name, "accelerator", vmm_accel_name(choice.accel), "reason", choice.reason));
     } else {
         json_build_put(&host, "auto", json_null());
     }
@@ -277,8 +279,9 @@ static int publish(struct worker *worker, struct error *err)
     json_build_put(&host, "kvm", kvm_json(&worker->facts));
     json_build_put(&host, "vmms", vmms_json(&worker->facts));
     json_build_put(&host, "cgroup", cgroup_json(&worker->facts.cgroup));
-    json_build_put(&host, "staging", json_pack("{s:s, s:b, s:I}", "path", worker->stage_root, "in_memory", (int)worker->facts.staging.in_memory, "size_mib",
-                                               (json_int_t)worker->facts.staging.size_mib));
+    json_build_put(&host, "staging",
+                   json_pack("{s:s, s:b, s:I}", "path", worker->stage_root, "in_memory", (int)worker->facts.staging.in_memory, "size_mib",
+                             (json_int_t)worker->facts.staging.size_mib));
     json_build_put(&host, "containment", containment_json(&worker->facts));
     (void)pthread_mutex_unlock(&worker->facts.lock);
     AUTO_FREE char *text = json_text(host.value);

@@ -43,8 +43,7 @@ static int choose(const struct host_facts *facts, const char *requested, struct 
         (void)snprintf(ret->reason, sizeof ret->reason, "auto: %s, and Firecracker is there", facts->kvm.reason);
         return choose_firecracker(facts, ret, err);
     }
-    (void)snprintf(ret->reason, sizeof ret->reason, "auto: %s",
-                   facts->kvm.usable ? firecracker->reason : facts->kvm.reason);
+    (void)snprintf(ret->reason, sizeof ret->reason, "auto: %s", facts->kvm.usable ? firecracker->reason : facts->kvm.reason);
     return choose_qemu(facts, ret, err);
 }
 
@@ -70,7 +69,8 @@ static int contain(const struct host_facts *facts, struct vmm_choice *ret, struc
     const char *reason = "";
     ret->jailed = host_facts_can_jail(facts, ret->kind, &reason);
     if (!ret->jailed && containment->require_jail[ret->kind]) {
-        return error_set(err, ERR_CONTAINMENT_UNAVAILABLE, "there is no jail for %s, and vmm.require_jail asks for one: %s", vmm_drivers[ret->kind].name, reason);
+        return error_set(err, ERR_CONTAINMENT_UNAVAILABLE, "there is no jail for %s, and vmm.require_jail asks for one: %s", vmm_drivers[ret->kind].name,
+                         reason);
     }
     if (!host_facts_can_limit(facts) && containment->require_limits) {
         return error_set(err, ERR_CONTAINMENT_UNAVAILABLE,
@@ -80,8 +80,7 @@ static int contain(const struct host_facts *facts, struct vmm_choice *ret, struc
     return 0;
 }
 
-int host_facts_choose(struct host_facts *facts, const char *requested, struct vmm_choice *ret, bool *ret_known,
-                      struct error *err)
+int host_facts_choose(struct host_facts *facts, const char *requested, struct vmm_choice *ret, bool *ret_known, struct error *err)
 {
     int result = 0;
     (void)pthread_mutex_lock(&facts->lock);

@@ -39,16 +39,16 @@ struct staging_fact {
 
 /* What keeps a VMM in. */
 struct containment {
-    bool jails;           /* the host can make them (host/process/jail.h) */
-    char reason[256];     /* why it can't */
-    struct vmm_fact jailer; /* Firecracker's; `reason` also when it is there, but not to be used */
+    bool jails;                      /* the host can make them (host/process/jail.h) */
+    char reason[256];                /* why it can't */
+    struct vmm_fact jailer;          /* Firecracker's; `reason` also when it is there, but not to be used */
     const struct known_fault *fault; /* that the jailer has; NULL: none is known */
     bool require_jail[VMM_KIND_COUNT_];
     bool require_limits;
 };
 
 struct host_facts {
-    pthread_mutex_t lock;    /* of all but the last two */
+    pthread_mutex_t lock; /* of all but the last two */
     bool kvm_known;
     struct file_identity kvm_device;
     struct kvm_probe kvm;
@@ -78,7 +78,6 @@ bool host_facts_can_limit(const struct host_facts *facts);
  * Decides what runs a VM that asks for `requested`. *ret_known false: KVM is still being measured, ask again. VMM_UNAVAILABLE, saying why,
  * when nothing can, and CONTAINMENT_UNAVAILABLE when it could not be kept in as is required.
  */
-int host_facts_choose(struct host_facts *facts, const char *requested, struct vmm_choice *ret, bool *ret_known,
-                      struct error *err);
+int host_facts_choose(struct host_facts *facts, const char *requested, struct vmm_choice *ret, bool *ret_known, struct error *err);
 
 #endif

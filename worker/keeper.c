@@ -20,7 +20,7 @@ enum {
     FIRST_TRIES_MS = 60000, /* of the daemon's start */
     SPARED_TOLD = 8,        /* in the log, of what is left out in SPARED_PAUSE_MS: it is whoever writes the rows who says how many there are */
     SPARED_PAUSE_MS = 10000,
-    END_DAMAGED = 3,        /* keeper/keeper.h: KEEPER_DAMAGED */
+    END_DAMAGED = 3, /* keeper/keeper.h: KEEPER_DAMAGED */
 };
 
 static void give_up(void *ctx)

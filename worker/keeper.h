@@ -11,11 +11,11 @@
 struct keeper {
     const struct worker_setup *setup;
     struct worker *worker;
-    int process;         /* a pidfd; -1: none */
-    int socket;          /* to one that is not ready yet; then the border has it */
-    int broken;          /* an eventfd: somebody gave up waiting for an answer */
-    bool check;          /* the next one looks through the database, as it was damaged */
-    int64_t spared_ms;   /* since when elements that were left out are counted for the log; under the border's lock */
+    int process;       /* a pidfd; -1: none */
+    int socket;        /* to one that is not ready yet; then the border has it */
+    int broken;        /* an eventfd: somebody gave up waiting for an answer */
+    bool check;        /* the next one looks through the database, as it was damaged */
+    int64_t spared_ms; /* since when elements that were left out are counted for the log; under the border's lock */
     unsigned spared;
     int64_t deadline_ms; /* when it is started again, or ended because it did not get ready; 0: nothing is due */
 };

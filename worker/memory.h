@@ -13,9 +13,9 @@ enum memory_item {
     MEMORY_FORWARDED_UPLINKS,  /* interface_names_format() of those whose IPv4 forwarding was turned on */
     MEMORY_FORWARDED6_UPLINKS, /* the same of IPv6 */
     MEMORY_FORWARDED_ENTRIES,  /* the same of those by which clients of published ports come */
-    MEMORY_WIREGUARD_MADE,    /* JSON: worker/wireguard/record.c */
-    MEMORY_NETWORK,           /* JSON: what was told of the network last, for the times of its conditions */
-    MEMORY_WIREGUARD,         /* the same of the tunnel */
+    MEMORY_WIREGUARD_MADE,     /* JSON: worker/wireguard/record.c */
+    MEMORY_NETWORK,            /* JSON: what was told of the network last, for the times of its conditions */
+    MEMORY_WIREGUARD,          /* the same of the tunnel */
     MEMORY_COUNT_
 };
 const char *memory_item_name(enum memory_item item);

@@ -14,9 +14,9 @@
 
 enum {
     NETWORK_FOLD_MS = 20,
-    LINK_FOLD_MS = 100, /* of others: a host of containers has news of them all the time */
+    LINK_FOLD_MS = 100,   /* of others: a host of containers has news of them all the time */
     OTHERS_FOLD_MS = 500, /* rules of others decide about a message only, and some hosts change theirs all the time */
-    NFT_FOLD_MS = 1, /* one transaction is told in one go, and until the repair nothing holds the guests back */
+    NFT_FOLD_MS = 1,      /* one transaction is told in one go, and until the repair nothing holds the guests back */
     TAP_FOLD_MS = 50,
     CONTESTED_FOLD_MS = 250,
 };
@@ -138,9 +138,9 @@ static int watch(const struct worker *worker, int fd, enum epoll_tag tag, struct
 
 int news_open(struct worker *worker, struct news *ret, struct error *err)
 {
-    if (link_monitor_open(&ret->links, err) != 0 || nft_monitor_open(&ret->nft, err) != 0 ||
-        open_sweep(worker, &ret->sweep, err) != 0 || watch(worker, ret->links, EPOLL_TAG_LINKS, err) != 0 ||
-        watch(worker, ret->nft, EPOLL_TAG_NFT, err) != 0 || watch(worker, ret->sweep, EPOLL_TAG_SWEEP, err) != 0) {
+    if (link_monitor_open(&ret->links, err) != 0 || nft_monitor_open(&ret->nft, err) != 0 || open_sweep(worker, &ret->sweep, err) != 0 ||
+        watch(worker, ret->links, EPOLL_TAG_LINKS, err) != 0 || watch(worker, ret->nft, EPOLL_TAG_NFT, err) != 0 ||
+        watch(worker, ret->sweep, EPOLL_TAG_SWEEP, err) != 0) {
         return -1; /* what is open is closed by news_close() */
     }
     return 0;

@@ -32,8 +32,8 @@ struct planning {
 
 static void add(struct planning *p, const char *operation, const char *target, const char *description, const char *found)
 {
-    json_build_add(&p->operations, json_pack("{s:s, s:s, s:s, s:s, s:s}", "resource", p->resource, "operation", operation, "target", target,
-                                             "description", description, "found", found));
+    json_build_add(&p->operations, json_pack("{s:s, s:s, s:s, s:s, s:s}", "resource", p->resource, "operation", operation, "target", target, "description",
+                                             description, "found", found));
 }
 
 static void note(struct planning *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

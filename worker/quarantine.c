@@ -15,8 +15,7 @@ static json_t *conditions_json(const struct worker *worker, const struct error *
     char message[ERROR_MESSAGE_MAX + 100];
     (void)snprintf(message, sizeof message, "what is stored is not what it should be, so nothing is done about it: %s", why->message);
     return json_pack("[{s:s, s:s, s:s, s:s, s:s}]", "type", condition_type_name(CONDITION_ROW), "status", condition_status_name(CONDITION_FALSE), "reason",
-                     condition_reason_name(condition_reason_of(why->code)), "message", message, "since",
-                     clock_format(worker->start_wall_ms, since));
+                     condition_reason_name(condition_reason_of(why->code)), "message", message, "since", clock_format(worker->start_wall_ms, since));
 }
 
 static void tell(struct worker *worker, const char *kind, const char *id, const struct error *why)
@@ -30,9 +29,10 @@ static void tell(struct worker *worker, const char *kind, const char *id, const 
 int quarantine_vm(struct worker *worker, const char *id, const struct error *why, struct error *err)
 {
     bool changed = false;
-    AUTO_JSON *observed = json_pack("{s:{s:s, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:s}, s:o, s:[], s:[], s:n, s:{s:s, s:s}}", "vmm", "requested", "auto", "driver",
-                                    "version", "accelerator", "pid", "limits", "jailed", "uid", "reason", "not known", "conditions", conditions_json(worker, why), "timings",
-                                    "drives", "last_exit", "error", "code", error_code_name(why->code), "message", why->message);
+    AUTO_JSON *observed =
+        json_pack("{s:{s:s, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:s}, s:o, s:[], s:[], s:n, s:{s:s, s:s}}", "vmm", "requested", "auto", "driver", "version",
+                  "accelerator", "pid", "limits", "jailed", "uid", "reason", "not known", "conditions", conditions_json(worker, why), "timings", "drives",
+                  "last_exit", "error", "code", error_code_name(why->code), "message", why->message);
     AUTO_FREE char *text = json_text(observed);
     if (text == NULL) {
         return error_oom(err);

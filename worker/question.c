@@ -27,8 +27,8 @@ static json_t *read_manifest(struct worker *worker, const json_t *question, int 
     size_t len = 0;
     json_t *manifest = NULL;
     (void)ret_fd;
-    if (path == NULL || store_read_allowed((const char *const *)config->images.allowed_roots, config->images.allowed_root_count, path,
-                           LIMIT_MANIFEST_BYTES, &text, &len, err) != 0) {
+    if (path == NULL || store_read_allowed((const char *const *)config->images.allowed_roots, config->images.allowed_root_count, path, LIMIT_MANIFEST_BYTES,
+                                           &text, &len, err) != 0) {
         return NULL;
     }
     if (json_parse(text, len, &manifest, err) != 0) {
@@ -40,8 +40,7 @@ static json_t *read_manifest(struct worker *worker, const json_t *question, int 
 }
 
 /* The runtime directory of a VM that exists: the name comes from the database, never from the question alone. */
-static int runtime_dir(struct worker *worker, const json_t *question, char *buf, size_t size, int64_t *ret_uid,
-                       struct error *err)
+static int runtime_dir(struct worker *worker, const json_t *question, char *buf, size_t size, int64_t *ret_uid, struct error *err)
 {
     AUTO_VM_ROW row = {0};
     bool found = false;
@@ -67,8 +66,7 @@ static json_t *console_read(struct worker *worker, const json_t *question, int *
         return NULL;
     }
     console_hub_flush(worker->consoles, uid);
-    if (console_log_open_read(dir, "console.log", ret_fd, NULL) == 0 &&
-        console_log_begin(*ret_fd, worker->config->vmm.console_bytes, &begin, &end, err) != 0) {
+    if (console_log_open_read(dir, "console.log", ret_fd, NULL) == 0 && console_log_begin(*ret_fd, worker->config->vmm.console_bytes, &begin, &end, err) != 0) {
         return NULL;
     }
     return json_pack("{s:I, s:I}", "begin", (json_int_t)begin, "end", (json_int_t)end);
@@ -235,8 +233,7 @@ void question_answer(struct worker *worker, const char *question, int handed_ove
         const char *name = json_get_string(parsed, "question");
         for (size_t i = 0; name != NULL && i < ARRAY_LEN(questions); i++) {
             if (strcmp(questions[i].name, name) == 0) {
-                answer = questions[i].answer != NULL ? questions[i].answer(worker, parsed, ret_fd, &err)
-                                                     : questions[i].answer_with(worker, handed_over, &err);
+                answer = questions[i].answer != NULL ? questions[i].answer(worker, parsed, ret_fd, &err) : questions[i].answer_with(worker, handed_over, &err);
             }
         }
     }

@@ -29,7 +29,7 @@ struct queue {
     struct entry *buckets[BUCKETS];
     size_t count; /* of entries */
     struct entry *ready_first, *ready_last;
-    struct entry *delayed; /* by due_ms */
+    struct entry *delayed;    /* by due_ms */
     struct entry *everything; /* of QUEUE_EVERYTHING: made at once, so that it needs no memory later */
     size_t working;
     size_t marked; /* and not done yet */

@@ -10,7 +10,7 @@ struct claims;
 struct worker_setup {
     const struct config *config;
     struct claims *claims; /* see host/link/claim.h; the bridge is taken */
-    bool stop_vms;  /* at the end, stop every VM too */
+    bool stop_vms;         /* at the end, stop every VM too */
     /*
      * Starts the API process and returns a pidfd of it, or -1; *ret_socket is our end of its messages (core/ipc.h), owned by the caller. Called again
      * when it has died: what it may have done to its socket ended with it.

@@ -91,8 +91,7 @@ static void kill_process(pid_t pid, const char *argument, void *ctx)
     const char *rest = path + strlen(prefix) + strcspn(path + strlen(prefix), "/");
     size_t socket_len = strlen("/api.sock");
     bool is_socket = strncmp(rest, "/api.sock", socket_len) == 0 && (rest[socket_len] == '\0' || rest[socket_len] == ',');
-    if (!is_socket || is_known(sweep, id) || process_start_time(pid, &start_time, NULL) != 0 ||
-        process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
+    if (!is_socket || is_known(sweep, id) || process_start_time(pid, &start_time, NULL) != 0 || process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
         return;
     }
     int status = -1;

@@ -61,8 +61,7 @@ static int note_settled(struct worker *worker, struct error *err)
 {
     bool before = false;
     char ms[24];
-    if (atomic_load(&worker->settled) || !queue_is_past_mark(worker->queue) ||
-        !atomic_compare_exchange_strong(&worker->settled, &before, true)) {
+    if (atomic_load(&worker->settled) || !queue_is_past_mark(worker->queue) || !atomic_compare_exchange_strong(&worker->settled, &before, true)) {
         return 0;
     }
     if (border_fact_set(worker->border, FACT_WORKER, "{\"ready\":true}", NULL, err) != 0) {
@@ -205,8 +204,7 @@ static void start_api(struct main_loop *loop)
     int socket = -1;
     loop->api_restart_ms = 0;
     loop->api_process = loop->setup->start_api(loop->setup->ctx, &socket, &err);
-    if (loop->api_process < 0 || take_api_socket(loop->worker, socket, &err) != 0 ||
-        watch(loop->worker, loop->api_process, EPOLL_TAG_API_PROCESS, &err) != 0) {
+    if (loop->api_process < 0 || take_api_socket(loop->worker, socket, &err) != 0 || watch(loop->worker, loop->api_process, EPOLL_TAG_API_PROCESS, &err) != 0) {
         if (loop->api_process >= 0) { /* nobody would see its end */
             (void)process_signal(loop->api_process, SIGKILL, NULL);
             (void)process_wait(loop->api_process, 5000, &(int){0}, NULL);
@@ -403,11 +401,10 @@ static int fill_worker(struct worker *worker, const struct worker_setup *setup, 
     if (border_network_settings(worker->border, config, &worker->network.settings, err) != 0 || claim_subnets(worker, err) != 0) {
         return -1;
     }
-    if (open_uids(worker, err) != 0 || seal_key_load(config->state_dir, worker->border, worker->seal_key, err) != 0 || boot_id_read(worker->boot_id, err) != 0 ||
-        make_directories(worker, err) != 0 ||
-        telling_new(&worker->telling, err) != 0 || queue_new(&worker->queue, err) != 0 || queue_new(&worker->image_queue, err) != 0 ||
-        runtimes_new(&worker->runtimes, err) != 0 || console_hub_start(worker, &worker->consoles, err) != 0 ||
-        slow_questions_start(worker, &worker->slow_questions, err) != 0) {
+    if (open_uids(worker, err) != 0 || seal_key_load(config->state_dir, worker->border, worker->seal_key, err) != 0 ||
+        boot_id_read(worker->boot_id, err) != 0 || make_directories(worker, err) != 0 || telling_new(&worker->telling, err) != 0 ||
+        queue_new(&worker->queue, err) != 0 || queue_new(&worker->image_queue, err) != 0 || runtimes_new(&worker->runtimes, err) != 0 ||
+        console_hub_start(worker, &worker->consoles, err) != 0 || slow_questions_start(worker, &worker->slow_questions, err) != 0) {
         return -1;
     }
     return 0;
@@ -423,8 +420,8 @@ static int open_monitors(struct main_loop *loop, struct error *err)
     if (loop->signals < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "signals could not be watched");
     }
-    if (news_open(loop->worker, &loop->news, err) != 0 ||
-        watch(loop->worker, loop->signals, EPOLL_TAG_SIGNAL, err) != 0 || keeper_watch(&loop->keeper, err) != 0) {
+    if (news_open(loop->worker, &loop->news, err) != 0 || watch(loop->worker, loop->signals, EPOLL_TAG_SIGNAL, err) != 0 ||
+        keeper_watch(&loop->keeper, err) != 0) {
         return -1;
     }
     return 0;

@@ -90,9 +90,7 @@ int firewall_check_sets(struct api *api, const struct policy *policy, struct err
         return -1;
     }
     const char *unknown = policy_unknown_set(policy, &sets);
-    return unknown == NULL ? 0
-                           : error_set(err, ERR_INVALID_FIREWALL_CONFIG, "there is no address set '%s': PUT /firewall/sets/%s first",
-                                       unknown, unknown);
+    return unknown == NULL ? 0 : error_set(err, ERR_INVALID_FIREWALL_CONFIG, "there is no address set '%s': PUT /firewall/sets/%s first", unknown, unknown);
 }
 
 /* The directions that the body has come from it; the others from what is stored (PATCH), or are default (PUT). */
@@ -133,10 +131,7 @@ int firewall_store_new(struct api *api, int64_t vm_uid, const json_t *json, stru
     if (json == NULL) {
         return 0;
     }
-    return policy_parse(json, &policy, err) != 0 || firewall_check_sets(api, &policy, err) != 0 ||
-                   put_policy(api, vm_uid, &policy, 0, err) != 0
-               ? -1
-               : 0;
+    return policy_parse(json, &policy, err) != 0 || firewall_check_sets(api, &policy, err) != 0 || put_policy(api, vm_uid, &policy, 0, err) != 0 ? -1 : 0;
 }
 
 struct policy_write {
@@ -154,8 +149,7 @@ static int find(struct write *write, struct error *err)
 {
     struct policy_write *policy = write->state;
     AUTO_LOOK before = {0};
-    if (firewall_find_scope(write->call, &policy->vm_uid, err) != 0 ||
-        firewall_look_at(write->call->api, policy->vm_uid, NULL, &before, err) != 0) {
+    if (firewall_find_scope(write->call, &policy->vm_uid, err) != 0 || firewall_look_at(write->call->api, policy->vm_uid, NULL, &before, err) != 0) {
         return -1;
     }
     memcpy(write->version, before.etag, sizeof write->version);
@@ -168,8 +162,8 @@ static int change(struct write *write, struct error *err)
     struct api *api = write->call->api;
     AUTO_POLICY stored = {0};
     bool found = false;
-    return firewall_read_policy(api, policy->vm_uid, &stored, NULL, &found, err) != 0 ||
-                   merge(write->call, &stored, &policy->wanted, err) != 0 || firewall_check_sets(api, &policy->wanted, err) != 0
+    return firewall_read_policy(api, policy->vm_uid, &stored, NULL, &found, err) != 0 || merge(write->call, &stored, &policy->wanted, err) != 0 ||
+                   firewall_check_sets(api, &policy->wanted, err) != 0
                ? -1
                : 0;
 }
@@ -224,11 +218,10 @@ void firewall_write_committed(struct write *write)
     call_wake(write->call->api, "firewall", "");
 }
 
-#define STEPS(of_subject, changed_by, stored_by)                                                                                  \
-    {                                                                                                                             \
-        .subject = (of_subject), .kind = WRITE_CHANGE, .state_size = sizeof(struct policy_write), .free_state = free_write,       \
-        .find = find, .change = (changed_by), .store = (stored_by), .event = add_event, .look = look, .wish = wish,               \
-        .committed = firewall_write_committed                                                                                     \
+#define STEPS(of_subject, changed_by, stored_by) \
+    { \
+        .subject = (of_subject), .kind = WRITE_CHANGE, .state_size = sizeof(struct policy_write), .free_state = free_write, .find = find, \
+        .change = (changed_by), .store = (stored_by), .event = add_event, .look = look, .wish = wish, .committed = firewall_write_committed \
     }
 
 int firewall_handle_write(struct call *call, struct api_reply *reply, struct error *err)

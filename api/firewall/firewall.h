@@ -7,8 +7,7 @@
 #include "db/firewall.h"
 
 /* The stored policy, or the default one. *ret is freed by the caller. *ret_row (zeroed) may be NULL. */
-int firewall_read_policy(struct api *api, int64_t vm_uid, struct policy *ret, struct firewall_row *ret_row, bool *ret_found,
-                         struct error *err);
+int firewall_read_policy(struct api *api, int64_t vm_uid, struct policy *ret, struct firewall_row *ret_row, bool *ret_found, struct error *err);
 
 /* All address sets; freed by the caller with address_sets_free(). */
 int firewall_read_sets(struct api *api, struct address_sets *ret, struct error *err);

@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int firewall_read_policy(struct api *api, int64_t vm_uid, struct policy *ret, struct firewall_row *ret_row, bool *ret_found,
-                         struct error *err)
+int firewall_read_policy(struct api *api, int64_t vm_uid, struct policy *ret, struct firewall_row *ret_row, bool *ret_found, struct error *err)
 {
     struct firewall_row row = {.text = NULL};
     AUTO_JSON *json = NULL;
@@ -42,8 +41,7 @@ static int parse_sets(const struct firewall_rows *rows, struct address_sets *ret
     for (size_t i = 0; i < rows->set_count; i++) {
         AUTO_JSON *json = NULL;
         const struct firewall_row *row = &rows->sets[i];
-        if (json_parse(row->text, strlen(row->text), &json, err) != 0 ||
-            address_set_parse(row->name, json, &ret->sets[ret->count], err) != 0) {
+        if (json_parse(row->text, strlen(row->text), &json, err) != 0 || address_set_parse(row->name, json, &ret->sets[ret->count], err) != 0) {
             address_sets_free(ret);
             return -1;
         }
@@ -71,9 +69,12 @@ void firewall_add_conditions(struct strbuf *b, const struct firewall_observed *o
     } else if (failed && observed->since_ms > since_ms) {
         since_ms = observed->since_ms;
     }
-    strbuf_addf(b, ",\"generation\":%" PRId64 ",\"observed_generation\":%" PRId64 ",\"conditions\":[{\"type\":\"%s\",\"status\":\"%s\",\"reason\":\"%s\",\"message\":",
-                generation, applied ? generation : observed->generation, condition_type_name(CONDITION_APPLIED), condition_status_name(status),
-                condition_reason_name(applied ? REASON_IN_FORCE : failed ? REASON_FAILED : REASON_PENDING));
+    strbuf_addf(
+        b, ",\"generation\":%" PRId64 ",\"observed_generation\":%" PRId64 ",\"conditions\":[{\"type\":\"%s\",\"status\":\"%s\",\"reason\":\"%s\",\"message\":",
+        generation, applied ? generation : observed->generation, condition_type_name(CONDITION_APPLIED), condition_status_name(status),
+        condition_reason_name(applied  ? REASON_IN_FORCE
+                              : failed ? REASON_FAILED
+                                       : REASON_PENDING));
     json_out_string(b, applied ? "this is in force" : failed ? observed->error : "the worker has not applied this yet");
     strbuf_add(b, ",\"since\":");
     json_out_time(b, since_ms);
@@ -162,8 +163,7 @@ int firewall_look_at(struct api *api, int64_t vm_uid, const char *counters, stru
         ret->gone = true;
         return 0;
     }
-    if (firewall_observed_get(api->db, &observed, err) != 0 ||
-        firewall_read_policy(api, vm_uid, &policy, &row, &found, err) != 0) {
+    if (firewall_observed_get(api->db, &observed, err) != 0 || firewall_read_policy(api, vm_uid, &policy, &row, &found, err) != 0) {
         return -1;
     }
     if (!found) { /* what was removed is out of force when everything up to now is applied */
@@ -195,8 +195,7 @@ int firewall_look_at(struct api *api, int64_t vm_uid, const char *counters, stru
     return b->failed ? error_oom(err) : 0;
 }
 
-static int look_policy(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret,
-                       struct error *err)
+static int look_policy(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err)
 {
     (void)goal;
     (void)id;

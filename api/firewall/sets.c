@@ -43,15 +43,13 @@ static int look_at(struct api *api, const struct firewall_row *row, struct look 
         return -1;
     }
     add_set(&ret->body, row, &observed);
-    (void)snprintf(ret->etag, sizeof ret->etag, "\"set-%" PRId64 "%s\"", row->generation,
-                   row->confirm_until_ms > 0 ? "-unconfirmed" : "");
+    (void)snprintf(ret->etag, sizeof ret->etag, "\"set-%" PRId64 "%s\"", row->generation, row->confirm_until_ms > 0 ? "-unconfirmed" : "");
     firewall_settle(ret, &observed, row->generation);
     return ret->body.failed ? error_oom(err) : 0;
 }
 
 /* A set is waited for by its generation: the key of the wait is that of the whole firewall. */
-static int look_set(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret,
-                    struct error *err)
+static int look_set(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err)
 {
     (void)goal;
     AUTO_FIREWALL_ROWS rows = {.generation = 0};
@@ -189,8 +187,7 @@ static int change(struct write *write, struct error *err)
 static int store(struct write *write, struct error *err)
 {
     const struct set_write *set = write->state;
-    return firewall_set_put(write->call->api->db, set_name(write->call), set->text, firewall_confirm_until_ms(write->call), &write->identity,
-                            err);
+    return firewall_set_put(write->call->api->db, set_name(write->call), set->text, firewall_confirm_until_ms(write->call), &write->identity, err);
 }
 
 static int add_event(struct write *write, struct error *err)

@@ -25,7 +25,7 @@ struct trace {
     struct address_sets sets;
     struct interface_row *interfaces;
     size_t interface_count;
-    const struct interface_row *peer;    /* the other end, when it is a guest too */
+    const struct interface_row *peer; /* the other end, when it is a guest too */
     enum policy_direction_name direction;
     struct policy_packet packet;
     struct vm_port published; /* by which the packet comes; host_port 0: by none */
@@ -77,8 +77,8 @@ static const struct interface_row *guest_named(const struct trace *trace, const 
 }
 
 /* One policy, in one direction. True when it denies; what it allows, the next one may still deny. */
-static int ask_policy(struct trace *trace, int64_t vm_uid, enum policy_direction_name direction, const struct ip_addr *remote,
-                      bool *ret_denied, struct error *err)
+static int ask_policy(struct trace *trace, int64_t vm_uid, enum policy_direction_name direction, const struct ip_addr *remote, bool *ret_denied,
+                      struct error *err)
 {
     AUTO_POLICY policy = {0};
     bool found = false;
@@ -140,8 +140,8 @@ static int find_published(struct trace *trace, const struct interface_row *subje
 }
 
 /* The host-wide policy, then that of the VM. */
-static int ask_both(struct trace *trace, int64_t vm_uid, enum policy_direction_name direction, const struct ip_addr *remote,
-                    bool *ret_denied, struct error *err)
+static int ask_both(struct trace *trace, int64_t vm_uid, enum policy_direction_name direction, const struct ip_addr *remote, bool *ret_denied,
+                    struct error *err)
 {
     if (ask_policy(trace, FIREWALL_HOST, direction, remote, ret_denied, err) != 0) {
         return -1;
@@ -186,7 +186,8 @@ static int decide_isolation(struct trace *trace, bool *ret_decided, struct error
     *ret_decided = true;
     if (is_gateway(trace)) {
         bool open = trace->packet.protocol == IPPROTO_ICMP || host_port_is_open(trace);
-        decide(trace, open, "host", open ? "the host answers this at the gateway's address" : "the host's own ports are closed to guests, but for network.open_host_ports");
+        decide(trace, open, "host",
+               open ? "the host answers this at the gateway's address" : "the host's own ports are closed to guests, but for network.open_host_ports");
         return 0;
     }
     if (facts_get(trace->api->db, "network", &text, err) != 0 || (text != NULL && json_parse(text, strlen(text), &fact, err) != 0)) {
@@ -299,8 +300,7 @@ static int fill(struct call *call, struct trace *trace, const struct interface_r
         return error_set(err, ERR_INVALID_REQUEST, "not an IP address"); /* firewall_check_trace has looked */
     }
     read_protocol(body, trace);
-    if (firewall_read_sets(call->api, &trace->sets, err) != 0 ||
-        interfaces_list(call->api->db, &trace->interfaces, &trace->interface_count, err) != 0) {
+    if (firewall_read_sets(call->api, &trace->sets, err) != 0 || interfaces_list(call->api->db, &trace->interfaces, &trace->interface_count, err) != 0) {
         return -1;
     }
     *ret_subject = vm != NULL ? guest_named(trace, vm) : guest_at(trace, &address);

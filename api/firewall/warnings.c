@@ -62,8 +62,7 @@ static bool is_closed(const struct warnings *warnings, const struct ip_net *net,
 }
 
 /* One warning of each kind for a rule is enough. */
-static void look_at_nets(struct warnings *warnings, enum policy_direction_name direction, size_t rule, const struct ip_net *nets, size_t count,
-                         const char *of)
+static void look_at_nets(struct warnings *warnings, enum policy_direction_name direction, size_t rule, const struct ip_net *nets, size_t count, const char *of)
 {
     bool told_closed = false;
     bool told_ipv6 = false;

@@ -61,9 +61,7 @@ static int check_count(struct api *api, struct error *err)
     if (images_count(api->db, &count, err) != 0) {
         return -1;
     }
-    return count < LIMIT_IMAGES ? 0
-                                : error_set(err, ERR_TOO_MANY_REQUESTS,
-                                            "there are %d images, the most there can be", LIMIT_IMAGES);
+    return count < LIMIT_IMAGES ? 0 : error_set(err, ERR_TOO_MANY_REQUESTS, "there are %d images, the most there can be", LIMIT_IMAGES);
 }
 
 static int fill_row(const json_t *manifest, struct image_row *row, struct error *err)
@@ -76,23 +74,20 @@ static int fill_row(const json_t *manifest, struct image_row *row, struct error 
 
 /* Faults of a manifest that stands on the host: the request's field is the path, so that is what they are put
  * down to. */
-static int check_read_manifest(struct api *api, const json_t *manifest, const char *directory, json_t **ret,
-                               struct spec_faults *faults, struct error *err)
+static int check_read_manifest(struct api *api, const json_t *manifest, const char *directory, json_t **ret, struct spec_faults *faults, struct error *err)
 {
     struct manifest_faults found = {0};
     int result = manifest_check(api->setup.spec, api->config, manifest, directory, ret, &found, err);
     for (size_t i = 0; i < found.faults.count; i++) {
         const struct spec_fault *fault = &found.faults.items[i];
-        spec_faults_add(faults, "body", "/manifest_path", "%s %s",
-                        fault->pointer[0] != '\0' ? fault->pointer : "the manifest", fault->message);
+        spec_faults_add(faults, "body", "/manifest_path", "%s %s", fault->pointer[0] != '\0' ? fault->pointer : "the manifest", fault->message);
     }
     faults->more = faults->more || found.faults.more;
     spec_faults_free(&found.faults);
     if (result == 0 && *ret == NULL) {
-        result = faults->count > 0
-                     ? error_set(err, found.only_paths ? ERR_PATH_NOT_ALLOWED : ERR_INVALID_MANIFEST,
-                                 "the manifest on the host is not valid: %.200s", faults->items[0].message)
-                     : error_oom(err);
+        result = faults->count > 0 ? error_set(err, found.only_paths ? ERR_PATH_NOT_ALLOWED : ERR_INVALID_MANIFEST,
+                                               "the manifest on the host is not valid: %.200s", faults->items[0].message)
+                                   : error_oom(err);
     }
     return result;
 }

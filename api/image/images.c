@@ -30,8 +30,7 @@ int image_look_at(const struct image_row *row, struct look *ret, struct error *e
 }
 
 /* An image is told from an earlier one of its id by the time of its creation. */
-static int look_image(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole,
-                      struct look *ret, struct error *err)
+static int look_image(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err)
 {
     (void)goal;
     AUTO_IMAGE_ROW row = {0};

@@ -85,13 +85,11 @@ static int parse(const struct image_row *row, const char *text, json_t **ret, st
 
 int image_json(const struct image_row *row, struct strbuf *b, struct error *err)
 {
-    static const char *const plain[] = {
-        "name", "arch", "firecracker_version", "rootfs_type", "rootfs_is_read_only", "boot_args"};
+    static const char *const plain[] = {"name", "arch", "firecracker_version", "rootfs_type", "rootfs_is_read_only", "boot_args"};
     static const char *const failure[] = {"error"};
     AUTO_JSON *manifest = NULL;
     AUTO_JSON *observed = NULL;
-    if (parse(row, row->manifest, &manifest, err) != 0 ||
-        parse(row, row->observed != NULL ? row->observed : "{}", &observed, err) != 0) {
+    if (parse(row, row->manifest, &manifest, err) != 0 || parse(row, row->observed != NULL ? row->observed : "{}", &observed, err) != 0) {
         return -1;
     }
     strbuf_add(b, "{\"id\":");

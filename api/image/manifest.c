@@ -39,8 +39,7 @@ static const char *snake_name(const char *name)
 static json_t *map_names(const json_t *object, const char *pointer, struct spec_faults *faults)
 {
     AUTO_JSON *copy = json_object();
-    for (void *at = json_object_iter((json_t *)(uintptr_t)object); at != NULL;
-         at = json_object_iter_next((json_t *)(uintptr_t)object, at)) {
+    for (void *at = json_object_iter((json_t *)(uintptr_t)object); at != NULL; at = json_object_iter_next((json_t *)(uintptr_t)object, at)) {
         const char *name = json_object_iter_key(at);
         const char *snake = snake_name(name);
         if (snake != name && json_object_get(object, snake) != NULL) {
@@ -112,7 +111,9 @@ static void name_roots(const struct config *config, char *buf)
 {
     size_t count = config->images.allowed_root_count;
     size_t len = (size_t)snprintf(buf, MANIFEST_FAULT_MAX, "must lie below a directory of images.allowed_roots, %s",
-                                  count == 0 ? "which is empty" : count == 1 ? "which has just " : "which are ");
+                                  count == 0   ? "which is empty"
+                                  : count == 1 ? "which has just "
+                                               : "which are ");
     for (size_t i = 0; i < count && len < MANIFEST_FAULT_MAX; i++) {
         len += (size_t)snprintf(buf + len, MANIFEST_FAULT_MAX - len, "%s%s", i > 0 ? ", " : "", config->images.allowed_roots[i]);
     }
@@ -188,8 +189,8 @@ static void check_boot_args(const json_t *manifest, struct spec_faults *faults)
     }
 }
 
-int manifest_check(const struct spec *spec, const struct config *config, const json_t *manifest, const char *base, json_t **ret,
-                   struct manifest_faults *faults, struct error *err)
+int manifest_check(const struct spec *spec, const struct config *config, const json_t *manifest, const char *base, json_t **ret, struct manifest_faults *faults,
+                   struct error *err)
 {
     struct spec_faults *found = &faults->faults;
     AUTO_JSON *mapped = map_manifest(manifest, found);

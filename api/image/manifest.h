@@ -20,8 +20,8 @@ struct manifest_faults {
  */
 /* A new reference: the manifest in snake_case, with its defaults; NULL when there are faults. -1: out of
  * memory. */
-int manifest_check(const struct spec *spec, const struct config *config, const json_t *manifest, const char *base, json_t **ret,
-                   struct manifest_faults *faults, struct error *err);
+int manifest_check(const struct spec *spec, const struct config *config, const json_t *manifest, const char *base, json_t **ret, struct manifest_faults *faults,
+                   struct error *err);
 
 /*
  * False for an absolute path without ".." that lies, as text, below an allowed root; else `buf` says what is wrong with it, and which roots are allowed.

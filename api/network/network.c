@@ -103,8 +103,7 @@ int network_look_at(struct api *api, const struct network_overrides *overrides, 
     return 0;
 }
 
-static int look_network(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret,
-                        struct error *err)
+static int look_network(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err)
 {
     (void)goal;
     (void)id;

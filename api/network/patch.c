@@ -26,8 +26,8 @@ void network_check_patch(struct call *call)
     const char *uplink = json_get_string(call->body, "uplink");
     struct ipv4_net net;
     struct error why;
-    if (subnet != NULL && (network_subnet_parse(subnet, &net, &why) != 0 ||
-                           network_subnet6_check_room(&call->api->config->network.ipv6_subnet, net, &why) != 0)) {
+    if (subnet != NULL &&
+        (network_subnet_parse(subnet, &net, &why) != 0 || network_subnet6_check_room(&call->api->config->network.ipv6_subnet, net, &why) != 0)) {
         add_fault(call, "/subnet", &why);
     }
     if (uplink != NULL && network_uplink_check(uplink, call->api->config->network.bridge, &why) != 0) {
@@ -64,8 +64,7 @@ static void merge(const json_t *body, struct network_overrides *o)
 static bool same(const struct network_overrides *a, const struct network_overrides *b)
 {
     return a->has_subnet == b->has_subnet && a->has_uplink == b->has_uplink && a->has_masquerade == b->has_masquerade &&
-           a->has_quarantine == b->has_quarantine &&
-           (!a->has_subnet || (a->subnet.address == b->subnet.address && a->subnet.prefix == b->subnet.prefix)) &&
+           a->has_quarantine == b->has_quarantine && (!a->has_subnet || (a->subnet.address == b->subnet.address && a->subnet.prefix == b->subnet.prefix)) &&
            (!a->has_uplink || strcmp(a->uplink, b->uplink) == 0) && (!a->has_masquerade || a->masquerade == b->masquerade) &&
            (!a->has_quarantine || a->lease_quarantine_s == b->lease_quarantine_s);
 }
@@ -96,8 +95,7 @@ static int check_subnet(struct call *call, const struct network_overrides *wante
         return 0;
     }
     return error_set(err, ERR_IN_USE, "%zu VM%s run%s with addresses in %s ('%s'%s), and can't follow into another subnet: stop them first", total,
-                     total == 1 ? "" : "s", total == 1 ? "s" : "", ipv4_net_format(now.subnet, text), rows[0].vm,
-                     total > 1 ? " and others, see errors" : "");
+                     total == 1 ? "" : "s", total == 1 ? "s" : "", ipv4_net_format(now.subnet, text), rows[0].vm, total > 1 ? " and others, see errors" : "");
 }
 
 struct network_write {

@@ -66,9 +66,8 @@ static int add_peer_status(json_t *peer, const json_t *status)
     json_t *age = known ? json_integer(age_s > 0 ? age_s : 0) : json_null();
     json_t *received = status != NULL ? json_integer(json_get_int(status, "received_bytes", 0)) : json_null();
     json_t *sent = status != NULL ? json_integer(json_get_int(status, "sent_bytes", 0)) : json_null();
-    AUTO_JSON *told = json_pack("{s:s?, s:s?, s:o, s:o, s:o}", "current_endpoint", json_get_string(status, "endpoint"),
-                                "last_handshake_at", known ? clock_format(handshake_ms, at) : NULL, "handshake_age_s", age,
-                                "received_bytes", received, "sent_bytes", sent);
+    AUTO_JSON *told = json_pack("{s:s?, s:s?, s:o, s:o, s:o}", "current_endpoint", json_get_string(status, "endpoint"), "last_handshake_at",
+                                known ? clock_format(handshake_ms, at) : NULL, "handshake_age_s", age, "received_bytes", received, "sent_bytes", sent);
     return told != NULL ? json_object_update(peer, told) : -1;
 }
 
@@ -80,8 +79,8 @@ static json_t *foreign_peers(const json_t *told)
     json_t *item = NULL;
     json_object_foreach((json_t *)(uintptr_t)told, key, item)
     {
-        if (json_array_append_new(peers, json_pack("{s:s, s:n, s:n, s:n, s:n}", "public_key", key, "has_preshared_key", "endpoint",
-                                                   "allowed_ips", "persistent_keepalive")) != 0) {
+        if (json_array_append_new(peers, json_pack("{s:s, s:n, s:n, s:n, s:n}", "public_key", key, "has_preshared_key", "endpoint", "allowed_ips",
+                                                   "persistent_keepalive")) != 0) {
             return NULL;
         }
     }
@@ -98,8 +97,7 @@ static int add_status(json_t *json, bool managed, const json_t *status)
         json_object_set(interface, "listen_port", json_object_get(status, "listen_port")) != 0) {
         return -1;
     }
-    if (!managed && (json_object_set_new(json, "interface", json_null()) != 0 ||
-                     json_object_set_new(json, "peers", foreign_peers(told)) != 0)) {
+    if (!managed && (json_object_set_new(json, "interface", json_null()) != 0 || json_object_set_new(json, "peers", foreign_peers(told)) != 0)) {
         return -1;
     }
     json_array_foreach(json_object_get(json, "peers"), i, peer)
@@ -124,12 +122,12 @@ static json_t *resource_json(const struct wireguard_row *row, const json_t *fact
         return NULL;
     }
     const char *existing = json_get_string(document, "existing_interface");
-    AUTO_JSON *json = json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:o}", "mode", existing != NULL ? "existing" : "managed", "state",
-                                state_of(row, observed, conditions), "interface_name",
-                                existing != NULL ? existing : json_get_string(document, "interface_name"), "public_key", row->public_key, "backend",
-                                backend != NULL ? json_incref((json_t *)(uintptr_t)backend) : json_null(), "warnings", warnings_json(row->warnings, document),
-                                "generation", (json_int_t)row->generation, "observed_generation", (json_int_t)observed, "conditions",
-                                conditions != NULL ? json_incref((json_t *)(uintptr_t)conditions) : json_array());
+    AUTO_JSON *json =
+        json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:I, s:I, s:o}", "mode", existing != NULL ? "existing" : "managed", "state",
+                  state_of(row, observed, conditions), "interface_name", existing != NULL ? existing : json_get_string(document, "interface_name"),
+                  "public_key", row->public_key, "backend", backend != NULL ? json_incref((json_t *)(uintptr_t)backend) : json_null(), "warnings",
+                  warnings_json(row->warnings, document), "generation", (json_int_t)row->generation, "observed_generation", (json_int_t)observed, "conditions",
+                  conditions != NULL ? json_incref((json_t *)(uintptr_t)conditions) : json_array());
     (void)json_object_del(document, "existing_interface");
     (void)json_object_del(document, "left_out");
     if (json == NULL || json_object_update_missing(json, document) != 0 || add_status(json, existing == NULL, status) != 0) {
@@ -173,8 +171,7 @@ int wireguard_look_at(struct api *api, const json_t *status, struct look *ret, s
 }
 
 /* `identity` is the generation that the write made: what is deleted is gone, even if another one was PUT since. */
-static int look_wireguard(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret,
-                          struct error *err)
+static int look_wireguard(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err)
 {
     (void)goal;
     (void)id;

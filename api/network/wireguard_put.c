@@ -26,8 +26,7 @@ static void add_fault(struct call *call, const char *pointer, const char *messag
 static void check_name(struct call *call, const struct wireguard *config)
 {
     struct network_settings settings = api_network(call->api);
-    if (strcmp(config->interface_name, settings.bridge) == 0 ||
-        strncmp(config->interface_name, settings.tap_prefix, strlen(settings.tap_prefix)) == 0) {
+    if (strcmp(config->interface_name, settings.bridge) == 0 || strncmp(config->interface_name, settings.tap_prefix, strlen(settings.tap_prefix)) == 0) {
         add_fault(call, config->managed ? "/interface_name" : "/existing_interface", "is a name that the daemon gives to the guests' own links");
     }
 }
@@ -111,8 +110,8 @@ static int ask(struct write *write, struct write_question *ret, struct error *er
     if (wireguard_parse(call->body, ipv6, &config, &faults, err) != 0 || fill_row(call->api, &config, write->state, err) != 0) {
         return -1;
     }
-    AUTO_JSON *about = json_pack("{s:I, s:s, s:b}", "route_table", (json_int_t)config.route_table, "interface_name", config.interface_name,
-                                 "managed", (int)config.managed);
+    AUTO_JSON *about =
+        json_pack("{s:I, s:s, s:b}", "route_table", (json_int_t)config.route_table, "interface_name", config.interface_name, "managed", (int)config.managed);
     *ret = (struct write_question){.name = "wireguard_check", .member = "wireguard", .value = about != NULL ? json_text(about) : NULL};
     return ret->value != NULL ? 0 : error_oom(err);
 }

@@ -21,11 +21,9 @@ static const json_t *fixed_values(const struct schema *schema)
     return NULL;
 }
 
-typedef bool excludes_fn(struct walk *walk, const struct schema *schema, json_t *value,
-                         const struct place *at);
+typedef bool excludes_fn(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at);
 
-static bool excludes_type(struct walk *walk, const struct schema *schema, json_t *value,
-                          const struct place *at)
+static bool excludes_type(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at)
 {
     (void)walk;
     (void)at;
@@ -34,8 +32,7 @@ static bool excludes_type(struct walk *walk, const struct schema *schema, json_t
 }
 
 /* A member is there that the alternative fixes to something else. */
-static bool excludes_constant(struct walk *walk, const struct schema *schema, json_t *value,
-                              const struct place *at)
+static bool excludes_constant(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at)
 {
     if (!json_is_object(value)) {
         const json_t *fixed = fixed_values(schema);
@@ -53,8 +50,7 @@ static bool excludes_constant(struct walk *walk, const struct schema *schema, js
     return false;
 }
 
-static bool excludes_absence(struct walk *walk, const struct schema *schema, json_t *value,
-                             const struct place *at)
+static bool excludes_absence(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at)
 {
     for (size_t i = 0; i < json_array_size(schema->required); i++) {
         if (json_object_get(value, json_string_value(json_array_get(schema->required, i))) == NULL) {
@@ -65,8 +61,7 @@ static bool excludes_absence(struct walk *walk, const struct schema *schema, jso
 }
 
 /* The alternatives of `candidates` that are not excluded. */
-static uint32_t keep(struct walk *walk, const struct schema_list *list, uint32_t candidates,
-                     excludes_fn *excludes, json_t *value, const struct place *at)
+static uint32_t keep(struct walk *walk, const struct schema_list *list, uint32_t candidates, excludes_fn *excludes, json_t *value, const struct place *at)
 {
     uint32_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
@@ -83,8 +78,7 @@ static bool is_single(uint32_t bits)
     return bits != 0 && (bits & (bits - 1)) == 0;
 }
 
-static const struct schema *find_meant(struct walk *walk, const struct schema_list *list, json_t *value,
-                                       const struct place *at)
+static const struct schema *find_meant(struct walk *walk, const struct schema_list *list, json_t *value, const struct place *at)
 {
     static excludes_fn *const filters[] = {excludes_type, excludes_constant, excludes_absence};
     uint32_t candidates = UINT32_MAX; /* keep() looks at those that there are */
@@ -105,8 +99,7 @@ static void describe_all(struct strbuf *out, const struct schema_list *list)
     }
 }
 
-void schema_walk_alternatives(struct walk *walk, const struct schema_list *list, bool only_one, json_t *value,
-                              const struct place *at)
+void schema_walk_alternatives(struct walk *walk, const struct schema_list *list, bool only_one, json_t *value, const struct place *at)
 {
     size_t fitting = 0;
     size_t enough = only_one ? 2 : 1;
@@ -127,6 +120,5 @@ void schema_walk_alternatives(struct walk *walk, const struct schema_list *list,
     }
     AUTO_STRBUF text = STRBUF_INIT;
     describe_all(&text, list);
-    walk_fault(walk, at, fitting == 0 ? "must be %s" : "must be only one of: %s",
-               text.data != NULL ? text.data : "something else");
+    walk_fault(walk, at, fitting == 0 ? "must be %s" : "must be only one of: %s", text.data != NULL ? text.data : "something else");
 }

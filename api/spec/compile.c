@@ -14,8 +14,7 @@ struct job {
 
 typedef int keyword_fn(const struct job *job, const json_t *value, const struct place *at, struct error *err);
 
-int schema_compile(struct schema_set *set, const json_t *source, const struct place *at,
-                   const struct schema **ret, struct error *err)
+int schema_compile(struct schema_set *set, const json_t *source, const struct place *at, const struct schema **ret, struct error *err)
 {
     struct schema *schema = schema_new(set, source);
     if (schema == NULL) {
@@ -139,9 +138,8 @@ static const struct {
     const char *name;
     unsigned type;
 } type_names[] = {
-    {"object", SCHEMA_OBJECT},   {"array", SCHEMA_ARRAY},   {"string", SCHEMA_STRING},
-    {"integer", SCHEMA_INTEGER}, {"number", SCHEMA_NUMBER}, {"boolean", SCHEMA_BOOLEAN},
-    {"null", SCHEMA_NULL},
+    {"object", SCHEMA_OBJECT}, {"array", SCHEMA_ARRAY},     {"string", SCHEMA_STRING}, {"integer", SCHEMA_INTEGER},
+    {"number", SCHEMA_NUMBER}, {"boolean", SCHEMA_BOOLEAN}, {"null", SCHEMA_NULL},
 };
 
 static int add_type(struct schema *schema, const json_t *value, const struct place *at, struct error *err)
@@ -169,8 +167,7 @@ static int read_type(const struct job *job, const json_t *value, const struct pl
     return 0;
 }
 
-static int read_required(const struct job *job, const json_t *value, const struct place *at,
-                         struct error *err)
+static int read_required(const struct job *job, const json_t *value, const struct place *at, struct error *err)
 {
     if (!json_is_array(value)) {
         return place_error(err, at, "must be an array of names");
@@ -196,13 +193,10 @@ static int compare_properties(const void *a, const void *b)
 const struct schema_property *schema_own_property(const struct schema *schema, const char *name, size_t len)
 {
     struct schema_property wanted = {.name = name, .name_len = len};
-    return schema->property_count == 0 ? NULL
-                                       : bsearch(&wanted, schema->properties, schema->property_count,
-                                                 sizeof wanted, compare_properties);
+    return schema->property_count == 0 ? NULL : bsearch(&wanted, schema->properties, schema->property_count, sizeof wanted, compare_properties);
 }
 
-static int read_properties(const struct job *job, const json_t *value, const struct place *at,
-                           struct error *err)
+static int read_properties(const struct job *job, const json_t *value, const struct place *at, struct error *err)
 {
     struct schema *schema = job->schema;
     if (!json_is_object(value)) {
@@ -237,9 +231,9 @@ static int read_pattern(const struct job *job, const json_t *value, const struct
     return schema_compile_pattern(json_string_value(value), at, &job->schema->regex, err);
 }
 
-#define ROW(keyword, read, field)                                                                            \
-    {                                                                                                        \
-        keyword, read, offsetof(struct schema, field)                                                        \
+#define ROW(keyword, read, field) \
+    { \
+        keyword, read, offsetof(struct schema, field) \
     }
 
 static const struct {
@@ -285,8 +279,7 @@ static const struct {
     ROW("x-checked-by-handler", read_flag, checked_by_handler),
 };
 
-static int read_keyword(struct schema_set *set, struct schema *schema, const char *name, const json_t *value,
-                        const struct place *at, struct error *err)
+static int read_keyword(struct schema_set *set, struct schema *schema, const char *name, const json_t *value, const struct place *at, struct error *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(keywords); i++) {
         if (strcmp(keywords[i].name, name) == 0) {
@@ -311,15 +304,13 @@ static int finish(struct schema *schema, const struct place *at, struct error *e
             schema->properties[known - schema->properties].required = true;
         }
     }
-    if (schema->unique_items &&
-        (!schema->max_items.present || schema->max_items.value > SCHEMA_UNIQUE_ITEMS_MAX)) {
+    if (schema->unique_items && (!schema->max_items.present || schema->max_items.value > SCHEMA_UNIQUE_ITEMS_MAX)) {
         return place_error(err, at, "uniqueItems needs maxItems of at most %d", SCHEMA_UNIQUE_ITEMS_MAX);
     }
     return 0;
 }
 
-int schema_compile_into(struct schema_set *set, struct schema *schema, const struct place *at,
-                        struct error *err)
+int schema_compile_into(struct schema_set *set, struct schema *schema, const struct place *at, struct error *err)
 {
     if (json_is_boolean(schema->source)) {
         schema->never = json_is_false(schema->source);

@@ -5,8 +5,7 @@
 
 static int apply(const struct schema *schema, json_t *value, unsigned depth, struct error *err);
 
-static int apply_to_member(const struct schema *schema, json_t *object, const char *name, unsigned depth,
-                           struct error *err)
+static int apply_to_member(const struct schema *schema, json_t *object, const char *name, unsigned depth, struct error *err)
 {
     json_t *member = json_object_get(object, name);
     const json_t *fallback = member == NULL ? schema_default(schema) : NULL;
@@ -26,8 +25,7 @@ static int apply_to_members(const struct schema *schema, json_t *object, unsigne
         json_t *member;
         json_object_foreach(object, key, member)
         {
-            if (schema_own_property(schema, key, json_object_iter_key_len(json_object_key_to_iter(key))) ==
-                    NULL &&
+            if (schema_own_property(schema, key, json_object_iter_key_len(json_object_key_to_iter(key))) == NULL &&
                 apply(schema->additional, member, depth, err) < 0) {
                 return -1;
             }
@@ -42,8 +40,7 @@ static int apply_to_members(const struct schema *schema, json_t *object, unsigne
     return 0;
 }
 
-static int apply_list(const struct schema_list *list, bool only_first_fitting, json_t *value, unsigned depth,
-                      struct error *err)
+static int apply_list(const struct schema_list *list, bool only_first_fitting, json_t *value, unsigned depth, struct error *err)
 {
     for (size_t i = 0; i < list->count; i++) {
         if (only_first_fitting && !schema_check(list->items[i], value, "body", NULL, NULL)) {
@@ -76,8 +73,7 @@ static int apply(const struct schema *schema, json_t *value, unsigned depth, str
             return -1;
         }
     }
-    return apply_list(&schema->all_of, false, value, depth, err) < 0 ||
-                   apply_list(&schema->one_of, true, value, depth, err) < 0 ||
+    return apply_list(&schema->all_of, false, value, depth, err) < 0 || apply_list(&schema->one_of, true, value, depth, err) < 0 ||
                    apply_list(&schema->any_of, true, value, depth, err) < 0
                ? -1
                : 0;

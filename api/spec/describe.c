@@ -25,9 +25,8 @@ void schema_describe_types(struct strbuf *out, unsigned types)
         unsigned type;
         const char *words;
     } rows[] = {
-        {SCHEMA_OBJECT, "an object"}, {SCHEMA_ARRAY, "an array"},        {SCHEMA_STRING, "a string"},
-        {SCHEMA_NUMBER, "a number"},  {SCHEMA_BOOLEAN, "true or false"}, {SCHEMA_INTEGER, "an integer"},
-        {SCHEMA_NULL, "null"},
+        {SCHEMA_OBJECT, "an object"},      {SCHEMA_ARRAY, "an array"},     {SCHEMA_STRING, "a string"}, {SCHEMA_NUMBER, "a number"},
+        {SCHEMA_BOOLEAN, "true or false"}, {SCHEMA_INTEGER, "an integer"}, {SCHEMA_NULL, "null"},
     };
     const char *before = "";
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -19,8 +19,7 @@ static size_t character_len(const unsigned char *p)
             return 0;
         }
     }
-    bool wrong = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
-                 (*p == 0xf4 && p[1] > 0x8f);
+    bool wrong = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f);
     return wrong ? 0 : len;
 }
 
@@ -63,8 +62,7 @@ static struct spec_fault *next_fault(struct spec_faults *faults)
     return &faults->items[faults->count++];
 }
 
-static void add(struct spec_faults *faults, const char *in, const char *pointer, const char *prefix,
-                const char *fmt, va_list ap)
+static void add(struct spec_faults *faults, const char *in, const char *pointer, const char *prefix, const char *fmt, va_list ap)
 {
     struct spec_fault *fault = next_fault(faults);
     if (fault != NULL) {
@@ -133,8 +131,7 @@ static bool append(const struct place *at, char *buf, size_t size, size_t *len)
         return false;
     }
     char token[SPEC_POINTER_MAX + 2];
-    size_t token_len = at->key != NULL ? escape(at->key, token, sizeof token)
-                                       : (size_t)snprintf(token, sizeof token, "%zu", at->index);
+    size_t token_len = at->key != NULL ? escape(at->key, token, sizeof token) : (size_t)snprintf(token, sizeof token, "%zu", at->index);
     if (*len + 1 + token_len >= size) {
         return false;
     }

@@ -5,10 +5,7 @@
 #include "api/spec/schema.h"
 #include "core/limits.h"
 
-enum {
-    SPEC_PATH_PARAMETERS_MAX =
-        sizeof((struct spec_route *)NULL)->path_parameters / sizeof(struct spec_name_value)
-};
+enum { SPEC_PATH_PARAMETERS_MAX = sizeof((struct spec_route *)NULL)->path_parameters / sizeof(struct spec_name_value) };
 
 enum parameter_place { PARAMETER_PATH, PARAMETER_QUERY, PARAMETER_HEADER };
 extern const char *const parameter_place_names[]; /* "path", "query", "header" */
@@ -35,15 +32,7 @@ static inline const struct operation *operation_of(const struct spec_operation *
     return (const struct operation *)facts;
 }
 
-enum method {
-    METHOD_GET,
-    METHOD_PUT,
-    METHOD_POST,
-    METHOD_PATCH,
-    METHOD_DELETE,
-    METHOD_OPTIONS,
-    METHOD_COUNT
-};
+enum method { METHOD_GET, METHOD_PUT, METHOD_POST, METHOD_PATCH, METHOD_DELETE, METHOD_OPTIONS, METHOD_COUNT };
 
 struct segment {
     const char *text; /* in path.storage; of a parameter, its name */
@@ -69,26 +58,22 @@ struct spec {
 };
 
 /* One operation of a path, with the parameters of the path. Error INTERNAL, saying where. */
-int operation_load(struct spec *spec, const struct path *path, const json_t *source,
-                   const json_t *path_parameters, const struct place *at, struct operation *operation,
-                   struct error *err);
-int parameters_load(struct spec *spec, const struct path *path, const json_t *own, const json_t *inherited,
-                    const struct place *at, struct operation *operation, struct error *err);
+int operation_load(struct spec *spec, const struct path *path, const json_t *source, const json_t *path_parameters, const struct place *at,
+                   struct operation *operation, struct error *err);
+int parameters_load(struct spec *spec, const struct path *path, const json_t *own, const json_t *inherited, const struct place *at, struct operation *operation,
+                    struct error *err);
 
 int path_parse(struct path *path, const char *template, const struct place *at, struct error *err);
 /* Brings the paths into the order in which spec_find() tries them. Two that match the same are an error. */
 int paths_sort(struct spec *spec, struct error *err);
 
 /* What `$ref` names below components/<kind>, or the value itself. */
-int spec_resolve(const struct spec *spec, const json_t *value, const char *kind, const struct place *at,
-                 const json_t **ret, struct error *err);
+int spec_resolve(const struct spec *spec, const json_t *value, const char *kind, const struct place *at, const json_t **ret, struct error *err);
 
 /* false when absent. */
-int spec_read_flag(const json_t *object, const char *key, const struct place *at, bool *ret,
-                   struct error *err);
+int spec_read_flag(const json_t *object, const char *key, const struct place *at, bool *ret, struct error *err);
 
 /* Refuses members of an object that are neither in the list (ended by NULL) nor begin with "x-". */
-int spec_check_keys(const json_t *object, const char *const *known, const struct place *at,
-                    struct error *err);
+int spec_check_keys(const json_t *object, const char *const *known, const struct place *at, struct error *err);
 
 #endif

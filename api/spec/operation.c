@@ -12,8 +12,7 @@ static bool is_json(const char *media_type)
 }
 
 /* The body is read and checked in one way, whatever it is called: so all are JSON with one schema, or none is. */
-static int load_media_type(struct spec *spec, const char *name, const json_t *media, const struct place *at,
-                           struct operation *operation, struct error *err)
+static int load_media_type(struct spec *spec, const char *name, const json_t *media, const struct place *at, struct operation *operation, struct error *err)
 {
     static const char *const known[] = {"schema", "example", "examples", NULL};
     struct spec_operation *facts = &operation->facts;
@@ -34,8 +33,7 @@ static int load_media_type(struct spec *spec, const char *name, const json_t *me
     return 0;
 }
 
-static int load_content(struct spec *spec, const json_t *content, const struct place *at,
-                        struct operation *operation, struct error *err)
+static int load_content(struct spec *spec, const json_t *content, const struct place *at, struct operation *operation, struct error *err)
 {
     size_t count = json_object_size(content);
     if (count == 0 || count > SPEC_MEDIA_TYPES_MAX) {
@@ -52,13 +50,11 @@ static int load_content(struct spec *spec, const json_t *content, const struct p
     return 0;
 }
 
-static int load_body(struct spec *spec, const json_t *source, const struct place *at,
-                     struct operation *operation, struct error *err)
+static int load_body(struct spec *spec, const json_t *source, const struct place *at, struct operation *operation, struct error *err)
 {
     static const char *const known[] = {"description", "content", "required", NULL};
     const json_t *body = NULL;
-    if (spec_resolve(spec, source, "requestBodies", at, &body, err) < 0 ||
-        spec_check_keys(body, known, at, err) < 0) {
+    if (spec_resolve(spec, source, "requestBodies", at, &body, err) < 0 || spec_check_keys(body, known, at, err) < 0) {
         return -1;
     }
     struct place content = place_member(at, "content");
@@ -69,8 +65,7 @@ static int load_body(struct spec *spec, const json_t *source, const struct place
     return load_content(spec, json_object_get(body, "content"), &content, operation, err);
 }
 
-static int load_limits(const json_t *source, const struct place *at, struct spec_operation *facts,
-                       struct error *err)
+static int load_limits(const json_t *source, const struct place *at, struct spec_operation *facts, struct error *err)
 {
     const json_t *limit = json_object_get(source, "x-max-body-bytes");
     const json_t *code = json_object_get(source, "x-invalid-code");
@@ -87,13 +82,11 @@ static int load_limits(const json_t *source, const struct place *at, struct spec
     return 0;
 }
 
-int operation_load(struct spec *spec, const struct path *path, const json_t *source,
-                   const json_t *path_parameters, const struct place *at, struct operation *operation,
-                   struct error *err)
+int operation_load(struct spec *spec, const struct path *path, const json_t *source, const json_t *path_parameters, const struct place *at,
+                   struct operation *operation, struct error *err)
 {
-    static const char *const known[] = {"operationId",  "tags",        "summary",   "description",
-                                        "parameters",   "requestBody", "responses", "security",
-                                        "externalDocs", "deprecated",  NULL};
+    static const char *const known[] = {"operationId", "tags",     "summary",      "description", "parameters", "requestBody",
+                                        "responses",   "security", "externalDocs", "deprecated",  NULL};
     if (spec_check_keys(source, known, at, err) < 0 || load_limits(source, at, &operation->facts, err) < 0) {
         return -1;
     }
@@ -103,8 +96,7 @@ int operation_load(struct spec *spec, const struct path *path, const json_t *sou
         return place_error(err, at, "has no operationId");
     }
     struct place parameters = place_member(at, "parameters");
-    if (parameters_load(spec, path, json_object_get(source, "parameters"), path_parameters, &parameters,
-                        operation, err) < 0) {
+    if (parameters_load(spec, path, json_object_get(source, "parameters"), path_parameters, &parameters, operation, err) < 0) {
         return -1;
     }
     const json_t *body = json_object_get(source, "requestBody");

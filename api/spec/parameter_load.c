@@ -9,8 +9,7 @@
 
 const char *const parameter_place_names[] = {"path", "query", "header"};
 
-static int read_place(const json_t *source, const struct place *at, enum parameter_place *ret,
-                      struct error *err)
+static int read_place(const json_t *source, const struct place *at, enum parameter_place *ret, struct error *err)
 {
     const char *in = json_get_string(source, "in");
     for (int place = PARAMETER_PATH; in != NULL && place <= PARAMETER_HEADER; place++) {
@@ -23,8 +22,7 @@ static int read_place(const json_t *source, const struct place *at, enum paramet
 }
 
 /* Values come as text, so there must be one way to read them. */
-static int read_type(const struct schema *schema, const struct place *at, struct parameter *parameter,
-                     struct error *err)
+static int read_type(const struct schema *schema, const struct place *at, struct parameter *parameter, struct error *err)
 {
     unsigned types = schema_types(schema);
     if (types == SCHEMA_ARRAY && parameter->place == PARAMETER_QUERY && !parameter->is_array) {
@@ -33,16 +31,13 @@ static int read_type(const struct schema *schema, const struct place *at, struct
             items = items->ref;
         }
         parameter->is_array = true;
-        return items == NULL ? place_error(err, at, "has no items")
-                             : read_type(items->items, at, parameter, err);
+        return items == NULL ? place_error(err, at, "has no items") : read_type(items->items, at, parameter, err);
     }
     if (types == 0) { /* "enum" and "const" are often there alone */
         types = SCHEMA_STRING;
     }
-    if (types != SCHEMA_STRING && types != SCHEMA_INTEGER && types != SCHEMA_NUMBER &&
-        types != SCHEMA_BOOLEAN) {
-        return place_error(
-            err, at, "must be a string, an integer, a number or a boolean, or in a query an array of them");
+    if (types != SCHEMA_STRING && types != SCHEMA_INTEGER && types != SCHEMA_NUMBER && types != SCHEMA_BOOLEAN) {
+        return place_error(err, at, "must be a string, an integer, a number or a boolean, or in a query an array of them");
     }
     parameter->type = (enum schema_type)types;
     return 0;
@@ -51,12 +46,10 @@ static int read_type(const struct schema *schema, const struct place *at, struct
 /* OpenAPI 3.1: parameters of these names are ignored, so they would be checked by nobody. */
 static bool is_reserved_header(const char *name)
 {
-    return strcasecmp(name, "Accept") == 0 || strcasecmp(name, "Content-Type") == 0 ||
-           strcasecmp(name, "Authorization") == 0;
+    return strcasecmp(name, "Accept") == 0 || strcasecmp(name, "Content-Type") == 0 || strcasecmp(name, "Authorization") == 0;
 }
 
-static int check_style(const json_t *source, const struct parameter *parameter, const struct place *at,
-                       struct error *err)
+static int check_style(const json_t *source, const struct parameter *parameter, const struct place *at, struct error *err)
 {
     const char *style = parameter->place == PARAMETER_QUERY ? "form" : "simple";
     const json_t *given = json_object_get(source, "style");
@@ -70,20 +63,15 @@ static int check_style(const json_t *source, const struct parameter *parameter, 
     if (parameter->place == PARAMETER_HEADER && is_reserved_header(parameter->name)) {
         return place_error(err, at, "%s cannot be described as a parameter", parameter->name);
     }
-    return parameter->place == PARAMETER_PATH && !parameter->required
-               ? place_error(err, at, "a path parameter must be required")
-               : 0;
+    return parameter->place == PARAMETER_PATH && !parameter->required ? place_error(err, at, "a path parameter must be required") : 0;
 }
 
-static int load_parameter(struct spec *spec, const json_t *value, const struct place *at,
-                          struct parameter *parameter, struct error *err)
+static int load_parameter(struct spec *spec, const json_t *value, const struct place *at, struct parameter *parameter, struct error *err)
 {
-    static const char *const known[] = {"name",        "in",         "required", "schema",
-                                        "description", "deprecated", "style",    "explode",
-                                        "example",     "examples",   NULL};
+    static const char *const known[] = {"name", "in", "required", "schema", "description", "deprecated", "style", "explode", "example", "examples", NULL};
     const json_t *source = NULL;
-    if (spec_resolve(spec, value, "parameters", at, &source, err) < 0 ||
-        spec_check_keys(source, known, at, err) < 0 || read_place(source, at, &parameter->place, err) < 0) {
+    if (spec_resolve(spec, value, "parameters", at, &source, err) < 0 || spec_check_keys(source, known, at, err) < 0 ||
+        read_place(source, at, &parameter->place, err) < 0) {
         return -1;
     }
     struct place schema_at = place_member(at, "schema");
@@ -92,8 +80,7 @@ static int load_parameter(struct spec *spec, const json_t *value, const struct p
         return place_error(err, at, "has no name");
     }
     if (spec_read_flag(source, "required", at, &parameter->required, err) < 0 ||
-        schema_compile(&spec->schemas, json_object_get(source, "schema"), &schema_at, &parameter->schema,
-                       err) < 0 ||
+        schema_compile(&spec->schemas, json_object_get(source, "schema"), &schema_at, &parameter->schema, err) < 0 ||
         read_type(parameter->schema, at, parameter, err) < 0) {
         return -1;
     }
@@ -110,28 +97,24 @@ static bool is_called(const struct parameter *parameter, const char *name)
  * What the operation says of a name replaces what its path says. Across places a name is unique: the values
  * of a request are kept by it.
  */
-static int add_parameter(struct operation *operation, const struct parameter *parameter, bool inherited,
-                         const struct place *at, struct error *err)
+static int add_parameter(struct operation *operation, const struct parameter *parameter, bool inherited, const struct place *at, struct error *err)
 {
     for (size_t i = 0; i < operation->parameter_count; i++) {
         if (is_called(&operation->parameters[i], parameter->name)) {
-            return inherited && operation->parameters[i].place == parameter->place
-                       ? 0
-                       : place_error(err, at, "the parameter %s is there twice", parameter->name);
+            return inherited && operation->parameters[i].place == parameter->place ? 0
+                                                                                   : place_error(err, at, "the parameter %s is there twice", parameter->name);
         }
     }
     operation->parameters[operation->parameter_count++] = *parameter;
     return 0;
 }
 
-static int load_list(struct spec *spec, const json_t *list, bool inherited, const struct place *at,
-                     struct operation *operation, struct error *err)
+static int load_list(struct spec *spec, const json_t *list, bool inherited, const struct place *at, struct operation *operation, struct error *err)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         struct place item = place_item(at, i);
         struct parameter parameter = {0};
-        if (load_parameter(spec, json_array_get(list, i), &item, &parameter, err) < 0 ||
-            add_parameter(operation, &parameter, inherited, &item, err) < 0) {
+        if (load_parameter(spec, json_array_get(list, i), &item, &parameter, err) < 0 || add_parameter(operation, &parameter, inherited, &item, err) < 0) {
             return -1;
         }
     }
@@ -139,8 +122,7 @@ static int load_list(struct spec *spec, const json_t *list, bool inherited, cons
 }
 
 /* Each {name} of the path has a parameter, and each path parameter a {name}. */
-static int match_path(const struct path *path, const struct operation *operation, const struct place *at,
-                      struct error *err)
+static int match_path(const struct path *path, const struct operation *operation, const struct place *at, struct error *err)
 {
     size_t described = 0;
     size_t named = 0;
@@ -161,8 +143,8 @@ static int match_path(const struct path *path, const struct operation *operation
     return described == named ? 0 : place_error(err, at, "a path parameter is not in the path");
 }
 
-int parameters_load(struct spec *spec, const struct path *path, const json_t *own, const json_t *inherited,
-                    const struct place *at, struct operation *operation, struct error *err)
+int parameters_load(struct spec *spec, const struct path *path, const json_t *own, const json_t *inherited, const struct place *at, struct operation *operation,
+                    struct error *err)
 {
     if ((own != NULL && !json_is_array(own)) || (inherited != NULL && !json_is_array(inherited))) {
         return place_error(err, at, "must be an array");
@@ -172,8 +154,7 @@ int parameters_load(struct spec *spec, const struct path *path, const json_t *ow
     if (operation->parameters == NULL) {
         return error_oom(err);
     }
-    if (load_list(spec, own, false, at, operation, err) < 0 ||
-        load_list(spec, inherited, true, at, operation, err) < 0) {
+    if (load_list(spec, own, false, at, operation, err) < 0 || load_list(spec, inherited, true, at, operation, err) < 0) {
         return -1;
     }
     return match_path(path, operation, at, err);

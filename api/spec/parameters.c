@@ -14,8 +14,7 @@ struct given {
 
 static bool is_named(const struct parameter *parameter, const char *name)
 {
-    return parameter->place == PARAMETER_HEADER ? strcasecmp(name, parameter->name) == 0
-                                                : strcmp(name, parameter->name) == 0;
+    return parameter->place == PARAMETER_HEADER ? strcasecmp(name, parameter->name) == 0 : strcmp(name, parameter->name) == 0;
 }
 
 /* Numbers are spelled as in JSON, with nothing around them: no "+5", " 5", "05" or "0x5". */
@@ -59,8 +58,7 @@ static json_t *read_text(enum schema_type type, const char *text, const char **f
 }
 
 /* The values of that name: NULL when there is none, or when there is a fault. */
-static json_t *read_given(const struct parameter *parameter, const struct given *given, bool *absent,
-                          struct spec_faults *faults)
+static json_t *read_given(const struct parameter *parameter, const struct given *given, bool *absent, struct spec_faults *faults)
 {
     const char *in = parameter_place_names[parameter->place];
     AUTO_JSON *array = json_array();
@@ -88,8 +86,7 @@ static json_t *read_given(const struct parameter *parameter, const struct given 
     return json_incref(parameter->is_array ? array : json_array_get(array, 0));
 }
 
-static bool check_parameter(const struct parameter *parameter, const struct given *given, json_t *values,
-                            struct spec_faults *faults)
+static bool check_parameter(const struct parameter *parameter, const struct given *given, json_t *values, struct spec_faults *faults)
 {
     const char *in = parameter_place_names[parameter->place];
     bool absent = false;
@@ -111,8 +108,7 @@ static bool check_parameter(const struct parameter *parameter, const struct give
     return true;
 }
 
-static bool check_unknown(const struct operation *operation, const struct given *query,
-                          struct spec_faults *faults)
+static bool check_unknown(const struct operation *operation, const struct given *query, struct spec_faults *faults)
 {
     bool all_known = true;
     for (size_t i = 0; i < query->count; i++) {
@@ -129,10 +125,8 @@ static bool check_unknown(const struct operation *operation, const struct given 
     return all_known;
 }
 
-bool spec_check_parameters(const struct spec *spec, const struct spec_route *route,
-                           const struct spec_name_value *query, size_t query_count,
-                           const struct spec_name_value *headers, size_t header_count, json_t **ret_values,
-                           struct spec_faults *faults)
+bool spec_check_parameters(const struct spec *spec, const struct spec_route *route, const struct spec_name_value *query, size_t query_count,
+                           const struct spec_name_value *headers, size_t header_count, json_t **ret_values, struct spec_faults *faults)
 {
     (void)spec;
     const struct operation *operation = operation_of(route->operation);

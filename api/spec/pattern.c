@@ -49,9 +49,7 @@ static const char *find_fault(const char *pattern)
         const char *fault = NULL;
         if (*p == '\\') {
             p++;
-            fault = *p == '\0' || strchr(escapable, *p) == NULL
-                        ? "has a backslash before an ordinary character"
-                        : NULL;
+            fault = *p == '\0' || strchr(escapable, *p) == NULL ? "has a backslash before an ordinary character" : NULL;
         } else if (*p == '[') {
             fault = bracket_fault(&p);
         } else if (*p == '(' && p[1] == '?') {

@@ -47,9 +47,7 @@ int path_parse(struct path *path, const char *template, const struct place *at, 
         }
         parameters += segment->is_parameter;
     }
-    return parameters <= SPEC_PATH_PARAMETERS_MAX
-               ? 0
-               : place_error(err, at, "a path has at most %d parameters", (int)SPEC_PATH_PARAMETERS_MAX);
+    return parameters <= SPEC_PATH_PARAMETERS_MAX ? 0 : place_error(err, at, "a path has at most %d parameters", (int)SPEC_PATH_PARAMETERS_MAX);
 }
 
 /* Plain text before a parameter, from the left; so the first path that matches is the one that says most. */
@@ -63,8 +61,7 @@ static int compare_paths(const void *a, const void *b)
     for (size_t i = 0; i < left->segment_count; i++) {
         const struct segment *l = &left->segments[i];
         const struct segment *r = &right->segments[i];
-        int order =
-            l->is_parameter || r->is_parameter ? l->is_parameter - r->is_parameter : strcmp(l->text, r->text);
+        int order = l->is_parameter || r->is_parameter ? l->is_parameter - r->is_parameter : strcmp(l->text, r->text);
         if (order != 0) {
             return order;
         }
@@ -77,8 +74,7 @@ int paths_sort(struct spec *spec, struct error *err)
     qsort(spec->paths, spec->path_count, sizeof *spec->paths, compare_paths);
     for (size_t i = 1; i < spec->path_count; i++) {
         if (compare_paths(&spec->paths[i - 1], &spec->paths[i]) == 0) {
-            return error_set(err, ERR_INTERNAL, "API description: the paths %s and %s match the same",
-                             spec->paths[i - 1].template, spec->paths[i].template);
+            return error_set(err, ERR_INTERNAL, "API description: the paths %s and %s match the same", spec->paths[i - 1].template, spec->paths[i].template);
         }
     }
     return 0;
@@ -117,8 +113,7 @@ static const struct operation *find_operation(const struct path *path, const cha
     return NULL;
 }
 
-enum spec_route_result spec_find(const struct spec *spec, const char *method, const char *const *segments,
-                                 size_t count, struct spec_route *ret)
+enum spec_route_result spec_find(const struct spec *spec, const char *method, const char *const *segments, size_t count, struct spec_route *ret)
 {
     static const char *const root[] = {""};
     const struct path *path = count == 0 ? find_path(spec, root, 1) : find_path(spec, segments, count);
@@ -134,8 +129,7 @@ enum spec_route_result spec_find(const struct spec *spec, const char *method, co
     ret->operation = &operation->facts;
     for (size_t i = 0; i < path->segment_count; i++) {
         if (path->segments[i].is_parameter) {
-            ret->path_parameters[ret->path_parameter_count++] =
-                (struct spec_name_value){path->segments[i].text, segments[i]};
+            ret->path_parameters[ret->path_parameter_count++] = (struct spec_name_value){path->segments[i].text, segments[i]};
         }
     }
     return SPEC_ROUTE_FOUND;

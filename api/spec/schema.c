@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void fault_with_values(struct walk *walk, const struct place *at, const char *words,
-                              const json_t *values,
+static void fault_with_values(struct walk *walk, const struct place *at, const char *words, const json_t *values,
                               void (*describe)(struct strbuf *out, const json_t *values))
 {
     if (walk->faults == NULL) {
@@ -47,12 +46,10 @@ static bool is_among(const json_t *values, const json_t *value)
     return false;
 }
 
-static void check_values(struct walk *walk, const struct schema *schema, const json_t *value,
-                         const struct place *at)
+static void check_values(struct walk *walk, const struct schema *schema, const json_t *value, const struct place *at)
 {
     if (schema->enumeration != NULL && !is_among(schema->enumeration, value)) {
-        fault_with_values(walk, at, json_array_size(schema->enumeration) > 1 ? "must be one of " : "must be ",
-                          schema->enumeration, schema_describe_values);
+        fault_with_values(walk, at, json_array_size(schema->enumeration) > 1 ? "must be one of " : "must be ", schema->enumeration, schema_describe_values);
     }
     if (schema->constant != NULL && !schema_equal(schema->constant, value)) {
         fault_with_values(walk, at, "must be ", schema->constant, schema_describe_value);
@@ -60,8 +57,7 @@ static void check_values(struct walk *walk, const struct schema *schema, const j
 }
 
 /* `words` ends where the number stands. */
-static void bound_fault(struct walk *walk, const struct place *at, const char *words,
-                        struct schema_number bound)
+static void bound_fault(struct walk *walk, const struct place *at, const char *words, struct schema_number bound)
 {
     if (bound.is_integer) {
         walk_fault(walk, at, "%s %" PRId64, words, bound.integer);
@@ -76,13 +72,11 @@ static bool is_multiple(struct schema_number value, struct schema_number of)
         return value.integer % of.integer == 0;
     }
     double quotient = value.real / of.real;
-    bool is_whole =
-        quotient <= -9007199254740992.0 || quotient >= 9007199254740992.0; /* 2^53: no fractions above */
+    bool is_whole = quotient <= -9007199254740992.0 || quotient >= 9007199254740992.0; /* 2^53: no fractions above */
     return is_whole || (double)(int64_t)quotient == quotient;
 }
 
-static void check_number(struct walk *walk, const struct schema *schema, const json_t *json,
-                         const struct place *at)
+static void check_number(struct walk *walk, const struct schema *schema, const json_t *json, const struct place *at)
 {
     struct schema_number value = schema_number_of(json);
     if (schema->minimum.present && schema_number_compare(value, schema->minimum) < 0) {
@@ -103,8 +97,7 @@ static void check_number(struct walk *walk, const struct schema *schema, const j
 }
 
 /* Returns whether the size lies between the two. */
-static bool check_size(struct walk *walk, struct schema_count least, struct schema_count most, size_t size,
-                       const char *unit, const struct place *at)
+static bool check_size(struct walk *walk, struct schema_count least, struct schema_count most, size_t size, const char *unit, const struct place *at)
 {
     if (least.present && size < least.value) {
         walk_fault(walk, at, "must have at least %zu %s%s", least.value, unit, least.value == 1 ? "" : "s");
@@ -142,16 +135,14 @@ static void check_described_text(struct walk *walk, const struct schema *schema,
 }
 
 /* A text of the wrong length is not matched: the length is what bounds the time that a match takes. */
-static void check_text(struct walk *walk, const struct schema *schema, const char *text, size_t len,
-                       const struct place *at)
+static void check_text(struct walk *walk, const struct schema *schema, const char *text, size_t len, const struct place *at)
 {
     bool is_sized = schema->min_length.present || schema->max_length.present;
     if (schema->says != NULL) {
         check_described_text(walk, schema, text, len, at);
         return;
     }
-    if (is_sized &&
-        !check_size(walk, schema->min_length, schema->max_length, code_points(text, len), "character", at)) {
+    if (is_sized && !check_size(walk, schema->min_length, schema->max_length, code_points(text, len), "character", at)) {
         return;
     }
     if (!is_matched(schema, text, len)) {
@@ -159,8 +150,7 @@ static void check_text(struct walk *walk, const struct schema *schema, const cha
     }
 }
 
-static void check_items(struct walk *walk, const struct schema *schema, const json_t *value,
-                        const struct place *at)
+static void check_items(struct walk *walk, const struct schema *schema, const json_t *value, const struct place *at)
 {
     size_t count = json_array_size(value);
     bool fits = check_size(walk, schema->min_items, schema->max_items, count, "item", at);
@@ -179,8 +169,7 @@ static void check_items(struct walk *walk, const struct schema *schema, const js
     }
 }
 
-static void check_name(struct walk *walk, const struct schema *names, const char *name,
-                       const struct place *at)
+static void check_name(struct walk *walk, const struct schema *names, const char *name, const struct place *at)
 {
     const char *prefix = walk->prefix;
     walk->prefix = "has a name that ";
@@ -193,8 +182,7 @@ static void check_name(struct walk *walk, const struct schema *names, const char
     walk->prefix = prefix;
 }
 
-static void check_required(struct walk *walk, const struct schema *schema, const json_t *value,
-                           const struct place *at)
+static void check_required(struct walk *walk, const struct schema *schema, const json_t *value, const struct place *at)
 {
     for (size_t i = 0; i < json_array_size(schema->required) && !walk->ended; i++) {
         const char *name = json_string_value(json_array_get(schema->required, i));
@@ -206,8 +194,7 @@ static void check_required(struct walk *walk, const struct schema *schema, const
 }
 
 /* Returns whether the member is one that is required. */
-static bool check_member(struct walk *walk, const struct schema *schema, const char *key, size_t key_len,
-                         json_t *member, const struct place *at)
+static bool check_member(struct walk *walk, const struct schema *schema, const char *key, size_t key_len, json_t *member, const struct place *at)
 {
     if (schema->property_names != NULL) {
         check_name(walk, schema->property_names, key, at);
@@ -225,27 +212,23 @@ static bool check_member(struct walk *walk, const struct schema *schema, const c
     return false;
 }
 
-static void check_members(struct walk *walk, const struct schema *schema, json_t *value,
-                          const struct place *at)
+static void check_members(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at)
 {
-    if (!check_size(walk, schema->min_properties, schema->max_properties, json_object_size(value), "member",
-                    at)) {
+    if (!check_size(walk, schema->min_properties, schema->max_properties, json_object_size(value), "member", at)) {
         return;
     }
     size_t required = 0;
     for (void *i = json_object_iter(value); i != NULL && !walk->ended; i = json_object_iter_next(value, i)) {
         const char *key = json_object_iter_key(i);
         struct place inside = place_member(at, key);
-        required +=
-            check_member(walk, schema, key, json_object_iter_key_len(i), json_object_iter_value(i), &inside);
+        required += check_member(walk, schema, key, json_object_iter_key_len(i), json_object_iter_value(i), &inside);
     }
     if (required < json_array_size(schema->required)) {
         check_required(walk, schema, value, at);
     }
 }
 
-static void check_combined(struct walk *walk, const struct schema *schema, json_t *value,
-                           const struct place *at)
+static void check_combined(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at)
 {
     for (size_t i = 0; i < schema->all_of.count && !walk->ended; i++) {
         schema_walk(walk, schema->all_of.items[i], value, at);
@@ -265,8 +248,7 @@ static void check_combined(struct walk *walk, const struct schema *schema, json_
     }
 }
 
-static void check_contents(struct walk *walk, const struct schema *schema, json_t *value,
-                           const struct place *at)
+static void check_contents(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
@@ -328,8 +310,7 @@ bool schema_fits(struct walk *walk, const struct schema *schema, json_t *value, 
     return !quiet.failed;
 }
 
-bool schema_check(const struct schema *schema, const json_t *value, const char *in, const char *name,
-                  struct spec_faults *faults)
+bool schema_check(const struct schema *schema, const json_t *value, const char *in, const char *name, struct spec_faults *faults)
 {
     struct place top = PLACE_TOP;
     size_t steps = SCHEMA_STEPS_MAX;

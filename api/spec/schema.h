@@ -49,8 +49,7 @@ static inline struct place place_item(const struct place *parent, size_t index)
 bool place_format(const struct place *at, char *buf, size_t size);
 
 /* Error INTERNAL with the place in the document. */
-int place_error(struct error *err, const struct place *at, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+int place_error(struct error *err, const struct place *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* A bit per type of value. An integer is a number too. */
 enum schema_type {
@@ -90,15 +89,11 @@ struct schema_property {
 struct schema {
     struct schema *next; /* in schema_set.all */
     const json_t *source;
-    enum {
-        SCHEMA_UNCHECKED,
-        SCHEMA_CHECKING,
-        SCHEMA_CHECKED
-    } state; /* of the search for endless references */
+    enum { SCHEMA_UNCHECKED, SCHEMA_CHECKING, SCHEMA_CHECKED } state; /* of the search for endless references */
 
-    bool never;     /* the schema `false` */
+    bool never;              /* the schema `false` */
     bool checked_by_handler; /* only the type is checked here */
-    unsigned types; /* bits; 0: any */
+    unsigned types;          /* bits; 0: any */
     const struct schema *ref;
     const json_t *constant;
     const json_t *enumeration; /* array */
@@ -141,18 +136,14 @@ struct schema_set {
 /* Compiles the schemas of `components`. The set is filled as far as it went, also on failure: free it either
  * way. */
 int schema_set_load(struct schema_set *set, const json_t *components, struct error *err);
-struct schema *schema_new(struct schema_set *set,
-                          const json_t *source); /* owned by the set; NULL: out of memory */
-int schema_compile_into(struct schema_set *set, struct schema *schema, const struct place *at,
-                        struct error *err);
+struct schema *schema_new(struct schema_set *set, const json_t *source); /* owned by the set; NULL: out of memory */
+int schema_compile_into(struct schema_set *set, struct schema *schema, const struct place *at, struct error *err);
 int schema_compile_pattern(const char *pattern, const struct place *at, regex_t **ret, struct error *err);
-int schema_compile(struct schema_set *set, const json_t *source, const struct place *at,
-                   const struct schema **ret, struct error *err);
+int schema_compile(struct schema_set *set, const json_t *source, const struct place *at, const struct schema **ret, struct error *err);
 /* When all is compiled: no endless references, and each default fits. */
 int schema_set_verify(const struct schema_set *set, struct error *err);
 void schema_set_free(struct schema_set *set);
-const struct schema *schema_named(const struct schema_set *set,
-                                  const char *name); /* NULL when there is none */
+const struct schema *schema_named(const struct schema_set *set, const char *name); /* NULL when there is none */
 
 /* Through $ref and allOf: the types allowed (0: any), the default, a property's schema (NULL: none). */
 unsigned schema_types(const struct schema *schema);
@@ -183,15 +174,12 @@ struct walk {
 };
 
 /* Whether the value fits. Takes no memory unless a fault is found. */
-bool schema_check(const struct schema *schema, const json_t *value, const char *in, const char *name,
-                  struct spec_faults *faults);
+bool schema_check(const struct schema *schema, const json_t *value, const char *in, const char *name, struct spec_faults *faults);
 
 void schema_walk(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at);
-void schema_walk_alternatives(struct walk *walk, const struct schema_list *list, bool only_one, json_t *value,
-                              const struct place *at);
+void schema_walk_alternatives(struct walk *walk, const struct schema_list *list, bool only_one, json_t *value, const struct place *at);
 bool schema_fits(struct walk *walk, const struct schema *schema, json_t *value, const struct place *at);
-void walk_fault(struct walk *walk, const struct place *at, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void walk_fault(struct walk *walk, const struct place *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Equality as JSON Schema has it: 1 and 1.0 are the same number. */
 bool schema_equal(const json_t *a, const json_t *b);

@@ -25,9 +25,7 @@ static int compare_names(const void *a, const void *b)
 const struct schema *schema_named(const struct schema_set *set, const char *name)
 {
     struct schema_named wanted = {.name = name};
-    const struct schema_named *found =
-        set->named_count == 0 ? NULL
-                              : bsearch(&wanted, set->named, set->named_count, sizeof wanted, compare_names);
+    const struct schema_named *found = set->named_count == 0 ? NULL : bsearch(&wanted, set->named, set->named_count, sizeof wanted, compare_names);
     return found != NULL ? found->schema : NULL;
 }
 
@@ -97,9 +95,8 @@ static int search(struct schema *schema, struct error *err)
         return error_set(err, ERR_INTERNAL, "API description: a schema refers to itself without end");
     }
     schema->state = SCHEMA_CHECKING;
-    if (search(schema_unconst(schema->ref), err) < 0 || search(schema_unconst(schema->negated), err) < 0 ||
-        search_list(&schema->one_of, err) < 0 || search_list(&schema->any_of, err) < 0 ||
-        search_list(&schema->all_of, err) < 0) {
+    if (search(schema_unconst(schema->ref), err) < 0 || search(schema_unconst(schema->negated), err) < 0 || search_list(&schema->one_of, err) < 0 ||
+        search_list(&schema->any_of, err) < 0 || search_list(&schema->all_of, err) < 0) {
         return -1;
     }
     schema->state = SCHEMA_CHECKED;
@@ -112,8 +109,7 @@ static int verify_default(const struct schema *schema, struct error *err)
     if (schema->fallback == NULL || schema_check(schema, schema->fallback, "default", NULL, &faults)) {
         return 0;
     }
-    (void)error_set(err, ERR_INTERNAL, "API description: a default does not fit its schema: %s %s",
-                    faults.count > 0 ? faults.items[0].pointer : "",
+    (void)error_set(err, ERR_INTERNAL, "API description: a default does not fit its schema: %s %s", faults.count > 0 ? faults.items[0].pointer : "",
                     faults.count > 0 ? faults.items[0].message : "");
     spec_faults_free(&faults);
     return -1;
@@ -124,10 +120,9 @@ static int verify_names(const struct schema *schema, struct error *err)
 {
     const struct schema *names = schema->property_names;
     while (names != NULL) {
-        if (names->enumeration != NULL || names->constant != NULL || names->one_of.count > 0 ||
-            names->any_of.count > 0 || names->all_of.count > 0 || names->negated != NULL) {
-            return error_set(err, ERR_INTERNAL,
-                             "API description: propertyNames has more than lengths and a pattern");
+        if (names->enumeration != NULL || names->constant != NULL || names->one_of.count > 0 || names->any_of.count > 0 || names->all_of.count > 0 ||
+            names->negated != NULL) {
+            return error_set(err, ERR_INTERNAL, "API description: propertyNames has more than lengths and a pattern");
         }
         names = names->ref;
     }

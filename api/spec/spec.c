@@ -12,9 +12,8 @@ static const struct {
     const char *key;
     const char *name;
 } methods[METHOD_COUNT] = {
-    [METHOD_GET] = {"get", "GET"},          [METHOD_PUT] = {"put", "PUT"},
-    [METHOD_POST] = {"post", "POST"},       [METHOD_PATCH] = {"patch", "PATCH"},
-    [METHOD_DELETE] = {"delete", "DELETE"}, [METHOD_OPTIONS] = {"options", "OPTIONS"},
+    [METHOD_GET] = {"get", "GET"},       [METHOD_PUT] = {"put", "PUT"},          [METHOD_POST] = {"post", "POST"},
+    [METHOD_PATCH] = {"patch", "PATCH"}, [METHOD_DELETE] = {"delete", "DELETE"}, [METHOD_OPTIONS] = {"options", "OPTIONS"},
 };
 
 int spec_check_keys(const json_t *object, const char *const *known, const struct place *at, struct error *err)
@@ -38,8 +37,7 @@ int spec_check_keys(const json_t *object, const char *const *known, const struct
     return 0;
 }
 
-int spec_read_flag(const json_t *object, const char *key, const struct place *at, bool *ret,
-                   struct error *err)
+int spec_read_flag(const json_t *object, const char *key, const struct place *at, bool *ret, struct error *err)
 {
     const json_t *value = json_object_get(object, key);
     if (value != NULL && !json_is_boolean(value)) {
@@ -49,8 +47,7 @@ int spec_read_flag(const json_t *object, const char *key, const struct place *at
     return 0;
 }
 
-int spec_resolve(const struct spec *spec, const json_t *value, const char *kind, const struct place *at,
-                 const json_t **ret, struct error *err)
+int spec_resolve(const struct spec *spec, const json_t *value, const char *kind, const struct place *at, const json_t **ret, struct error *err)
 {
     const json_t *ref = json_object_get(value, "$ref");
     if (ref == NULL) {
@@ -64,8 +61,8 @@ int spec_resolve(const struct spec *spec, const json_t *value, const char *kind,
     if (spec_check_keys(value, known, at, err) < 0) {
         return -1;
     }
-    if (text == NULL || strncmp(text, prefix, sizeof prefix - 1) != 0 ||
-        strncmp(text + sizeof prefix - 1, kind, len) != 0 || text[sizeof prefix - 1 + len] != '/') {
+    if (text == NULL || strncmp(text, prefix, sizeof prefix - 1) != 0 || strncmp(text + sizeof prefix - 1, kind, len) != 0 ||
+        text[sizeof prefix - 1 + len] != '/') {
         return place_error(err, at, "$ref must be %s%s/ and a name", prefix, kind);
     }
     const json_t *all = json_object_get(json_object_get(spec->document, "components"), kind);
@@ -77,8 +74,8 @@ int spec_resolve(const struct spec *spec, const json_t *value, const char *kind,
     return 0;
 }
 
-static int add_operation(struct spec *spec, struct path *path, enum method method, const json_t *source,
-                         const json_t *parameters, const struct place *at, struct error *err)
+static int add_operation(struct spec *spec, struct path *path, enum method method, const json_t *source, const json_t *parameters, const struct place *at,
+                         struct error *err)
 {
     struct operation *operation = calloc(1, sizeof *operation);
     if (operation == NULL) {
@@ -97,18 +94,14 @@ static int add_operation(struct spec *spec, struct path *path, enum method metho
         }
     }
     size_t len = strlen(path->allow);
-    (void)snprintf(path->allow + len, sizeof path->allow - len, "%s%s%s", len > 0 ? ", " : "", methods[method].name,
-                   method == METHOD_GET ? ", HEAD" : "");
+    (void)snprintf(path->allow + len, sizeof path->allow - len, "%s%s%s", len > 0 ? ", " : "", methods[method].name, method == METHOD_GET ? ", HEAD" : "");
     return 0;
 }
 
-static int add_path(struct spec *spec, const char *template, const json_t *item, const struct place *at,
-                    struct error *err)
+static int add_path(struct spec *spec, const char *template, const json_t *item, const struct place *at, struct error *err)
 {
-    static const char *const known[] = {"summary", "description", "parameters", "get",     "put",
-                                        "post",    "patch",       "delete",     "options", NULL};
-    _Static_assert(sizeof((struct path *)NULL)->allow > sizeof "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS",
-                   "all methods must fit");
+    static const char *const known[] = {"summary", "description", "parameters", "get", "put", "post", "patch", "delete", "options", NULL};
+    _Static_assert(sizeof((struct path *)NULL)->allow > sizeof "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS", "all methods must fit");
     struct path *path = &spec->paths[spec->path_count];
     if (spec_check_keys(item, known, at, err) < 0) {
         return -1;
@@ -120,8 +113,7 @@ static int add_path(struct spec *spec, const char *template, const json_t *item,
     for (size_t i = 0; i < METHOD_COUNT; i++) {
         const json_t *source = json_object_get(item, methods[i].key);
         struct place inside = place_member(at, methods[i].key);
-        if (source != NULL && add_operation(spec, path, (enum method)i, source,
-                                            json_object_get(item, "parameters"), &inside, err) < 0) {
+        if (source != NULL && add_operation(spec, path, (enum method)i, source, json_object_get(item, "parameters"), &inside, err) < 0) {
             return -1;
         }
     }
@@ -160,12 +152,9 @@ static int load_paths(struct spec *spec, const struct place *top, struct error *
 /* What is not read here (info, tags, responses, …) says nothing about requests. */
 static int load_frame(const struct spec *spec, const struct place *top, struct error *err)
 {
-    static const char *const known[] = {"openapi",      "info",       "jsonSchemaDialect", "servers",
-                                        "paths",        "components", "security",          "tags",
-                                        "externalDocs", NULL};
-    static const char *const known_components[] = {"schemas",         "parameters", "requestBodies",
-                                                   "responses",       "headers",    "examples",
-                                                   "securitySchemes", "links",      NULL};
+    static const char *const known[] = {"openapi", "info", "jsonSchemaDialect", "servers", "paths", "components", "security", "tags", "externalDocs", NULL};
+    static const char *const known_components[] = {"schemas",  "parameters",      "requestBodies", "responses", "headers",
+                                                   "examples", "securitySchemes", "links",         NULL};
     if (spec_check_keys(spec->document, known, top, err) < 0) {
         return -1;
     }
@@ -192,9 +181,7 @@ int spec_load(const char *yaml, size_t len, struct spec **ret, struct error *err
     }
     struct error fault;
     if (yaml_parse(yaml, len, &spec->document, &fault) < 0) {
-        return fault.code == ERR_OUT_OF_MEMORY
-                   ? error_oom(err)
-                   : error_set(err, ERR_INTERNAL, "API description: %s", fault.message);
+        return fault.code == ERR_OUT_OF_MEMORY ? error_oom(err) : error_set(err, ERR_INTERNAL, "API description: %s", fault.message);
     }
     if (load_frame(spec, &top, err) < 0) {
         return -1;
@@ -202,8 +189,8 @@ int spec_load(const char *yaml, size_t len, struct spec **ret, struct error *err
     /* First the components, so that no reference without end is followed by what reads the paths; then all of
      * them. */
     const json_t *components = json_object_get(spec->document, "components");
-    if (schema_set_load(&spec->schemas, components, err) < 0 || schema_set_verify(&spec->schemas, err) < 0 ||
-        load_paths(spec, &top, err) < 0 || schema_set_verify(&spec->schemas, err) < 0) {
+    if (schema_set_load(&spec->schemas, components, err) < 0 || schema_set_verify(&spec->schemas, err) < 0 || load_paths(spec, &top, err) < 0 ||
+        schema_set_verify(&spec->schemas, err) < 0) {
         return -1;
     }
     *ret = TAKE_PTR(spec);
@@ -244,8 +231,7 @@ const struct spec_operation *spec_operation_at(const struct spec *spec, size_t i
     return &spec->operations[index]->facts;
 }
 
-bool spec_check_body(const struct spec *spec, const struct spec_operation *operation, const json_t *body,
-                     struct spec_faults *faults)
+bool spec_check_body(const struct spec *spec, const struct spec_operation *operation, const json_t *body, struct spec_faults *faults)
 {
     (void)spec;
     const struct schema *schema = operation_of(operation)->body;
@@ -256,8 +242,7 @@ bool spec_check_body(const struct spec *spec, const struct spec_operation *opera
     return schema_check(schema, body, "body", NULL, faults);
 }
 
-bool spec_check_component(const struct spec *spec, const char *name, const json_t *value, const char *in,
-                          struct spec_faults *faults)
+bool spec_check_component(const struct spec *spec, const char *name, const json_t *value, const char *in, struct spec_faults *faults)
 {
     const struct schema *schema = schema_named(&spec->schemas, name);
     if (schema == NULL) {

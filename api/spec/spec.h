@@ -52,8 +52,7 @@ struct spec_faults {
     size_t count;
     bool more;
 };
-void spec_faults_add(struct spec_faults *faults, const char *in, const char *pointer, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void spec_faults_add(struct spec_faults *faults, const char *in, const char *pointer, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void spec_faults_free(struct spec_faults *faults);
 
 /* Parses and compiles the document. Error INTERNAL, saying where. */
@@ -68,7 +67,7 @@ struct spec_operation {
     const char *invalid_code; /* x-invalid-code: of a body that does not fit; else "INVALID_REQUEST" */
     bool has_body;
     bool body_required;
-    bool body_is_json; /* application/json or …+json (a charset parameter of utf-8 may follow) */
+    bool body_is_json;                                  /* application/json or …+json (a charset parameter of utf-8 may follow) */
     const char *body_media_types[SPEC_MEDIA_TYPES_MAX]; /* those that the operation takes, the usual one first */
     size_t body_media_type_count;
     size_t max_body_bytes; /* x-max-body-bytes, or LIMIT_BODY_BYTES */
@@ -96,8 +95,7 @@ struct spec_route {
  * GET. Plain text goes before a parameter ("/vms/batch" before "/vms/{id}"), from the left, also when its
  * path does not have the method. A parameter is never empty.
  */
-enum spec_route_result spec_find(const struct spec *spec, const char *method, const char *const *segments,
-                                 size_t count, struct spec_route *ret);
+enum spec_route_result spec_find(const struct spec *spec, const char *method, const char *const *segments, size_t count, struct spec_route *ret);
 
 /*
  * Checks path, query and header parameters: missing required ones, wrong values, query parameters that the
@@ -107,14 +105,11 @@ enum spec_route_result spec_find(const struct spec *spec, const char *method, co
  * filled in. Header fields that the operation does not describe are ignored. Returns whether there were no
  * faults.
  */
-bool spec_check_parameters(const struct spec *spec, const struct spec_route *route,
-                           const struct spec_name_value *query, size_t query_count,
-                           const struct spec_name_value *headers, size_t header_count, json_t **ret_values,
-                           struct spec_faults *faults);
+bool spec_check_parameters(const struct spec *spec, const struct spec_route *route, const struct spec_name_value *query, size_t query_count,
+                           const struct spec_name_value *headers, size_t header_count, json_t **ret_values, struct spec_faults *faults);
 
 /* Checks a parsed JSON body. Takes no memory when it fits. Returns whether there were no new faults. */
-bool spec_check_body(const struct spec *spec, const struct spec_operation *operation, const json_t *body,
-                     struct spec_faults *faults);
+bool spec_check_body(const struct spec *spec, const struct spec_operation *operation, const json_t *body, struct spec_faults *faults);
 
 /*
  * In what a client sends, null for a known field that is not required and can't be null is the same as leaving it out: such members are taken
@@ -124,8 +119,7 @@ void spec_drop_nulls(const struct spec_operation *operation, json_t *body);
 void spec_drop_component_nulls(const struct spec *spec, const char *name, json_t *value);
 
 /* Checks a value against the schema of this name (configuration, manifests). `in` is that of the faults. */
-bool spec_check_component(const struct spec *spec, const char *name, const json_t *value, const char *in,
-                          struct spec_faults *faults);
+bool spec_check_component(const struct spec *spec, const char *name, const json_t *value, const char *in, struct spec_faults *faults);
 
 /*
  * Fills in the `default` values of the schema of this name, in place and recursively through members and

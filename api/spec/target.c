@@ -47,8 +47,7 @@ static size_t utf8_sequence(const unsigned char *s)
             return 0;
         }
     }
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f)) {
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) {
         return 0; /* overlong, a surrogate, or beyond U+10FFFF */
     }
     return len;
@@ -113,8 +112,7 @@ static int parse_query(char *query, struct target *target, struct error *err)
     char *position = NULL;
     for (char *pair = strtok_r(query, "&", &position); pair != NULL; pair = strtok_r(NULL, "&", &position)) {
         if (target->query_count == LIMIT_QUERY_PARAMETERS) {
-            return error_set(err, ERR_BAD_REQUEST, "the query has more than %d parameters",
-                             LIMIT_QUERY_PARAMETERS);
+            return error_set(err, ERR_BAD_REQUEST, "the query has more than %d parameters", LIMIT_QUERY_PARAMETERS);
         }
         char *equals = strchr(pair, '=');
         char *value = equals != NULL ? equals + 1 : pair + strlen(pair);
@@ -218,8 +216,7 @@ static char *copy_path(const char *raw, struct error *err)
 int target_parse(const char *raw, struct target *ret, struct error *err)
 {
     if (strlen(raw) > LIMIT_TARGET_BYTES) {
-        return error_set(err, ERR_URI_TOO_LONG, "the request target is longer than %d bytes",
-                         LIMIT_TARGET_BYTES);
+        return error_set(err, ERR_URI_TOO_LONG, "the request target is longer than %d bytes", LIMIT_TARGET_BYTES);
     }
     struct target target = {.memory = copy_path(raw, err)};
     if (target.memory == NULL) {
@@ -229,8 +226,7 @@ int target_parse(const char *raw, struct target *ret, struct error *err)
     if (query != NULL) {
         *query++ = '\0';
     }
-    if (parse_path(target.memory, &target, err) != 0 ||
-        (query != NULL && parse_query(query, &target, err) != 0)) {
+    if (parse_path(target.memory, &target, err) != 0 || (query != NULL && parse_query(query, &target, err) != 0)) {
         target_free(&target);
         return -1;
     }

@@ -88,6 +88,5 @@ bool schema_equal(const json_t *a, const json_t *b)
         return objects_equal(a, b);
     }
     return !json_is_string(a) ||
-           (json_string_length(a) == json_string_length(b) &&
-            memcmp(json_string_value(a), json_string_value(b), json_string_length(a)) == 0);
+           (json_string_length(a) == json_string_length(b) && memcmp(json_string_value(a), json_string_value(b), json_string_length(a)) == 0);
 }

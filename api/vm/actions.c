@@ -12,10 +12,8 @@ static const struct {
     unsigned states; /* a bit for each state that allows it */
 } action_table[VM_ACTION_COUNT_] = {
     [VM_ACTION_START] = {"start", IN(VM_STOPPED) | IN(VM_FAILED)},
-    [VM_ACTION_STOP] = {"stop",
-                        IN(VM_CREATING) | IN(VM_STARTING) | IN(VM_RUNNING) | IN(VM_PAUSED) | IN(VM_STOPPING)},
-    [VM_ACTION_KILL] = {"kill",
-                        IN(VM_CREATING) | IN(VM_STARTING) | IN(VM_RUNNING) | IN(VM_PAUSED) | IN(VM_STOPPING)},
+    [VM_ACTION_STOP] = {"stop", IN(VM_CREATING) | IN(VM_STARTING) | IN(VM_RUNNING) | IN(VM_PAUSED) | IN(VM_STOPPING)},
+    [VM_ACTION_KILL] = {"kill", IN(VM_CREATING) | IN(VM_STARTING) | IN(VM_RUNNING) | IN(VM_PAUSED) | IN(VM_STOPPING)},
     [VM_ACTION_PAUSE] = {"pause", IN(VM_CREATING) | IN(VM_STARTING) | IN(VM_RUNNING)},
     [VM_ACTION_RESUME] = {"resume", IN(VM_PAUSED)},
     [VM_ACTION_REBOOT] = {"reboot", IN(VM_RUNNING) | IN(VM_PAUSED)},
@@ -38,8 +36,7 @@ struct words {
 
 static void add_word(struct words *words, const char *word)
 {
-    int n = snprintf(words->text + words->len, sizeof words->text - words->len, "%s%s",
-                     words->len > 0 ? ", " : "", word);
+    int n = snprintf(words->text + words->len, sizeof words->text - words->len, "%s%s", words->len > 0 ? ", " : "", word);
     words->len += n > 0 ? (size_t)n : 0;
 }
 
@@ -68,8 +65,8 @@ static int refuse(const struct vm_row *row, const char *what, unsigned states, s
     struct words now = {.len = 0};
     words_of_states(states, &where);
     words_of_actions(row->state, &now);
-    return error_set(err, ERR_INVALID_STATE, "VM '%s' is %s; %s is allowed when it is %s; allowed now: %s",
-                     row->id, vm_state_name(row->state), what, where.text, now.text);
+    return error_set(err, ERR_INVALID_STATE, "VM '%s' is %s; %s is allowed when it is %s; allowed now: %s", row->id, vm_state_name(row->state), what,
+                     where.text, now.text);
 }
 
 int vm_check_not_deleting(const struct vm_row *row, struct error *err)

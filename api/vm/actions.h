@@ -7,15 +7,7 @@
 
 #include "db/vms.h"
 
-enum vm_action {
-    VM_ACTION_START,
-    VM_ACTION_STOP,
-    VM_ACTION_KILL,
-    VM_ACTION_PAUSE,
-    VM_ACTION_RESUME,
-    VM_ACTION_REBOOT,
-    VM_ACTION_COUNT_
-};
+enum vm_action { VM_ACTION_START, VM_ACTION_STOP, VM_ACTION_KILL, VM_ACTION_PAUSE, VM_ACTION_RESUME, VM_ACTION_REBOOT, VM_ACTION_COUNT_ };
 
 const char *vm_action_name(enum vm_action action);
 bool vm_action_allowed(enum vm_action action, enum vm_state state);

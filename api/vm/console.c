@@ -115,8 +115,7 @@ static int reply_history(struct reader *reader, int64_t end, struct api_reply *r
     while (reader->fd >= 0 && reader->position < end) {
         int64_t left = end - reader->position;
         int64_t before = reader->position;
-        ssize_t n = read_log(reader->fd, chunk, left < (int64_t)sizeof chunk ? (size_t)left : sizeof chunk,
-                             &reader->position);
+        ssize_t n = read_log(reader->fd, chunk, left < (int64_t)sizeof chunk ? (size_t)left : sizeof chunk, &reader->position);
         if (n < 0) {
             return error_sys(err, ERR_SYSTEM, errno, "the console could not be read");
         }

@@ -87,9 +87,7 @@ static int check_count(struct api *api, struct error *err)
     if (vms_count(api->db, &count, err) != 0) {
         return -1;
     }
-    return count < LIMIT_VMS
-               ? 0
-               : error_set(err, ERR_TOO_MANY_REQUESTS, "there are %d VMs, the most there can be", LIMIT_VMS);
+    return count < LIMIT_VMS ? 0 : error_set(err, ERR_TOO_MANY_REQUESTS, "there are %d VMs, the most there can be", LIMIT_VMS);
 }
 
 /* "vm-" and ten of 36 characters. */
@@ -205,7 +203,8 @@ static int store(struct write *write, struct error *err)
     struct api *api = write->call->api;
     struct creation *creation = write->state;
     struct vm_row *row = &creation->row;
-    return vms_insert(api->db, row, err) != 0 || reservations_set(api->db, row->uid, &creation->size, err) != 0 || vm_ports_store(write->call, row, creation->listeners, NULL, err) != 0 ||
+    return vms_insert(api->db, row, err) != 0 || reservations_set(api->db, row->uid, &creation->size, err) != 0 ||
+                   vm_ports_store(write->call, row, creation->listeners, NULL, err) != 0 ||
                    firewall_store_new(api, row->uid, json_object_get(write->call->body, "firewall"), err) != 0
                ? -1
                : 0;
@@ -245,8 +244,7 @@ static void committed(struct write *write)
 static int apply_defaults(struct call *call, struct error *err)
 {
     /* Its members have defaults also where it is left out itself. */
-    if (json_object_get(call->body, "machine_config") == NULL &&
-        json_object_set_new(call->body, "machine_config", json_object()) != 0) {
+    if (json_object_get(call->body, "machine_config") == NULL && json_object_set_new(call->body, "machine_config", json_object()) != 0) {
         return error_oom(err);
     }
     return spec_apply_defaults(call->api->setup.spec, "VmCreate", call->body, err);

@@ -59,10 +59,8 @@ static void add_observed(struct strbuf *b, const struct vm_row *row)
         return;
     }
     add_string(b, "\"vmm\":{\"requested\":", vm_vmm_name(row->config.vmm));
-    strbuf_add(
-        b,
-        ",\"driver\":null,\"version\":null,\"accelerator\":null,\"pid\":null,\"reason\":\"not decided yet\","
-        "\"limits\":null,\"jailed\":null,\"uid\":null},\"conditions\":[],\"timings\":[],\"drives\":[],\"last_exit\":null,\"error\":null");
+    strbuf_add(b, ",\"driver\":null,\"version\":null,\"accelerator\":null,\"pid\":null,\"reason\":\"not decided yet\","
+                  "\"limits\":null,\"jailed\":null,\"uid\":null},\"conditions\":[],\"timings\":[],\"drives\":[],\"last_exit\":null,\"error\":null");
 }
 
 static void add_labels(struct strbuf *b, const json_t *labels)

@@ -7,8 +7,7 @@
 
 static int no_selector(struct error *err, const char *text)
 {
-    return error_set(err, ERR_INVALID_REQUEST,
-                     "'%.80s' is no label selector: key, !key, key=value, key==value, key!=value, several of them with commas", text);
+    return error_set(err, ERR_INVALID_REQUEST, "'%.80s' is no label selector: key, !key, key=value, key==value, key!=value, several of them with commas", text);
 }
 
 static bool is_alphanumeric(char c)

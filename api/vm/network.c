@@ -19,8 +19,7 @@ static bool used_in_row(const struct vm_row *row, size_t count, const struct mac
 }
 
 /* `attempt` 0 is the MAC that an interface has unless another VM has it already. */
-static int derive_mac(const struct api *api, const struct vm_row *row, size_t index, unsigned attempt,
-                      struct mac *ret, struct error *err)
+static int derive_mac(const struct api *api, const struct vm_row *row, size_t index, unsigned attempt, struct mac *ret, struct error *err)
 {
     char mark[CONFIG_MARK_MAX];
     uint8_t digest[DIGEST_BYTES];
@@ -47,8 +46,7 @@ static int pick_mac(struct api *api, struct vm_row *row, size_t index, struct er
     for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
         struct mac mac;
         bool taken = true;
-        if (derive_mac(api, row, index, attempt, &mac, err) != 0 ||
-            interfaces_mac_taken(api->db, mac, &taken, err) != 0) {
+        if (derive_mac(api, row, index, attempt, &mac, err) != 0 || interfaces_mac_taken(api->db, mac, &taken, err) != 0) {
             return -1;
         }
         if (!taken && !used_in_row(row, index, &mac)) {

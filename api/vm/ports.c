@@ -90,9 +90,8 @@ void vm_ports_keep(const struct config *host, struct vm_config *now, const struc
         struct vm_port *port = &now->ports[i];
         for (size_t k = 0; k < before->port_count && port->host_port == 0; k++) {
             const struct vm_port *old = &before->ports[k];
-            if (old->host_port >= first && old->host_port <= last && old->protocol == port->protocol &&
-                old->guest_port == port->guest_port && old->count == port->count && ip_addr_equal(&old->host, &port->host) &&
-                !is_named(now, old)) {
+            if (old->host_port >= first && old->host_port <= last && old->protocol == port->protocol && old->guest_port == port->guest_port &&
+                old->count == port->count && ip_addr_equal(&old->host, &port->host) && !is_named(now, old)) {
                 port->host_port = old->host_port;
             }
         }
@@ -134,7 +133,8 @@ int vm_ports_answered(const json_t *answer, struct vm_listeners **ret, struct er
         if (index >= 0 && index < LIMIT_PORTS) {
             listeners->items[index].is_there = true;
             listeners->items[index].port = (uint16_t)json_get_int(item, "port", 0);
-            (void)snprintf(listeners->items[index].message, sizeof listeners->items[index].message, "%s", message != NULL ? message : "a program of the host listens there");
+            (void)snprintf(listeners->items[index].message, sizeof listeners->items[index].message, "%s",
+                           message != NULL ? message : "a program of the host listens there");
         }
     }
     json_array_foreach(json_object_get(answer, "busy"), i, item)
@@ -151,15 +151,16 @@ static bool was_published(const struct vm_config *before, const struct vm_port *
 {
     for (size_t i = 0; before != NULL && i < before->port_count; i++) {
         const struct vm_port *old = &before->ports[i];
-        if (old->protocol == port->protocol && (vm_port_is_everywhere(old) || ip_addr_equal(&old->host, &port->host)) && old->host.version == port->host.version &&
-            number >= old->host_port && number - old->host_port < old->count) {
+        if (old->protocol == port->protocol && (vm_port_is_everywhere(old) || ip_addr_equal(&old->host, &port->host)) &&
+            old->host.version == port->host.version && number >= old->host_port && number - old->host_port < old->count) {
             return true;
         }
     }
     return false;
 }
 
-static int check_listeners(struct call *call, const struct vm_config *config, const struct vm_listeners *listeners, const struct vm_config *before, struct error *err)
+static int check_listeners(struct call *call, const struct vm_config *config, const struct vm_listeners *listeners, const struct vm_config *before,
+                           struct error *err)
 {
     const char *first = NULL;
     for (size_t i = 0; listeners != NULL && i < config->port_count; i++) {
@@ -175,9 +176,8 @@ int vm_ports_store(struct call *call, struct vm_row *row, const struct vm_listen
 {
     size_t taken = SIZE_MAX;
     const struct config *host = call->api->config;
-    const struct ports_choice choice = {.first = host->network.published.chosen_first,
-                                        .last = host->network.published.chosen_last,
-                                        .busy = listeners != NULL ? &listeners->busy : NULL};
+    const struct ports_choice choice = {
+        .first = host->network.published.chosen_first, .last = host->network.published.chosen_last, .busy = listeners != NULL ? &listeners->busy : NULL};
     const bool chooses = leaves_any(&row->config);
     if (check_listeners(call, &row->config, listeners, before, err) != 0) {
         return -1;

@@ -25,7 +25,7 @@ struct vm_listeners {
     } items[LIMIT_PORTS]; /* of each entry of the list, by its position */
     struct port_set busy;
 };
-int vm_ports_ask(const struct call *call, struct write_question *ret, struct error *err); /* value NULL: the request wants none */
+int vm_ports_ask(const struct call *call, struct write_question *ret, struct error *err);  /* value NULL: the request wants none */
 int vm_ports_answered(const json_t *answer, struct vm_listeners **ret, struct error *err); /* *ret is freed by the caller (free) */
 
 /*

@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct shown_vms {
-    int64_t settings; /* generation of the network's settings that they were rendered with */
+    int64_t settings;                      /* generation of the network's settings that they were rendered with */
     struct shown_vm *slots[SHOWN_VMS_MAX]; /* by uid, which are given one after another */
     size_t bytes;
     struct shown_vm *passing; /* the last one that does not fit */
@@ -62,8 +62,7 @@ static bool is_same(const struct vm_version *a, const struct vm_version *b)
 
 static struct vm_version version_of(const struct vm_row *row)
 {
-    struct vm_version version = {
-        .uid = row->uid, .revision = row->revision, .updated_ms = row->updated_ms, .state = row->state, .deleting = row->deleting};
+    struct vm_version version = {.uid = row->uid, .revision = row->revision, .updated_ms = row->updated_ms, .state = row->state, .deleting = row->deleting};
     memcpy(version.id, row->id, strnlen(row->id, sizeof version.id - 1) + 1);
     return version;
 }

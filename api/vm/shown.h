@@ -15,7 +15,7 @@ struct shown_vms;
 
 enum {
     SHOWN_VMS_MAX = 4096,
-    SHOWN_VM_BYTES_MAX = 16 * 1024,           /* of one that is kept */
+    SHOWN_VM_BYTES_MAX = 16 * 1024,         /* of one that is kept */
     SHOWN_VMS_BYTES_MAX = 16 * 1024 * 1024, /* of all of them together */
 };
 

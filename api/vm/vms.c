@@ -34,10 +34,8 @@ int vm_find(struct api *api, const char *id, struct vm_row *ret, struct error *e
 
 bool vm_is_settled(const struct vm_row *row)
 {
-    static const enum vm_state wanted[VM_DESIRED_COUNT_] = {
-        [VM_WANT_RUNNING] = VM_RUNNING, [VM_WANT_STOPPED] = VM_STOPPED, [VM_WANT_PAUSED] = VM_PAUSED};
-    return !row->deleting && row->observed_generation >= row->generation &&
-           (row->state == wanted[row->desired] || row->state == VM_FAILED);
+    static const enum vm_state wanted[VM_DESIRED_COUNT_] = {[VM_WANT_RUNNING] = VM_RUNNING, [VM_WANT_STOPPED] = VM_STOPPED, [VM_WANT_PAUSED] = VM_PAUSED};
+    return !row->deleting && row->observed_generation >= row->generation && (row->state == wanted[row->desired] || row->state == VM_FAILED);
 }
 
 /* What became of the guest, of a VM that is as it is wanted. *ret_failed: it will not get better. Returns whether it spoke up. */
@@ -78,8 +76,7 @@ void vm_look_at(struct api *api, const struct vm_row *row, struct look *ret)
     vm_json(&settings, row, &ret->body);
 }
 
-static int look_vm(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole,
-                   struct look *ret, struct error *err)
+static int look_vm(struct api *api, const char *id, int64_t identity, const struct wait_goal *goal, bool whole, struct look *ret, struct error *err)
 {
     AUTO_VM_ROW row = {0};
     bool found = false;
@@ -270,8 +267,7 @@ static void list_vm(const struct shown_vm *vm, struct listing *listing)
     listing->count++;
 }
 
-static int list_page(struct api *api, const struct filter *filter, const struct vm_version *versions, size_t count, struct listing *listing,
-                     struct error *err)
+static int list_page(struct api *api, const struct filter *filter, const struct vm_version *versions, size_t count, struct listing *listing, struct error *err)
 {
     for (size_t i = 0; i < count && !listing->more; i++) {
         const struct shown_vm *vm = NULL;
@@ -287,8 +283,7 @@ static int list_page(struct api *api, const struct filter *filter, const struct 
 
 /* Page by page of the store until the reply is full: a filter may match few. `after` is at most a cursor
  * long. */
-static int fill_listing(struct api *api, const struct filter *filter, const char *after,
-                        struct listing *listing, struct error *err)
+static int fill_listing(struct api *api, const struct filter *filter, const char *after, struct listing *listing, struct error *err)
 {
     enum { PAGE = 256 };
     struct vm_version versions[PAGE];

@@ -33,11 +33,11 @@ int vm_write_look(struct write *write, struct error *err);
 int vm_write_wish(struct write *write, struct plan_wish *ret, struct error *err);
 void vm_write_committed(struct write *write);
 void vm_write_free(void *state);
-#define VM_WRITE_STEPS(of_kind, by_change)                                                                                        \
-    {                                                                                                                             \
-        .subject = &vm_subject, .kind = (of_kind), .state_size = sizeof(struct vm_write), .free_state = vm_write_free,            \
-        .ask = vm_write_ask, .answered = vm_write_answered, .find = vm_write_find, .change = (by_change), .store = vm_write_store, .look = vm_write_look, .wish = vm_write_wish,      \
-        .committed = vm_write_committed                                                                                           \
+#define VM_WRITE_STEPS(of_kind, by_change) \
+    { \
+        .subject = &vm_subject, .kind = (of_kind), .state_size = sizeof(struct vm_write), .free_state = vm_write_free, .ask = vm_write_ask, \
+        .answered = vm_write_answered, .find = vm_write_find, .change = (by_change), .store = vm_write_store, .look = vm_write_look, .wish = vm_write_wish, \
+        .committed = vm_write_committed \
     }
 
 /* For the plan of a dry run: the VM as it is stored in the transaction. */

@@ -22,10 +22,8 @@ static const uint32_t parents[GATE_SIDE_COUNT_] = {
 
 static struct tcmsg filter_head(int index, enum gate_side side)
 {
-    return (struct tcmsg){.tcm_family = AF_UNSPEC,
-                          .tcm_ifindex = index,
-                          .tcm_parent = parents[side],
-                          .tcm_info = TC_H_MAKE((uint32_t)GATE_PREFERENCE << 16, htons(ETH_P_ALL))};
+    return (struct tcmsg){
+        .tcm_family = AF_UNSPEC, .tcm_ifindex = index, .tcm_parent = parents[side], .tcm_info = TC_H_MAKE((uint32_t)GATE_PREFERENCE << 16, htons(ETH_P_ALL))};
 }
 
 struct look {
@@ -112,8 +110,8 @@ static int add_filter(struct rtnl *r, int index, enum gate_side side, const stru
     head.tcm_handle = GATE_HANDLE;
     AUTO_MSG *msg = rtnl_msg(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof head);
     struct nlattr *options = msg == NULL || nla_put_string(msg, TCA_KIND, "bpf") != 0 ? NULL : nla_nest_start(msg, TCA_OPTIONS);
-    if (options == NULL || nla_put_u32(msg, TCA_BPF_FD, (uint32_t)program->fd) != 0 ||
-        nla_put_string(msg, TCA_BPF_NAME, gate_program_name(side)) != 0 || nla_put_u32(msg, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT) != 0) {
+    if (options == NULL || nla_put_u32(msg, TCA_BPF_FD, (uint32_t)program->fd) != 0 || nla_put_string(msg, TCA_BPF_NAME, gate_program_name(side)) != 0 ||
+        nla_put_u32(msg, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT) != 0) {
         return ENOMEM;
     }
     (void)nla_nest_end(msg, options);

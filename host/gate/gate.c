@@ -15,8 +15,7 @@ static struct {
 /* The kernel has no such thing (also no module of it), or does not let us. Everything else is a failure like any. */
 static bool is_missing(const struct error *why)
 {
-    return why->sys_errno == ENOSYS || why->sys_errno == EPERM || why->sys_errno == EACCES || why->sys_errno == EOPNOTSUPP ||
-           why->sys_errno == ENOENT;
+    return why->sys_errno == ENOSYS || why->sys_errno == EPERM || why->sys_errno == EACCES || why->sys_errno == EOPNOTSUPP || why->sys_errno == ENOENT;
 }
 
 static void remember(const struct error *why)

@@ -50,8 +50,8 @@ struct gate {
 };
 
 struct gate_seen {
-    char found[GATE_FOUND_MAX];   /* the first thing that is not as it should be, in words; "" when all is well */
-    char missing[GATE_FOUND_MAX]; /* what this kernel can't do, or does not let us do; "" mostly. That is no difference: nothing mends it */
+    char found[GATE_FOUND_MAX];     /* the first thing that is not as it should be, in words; "" when all is well */
+    char missing[GATE_FOUND_MAX];   /* what this kernel can't do, or does not let us do; "" mostly. That is no difference: nothing mends it */
     char unchecked[GATE_FOUND_MAX]; /* why open checksums are not looked at, while all else is there; "" mostly. Neither is that */
 };
 

@@ -33,27 +33,27 @@ enum {
     TRANSPORT6 = ETH_HLEN + sizeof(struct ip6_hdr),
     IN_UDP = offsetof(struct udphdr, check),
     IN_TCP = offsetof(struct tcphdr, check),
-    OPEN = 3, /* CHECKSUM_PARTIAL, of two bits */
+    OPEN = 3,     /* CHECKSUM_PARTIAL, of two bits */
     SCRATCH = -8, /* on the stack */
 };
 
 /* Big endian, as loaded. */
 #define WIRE(value) __builtin_bswap16(value)
 
-#define PACKET BPF_REG_6
+#define PACKET      BPF_REG_6
 #define RIGHT_PLACE BPF_REG_7
-#define HEADERS BPF_REG_8
-#define TOLD_PLACE BPF_REG_8 /* when the headers are not needed any more */
+#define HEADERS     BPF_REG_8
+#define TOLD_PLACE  BPF_REG_8 /* when the headers are not needed any more */
 #define HEADERS_END BPF_REG_9 /* of what can be read directly */
 
 /* Without it the program has nothing but the mark. */
-#define LOOK_FOR_MARK                                                                                                                                            \
-    SET(BPF_REG_0, TC_ACT_SHOT), LOAD(BPF_REG_2, BPF_REG_1, OF_PACKET(mark)), SKIP_IF_ANY_BIT(BPF_REG_2, GATE_MARK_JUDGED, 1), END,                               \
+#define LOOK_FOR_MARK \
+    SET(BPF_REG_0, TC_ACT_SHOT), LOAD(BPF_REG_2, BPF_REG_1, OF_PACKET(mark)), SKIP_IF_ANY_BIT(BPF_REG_2, GATE_MARK_JUDGED, 1), END, \
         KEEP_BITS(BPF_REG_2, ~GATE_MARK_JUDGED), STORE(BPF_REG_1, OF_PACKET(mark), BPF_REG_2)
 
 /* Some bytes of the packet's structure, onto the stack; a failure drops. Register 0 is left with "drop". */
-#define READ(at, bytes)                                                                                                                                          \
-    COPY(BPF_REG_1, BPF_REG_10), ADD(BPF_REG_1, SCRATCH), SET(BPF_REG_2, bytes), COPY(BPF_REG_3, PACKET), ADD(BPF_REG_3, at),                                     \
+#define READ(at, bytes) \
+    COPY(BPF_REG_1, BPF_REG_10), ADD(BPF_REG_1, SCRATCH), SET(BPF_REG_2, bytes), COPY(BPF_REG_3, PACKET), ADD(BPF_REG_3, at), \
         CALL(BPF_FUNC_probe_read_kernel), COPY(BPF_REG_1, BPF_REG_0), SET(BPF_REG_0, TC_ACT_SHOT), SKIP_IF(BPF_REG_1, 0, 1), END
 
 /* Drops what has less than `bytes` there. The headers up to the right place always are: the kernel refuses an open checksum elsewhere. */

@@ -13,7 +13,7 @@ enum {
     BYTES_MAX = 64 * 1024 * 1024, /* some 6 MiB nowadays */
     TYPES_MAX = 4 * 1024 * 1024,
     DEPTH_MAX = 8, /* of nameless structures and unions in each other */
-    BITS = 8, /* in a byte */
+    BITS = 8,      /* in a byte */
     NUMBER_BITS = 16,
 };
 

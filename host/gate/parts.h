@@ -9,9 +9,9 @@ enum gate_side { GATE_IN, GATE_OUT, GATE_SIDE_COUNT_ };
 enum { GATE_TAG_BYTES = 8, GATE_NAME_MAX = 16 /* BPF_OBJ_NAME_LEN */ };
 
 struct gate_program {
-    int fd; /* the process's, kept open: not to be closed */
+    int fd;                            /* the process's, kept open: not to be closed */
     unsigned char tag[GATE_TAG_BYTES]; /* by which the kernel tells programs apart */
-    int unchecked; /* why it does not look at open checksums, an errno; 0: it does */
+    int unchecked;                     /* why it does not look at open checksums, an errno; 0: it does */
 };
 
 /* host/gate/layout.c: where struct sk_buff has its members, in bytes. */

@@ -118,10 +118,8 @@ static int change_rule(struct rtnl *r, int type, enum row row, uint32_t priority
 {
     bool reverse = row == ROW_REVERSE;
     const uint32_t address = htonl(net.address);
-    const struct fib_rule_hdr head = {.family = rows[row].family,
-                                      .action = FR_ACT_BLACKHOLE,
-                                      .dst_len = reverse ? (unsigned char)net.prefix : 0,
-                                      .table = RT_TABLE_UNSPEC};
+    const struct fib_rule_hdr head = {
+        .family = rows[row].family, .action = FR_ACT_BLACKHOLE, .dst_len = reverse ? (unsigned char)net.prefix : 0, .table = RT_TABLE_UNSPEC};
     AUTO_MSG *msg = rtnl_msg(type, type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0, &head, sizeof head);
     if (msg == NULL || nla_put_u32(msg, FRA_PRIORITY, priority) != 0 || nla_put_u32(msg, FRA_FWMARK, GATE_MARK_CLOSED) != 0 ||
         nla_put_u32(msg, FRA_FWMASK, GATE_MARK_CLOSED) != 0 || nla_put_u8(msg, FRA_PROTOCOL, ROUTE_PROTOCOL) != 0 ||

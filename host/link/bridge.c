@@ -31,8 +31,7 @@ static int put_bridge_data(struct nl_msg *msg, bool with_delay)
         return -1;
     }
     struct nlattr *data = nla_nest_start(msg, IFLA_INFO_DATA);
-    if (data == NULL || nla_put_u32(msg, IFLA_BR_STP_STATE, 0) != 0 ||
-        nla_put_u8(msg, IFLA_BR_MCAST_SNOOPING, 0) != 0 ||
+    if (data == NULL || nla_put_u32(msg, IFLA_BR_STP_STATE, 0) != 0 || nla_put_u8(msg, IFLA_BR_MCAST_SNOOPING, 0) != 0 ||
         (with_delay && nla_put_u32(msg, IFLA_BR_FORWARD_DELAY, 0) != 0)) {
         return -1;
     }
@@ -45,15 +44,12 @@ static int create(struct rtnl *r, const struct wanted_bridge *wanted, struct err
 {
     struct ifinfomsg head = {.ifi_family = AF_UNSPEC};
     AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &head, sizeof head);
-    if (msg == NULL || nla_put_string(msg, IFLA_IFNAME, wanted->name) != 0 ||
-        nla_put(msg, IFLA_ADDRESS, sizeof wanted->mac.bytes, wanted->mac.bytes) != 0 ||
+    if (msg == NULL || nla_put_string(msg, IFLA_IFNAME, wanted->name) != 0 || nla_put(msg, IFLA_ADDRESS, sizeof wanted->mac.bytes, wanted->mac.bytes) != 0 ||
         nla_put_u32(msg, IFLA_GROUP, GROUP_UNFINISHED) != 0 || put_bridge_data(msg, true) != 0) {
         return error_oom(err);
     }
     int result = rtnl_talk(r, msg, NULL, NULL);
-    return result == 0
-               ? 0
-               : rtnl_fail(r, ERR_BRIDGE_SETUP_FAILED, result, err, "cannot make bridge %s", wanted->name);
+    return result == 0 ? 0 : rtnl_fail(r, ERR_BRIDGE_SETUP_FAILED, result, err, "cannot make bridge %s", wanted->name);
 }
 
 static bool is_unfinished(const struct link_detail *link, const struct wanted_bridge *wanted)
@@ -78,30 +74,26 @@ static int check_ours(const struct link_detail *link, const struct wanted_bridge
                          wanted->name, link->info.alias, wanted->alias);
     }
     if (!link->info.is_bridge) {
-        return error_set(err, ERR_BRIDGE_SETUP_FAILED,
-                         "cannot set up bridge %s: the link of this name is no bridge", wanted->name);
+        return error_set(err, ERR_BRIDGE_SETUP_FAILED, "cannot set up bridge %s: the link of this name is no bridge", wanted->name);
     }
     return 0;
 }
 
 static bool is_configured(const struct link_detail *link, const struct wanted_bridge *wanted)
 {
-    return link->info.up && strcmp(link->info.alias, wanted->alias) == 0 &&
-           link->group != (uint32_t)GROUP_UNFINISHED &&
-           memcmp(link->info.mac.bytes, wanted->mac.bytes, sizeof wanted->mac.bytes) == 0 &&
-           !link->bridge.stp && link->bridge.forward_delay == 0 && !link->bridge.snooping;
+    return link->info.up && strcmp(link->info.alias, wanted->alias) == 0 && link->group != (uint32_t)GROUP_UNFINISHED &&
+           memcmp(link->info.mac.bytes, wanted->mac.bytes, sizeof wanted->mac.bytes) == 0 && !link->bridge.stp && link->bridge.forward_delay == 0 &&
+           !link->bridge.snooping;
 }
 
 /* One message: alias, MAC, parameters, up. A forward delay of 0 is accepted only once STP is off. */
-static int configure(struct rtnl *r, const struct link_detail *link, const struct wanted_bridge *wanted,
-                     bool with_delay)
+static int configure(struct rtnl *r, const struct link_detail *link, const struct wanted_bridge *wanted, bool with_delay)
 {
-    struct ifinfomsg head = {
-        .ifi_family = AF_UNSPEC, .ifi_index = link->info.index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = link->info.index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
     AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, 0, &head, sizeof head);
     bool leave_group = link->group == (uint32_t)GROUP_UNFINISHED;
-    if (msg == NULL || nla_put(msg, IFLA_IFALIAS, (int)strlen(wanted->alias), wanted->alias) != 0 ||
-        (leave_group && nla_put_u32(msg, IFLA_GROUP, 0) != 0) || put_bridge_data(msg, with_delay) != 0) {
+    if (msg == NULL || nla_put(msg, IFLA_IFALIAS, (int)strlen(wanted->alias), wanted->alias) != 0 || (leave_group && nla_put_u32(msg, IFLA_GROUP, 0) != 0) ||
+        put_bridge_data(msg, with_delay) != 0) {
         return ENOMEM;
     }
     if (memcmp(link->info.mac.bytes, wanted->mac.bytes, sizeof wanted->mac.bytes) != 0 &&
@@ -128,10 +120,8 @@ static void found_address(const struct nlmsghdr *h, void *ctx)
     struct found_addresses *found = ctx;
     struct nlattr *tb[IFA_MAX + 1] = {NULL};
     const struct ifaddrmsg *head = nlmsg_data(h);
-    if (h->nlmsg_type != RTM_NEWADDR ||
-        nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFA_MAX, NULL) != 0 ||
-        head->ifa_family != AF_INET || (int)head->ifa_index != found->index || tb[IFA_LOCAL] == NULL ||
-        nla_len(tb[IFA_LOCAL]) != (int)sizeof(uint32_t)) {
+    if (h->nlmsg_type != RTM_NEWADDR || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFA_MAX, NULL) != 0 || head->ifa_family != AF_INET ||
+        (int)head->ifa_index != found->index || tb[IFA_LOCAL] == NULL || nla_len(tb[IFA_LOCAL]) != (int)sizeof(uint32_t)) {
         return;
     }
     uint32_t address = nla_get_u32(tb[IFA_LOCAL]);
@@ -144,8 +134,7 @@ static void found_address(const struct nlmsghdr *h, void *ctx)
     }
 }
 
-static int find_addresses(struct rtnl *r, int index, uint32_t address, unsigned prefix,
-                          struct found_addresses *ret)
+static int find_addresses(struct rtnl *r, int index, uint32_t address, unsigned prefix, struct found_addresses *ret)
 {
     struct ifaddrmsg head = {.ifa_family = AF_INET, .ifa_index = (unsigned)index};
     *ret = (struct found_addresses){.index = index, .wanted = address, .wanted_prefix = prefix};
@@ -153,14 +142,12 @@ static int find_addresses(struct rtnl *r, int index, uint32_t address, unsigned 
     return rtnl_talk(r, msg, found_address, ret);
 }
 
-static int change_address(struct rtnl *r, int type, int flags, const struct ifaddrmsg *head,
-                          uint32_t network_order)
+static int change_address(struct rtnl *r, int type, int flags, const struct ifaddrmsg *head, uint32_t network_order)
 {
     AUTO_MSG *msg = rtnl_msg(type, flags, head, sizeof *head);
     /* Without IFA_ADDRESS the kernel does not look at the prefix and deletes the first one of this address.
      */
-    if (msg == NULL || nla_put_u32(msg, IFA_LOCAL, network_order) != 0 ||
-        nla_put_u32(msg, IFA_ADDRESS, network_order) != 0) {
+    if (msg == NULL || nla_put_u32(msg, IFA_LOCAL, network_order) != 0 || nla_put_u32(msg, IFA_ADDRESS, network_order) != 0) {
         return ENOMEM;
     }
     return rtnl_talk(r, msg, NULL, NULL);
@@ -178,15 +165,12 @@ static int set_address(struct rtnl *r, int index, const struct wanted_bridge *wa
     if (result != 0 || (found.others == 0 && found.wanted_found)) {
         return result;
     }
-    struct ifaddrmsg head = {.ifa_family = AF_INET,
-                             .ifa_prefixlen = (unsigned char)wanted->prefix,
-                             .ifa_scope = RT_SCOPE_UNIVERSE,
-                             .ifa_index = (unsigned)index};
+    struct ifaddrmsg head = {
+        .ifa_family = AF_INET, .ifa_prefixlen = (unsigned char)wanted->prefix, .ifa_scope = RT_SCOPE_UNIVERSE, .ifa_index = (unsigned)index};
     return change_address(r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &head, htonl(wanted->address));
 }
 
-static int make_right(struct rtnl *r, const struct link_detail *link, const struct wanted_bridge *wanted,
-                      struct error *err)
+static int make_right(struct rtnl *r, const struct link_detail *link, const struct wanted_bridge *wanted, struct error *err)
 {
     int result = 0;
     if (!is_configured(link, wanted)) {
@@ -201,8 +185,8 @@ static int make_right(struct rtnl *r, const struct link_detail *link, const stru
     result = set_address(r, link->info.index, wanted);
     if (result != 0) {
         char text[IPV4_TEXT_MAX];
-        return rtnl_fail(r, ERR_BRIDGE_SETUP_FAILED, result, err, "cannot set address %s/%u of bridge %s",
-                         ipv4_format(wanted->address, text), wanted->prefix, wanted->name);
+        return rtnl_fail(r, ERR_BRIDGE_SETUP_FAILED, result, err, "cannot set address %s/%u of bridge %s", ipv4_format(wanted->address, text), wanted->prefix,
+                         wanted->name);
     }
     return 0;
 }
@@ -214,8 +198,7 @@ static void take_back(struct rtnl *r, int index)
     (void)rtnl_talk(r, msg, NULL, NULL);
 }
 
-int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
-                       bool *ret_created, struct error *err)
+int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix, bool *ret_created, struct error *err)
 {
     const struct wanted_bridge wanted = {name, alias, mac, address, prefix};
     AUTO_RTNL r = RTNL_INIT;
@@ -276,14 +259,13 @@ static int note_addresses(struct rtnl *r, int index, const struct wanted_bridge 
         link_note(ret, "its address %s/%u is gone", ipv4_format(wanted->address, text), wanted->prefix);
     }
     for (size_t i = 0; result == 0 && i < found.others; i++) {
-        link_note(ret, "it has the additional address %s/%u", ipv4_format(ntohl(found.other[i].address), text),
-                  (unsigned)found.other[i].head.ifa_prefixlen);
+        link_note(ret, "it has the additional address %s/%u", ipv4_format(ntohl(found.other[i].address), text), (unsigned)found.other[i].head.ifa_prefixlen);
     }
     return result;
 }
 
-int link_bridge_check(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
-                      int known, struct link_check *ret, struct error *err)
+int link_bridge_check(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix, int known, struct link_check *ret,
+                      struct error *err)
 {
     const struct wanted_bridge wanted = {name, alias, mac, address, prefix};
     AUTO_RTNL r = RTNL_INIT;

@@ -23,9 +23,8 @@ static void read_address(const struct nlmsghdr *h, void *ctx)
     struct found *found = ctx;
     struct nlattr *tb[IFA_MAX + 1] = {NULL};
     const struct ifaddrmsg *head = nlmsg_data(h);
-    if (h->nlmsg_type != RTM_NEWADDR || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFA_MAX, NULL) != 0 ||
-        head->ifa_family != AF_INET6 || (int)head->ifa_index != found->index || head->ifa_scope == RT_SCOPE_LINK ||
-        tb[IFA_ADDRESS] == NULL || nla_len(tb[IFA_ADDRESS]) != 16) {
+    if (h->nlmsg_type != RTM_NEWADDR || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFA_MAX, NULL) != 0 || head->ifa_family != AF_INET6 ||
+        (int)head->ifa_index != found->index || head->ifa_scope == RT_SCOPE_LINK || tb[IFA_ADDRESS] == NULL || nla_len(tb[IFA_ADDRESS]) != 16) {
         return;
     }
     struct ip_net address = {.address.version = IP_V6, .prefix = head->ifa_prefixlen};
@@ -64,8 +63,7 @@ static int change_bridge_address(struct rtnl *r, int type, int flags, int index,
     return rtnl_talk(r, msg, NULL, NULL);
 }
 
-int bridge_ipv6_check(const char *bridge, const struct ip_addr *address, unsigned prefix, char ret_found[BRIDGE_IPV6_FOUND_MAX],
-                      struct error *err)
+int bridge_ipv6_check(const char *bridge, const struct ip_addr *address, unsigned prefix, char ret_found[BRIDGE_IPV6_FOUND_MAX], struct error *err)
 {
     AUTO_RTNL r = RTNL_INIT;
     struct found found = {.wanted = address, .prefix = prefix};
@@ -84,8 +82,8 @@ int bridge_ipv6_check(const char *bridge, const struct ip_addr *address, unsigne
     } else if (address != NULL && !found.wanted_there) {
         (void)snprintf(ret_found, BRIDGE_IPV6_FOUND_MAX, "the bridge's address %s/%u is gone", ip_addr_format(address, text), prefix);
     } else if (found.other_count > 0) {
-        (void)snprintf(ret_found, BRIDGE_IPV6_FOUND_MAX, "the bridge has the additional address %s/%u",
-                       ip_addr_format(&found.others[0].address, text), found.others[0].prefix);
+        (void)snprintf(ret_found, BRIDGE_IPV6_FOUND_MAX, "the bridge has the additional address %s/%u", ip_addr_format(&found.others[0].address, text),
+                       found.others[0].prefix);
     }
     return 0;
 }

@@ -16,8 +16,7 @@ enum { BRIDGE_IPV6_FOUND_MAX = 160 };
  * `address` NULL: none is wanted. Others than the wanted one, and link-local ones, are taken off. *ret_found says in words what is not so; ""
  * when all is well. A kernel without IPv6 fails when an address is wanted.
  */
-int bridge_ipv6_check(const char *bridge, const struct ip_addr *address, unsigned prefix, char ret_found[BRIDGE_IPV6_FOUND_MAX],
-                      struct error *err);
+int bridge_ipv6_check(const char *bridge, const struct ip_addr *address, unsigned prefix, char ret_found[BRIDGE_IPV6_FOUND_MAX], struct error *err);
 int bridge_ipv6_ensure(const char *bridge, const struct ip_addr *address, unsigned prefix, struct error *err);
 
 int ipv6_forwarding_get(const char *interface, bool *ret, struct error *err);

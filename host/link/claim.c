@@ -17,10 +17,8 @@
 enum { CLAIMS_MAX = 32, RETRY_MS = 20, TURN_MS = 1000 };
 
 static const char *const words[CLAIM_KIND_COUNT_][2] = {
-    [CLAIM_BRIDGE] = {"bridge", "the bridge"},
-    [CLAIM_SUBNET] = {"subnet", "the subnet"},
-    [CLAIM_SUBNET6] = {"subnet6", "the IPv6 subnet"},
-    [CLAIM_ROUTE_TABLE] = {"route_table", "the routing table"},
+    [CLAIM_BRIDGE] = {"bridge", "the bridge"},        [CLAIM_SUBNET] = {"subnet", "the subnet"},
+    [CLAIM_SUBNET6] = {"subnet6", "the IPv6 subnet"}, [CLAIM_ROUTE_TABLE] = {"route_table", "the routing table"},
     [CLAIM_TUNNEL] = {"tunnel", "the tunnel"},
 };
 
@@ -127,8 +125,7 @@ static int refuse(enum claim_kind kind, const char *value, const struct claim_li
                          owner->bridge);
     }
     return error_set(err, ERR_IN_USE, "%s %s is in conflict with %s, which is that of the smartvmd with pid %ld (bridge %s) in this network namespace%s",
-                     words[kind][1], value, owner->value, owner->pid, owner->bridge,
-                     kind == CLAIM_BRIDGE ? ": the names of their TAPs begin alike" : "");
+                     words[kind][1], value, owner->value, owner->pid, owner->bridge, kind == CLAIM_BRIDGE ? ": the names of their TAPs begin alike" : "");
 }
 
 static int look_for_conflict(const struct claims *claims, enum claim_kind kind, const char *value, struct error *err)

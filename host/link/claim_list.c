@@ -14,7 +14,7 @@
 /* Since Linux 5.3; Debian 12's headers have it. */
 #ifndef UDIAG_SHOW_UID
 #define UDIAG_SHOW_UID 0x00000040
-#define UNIX_DIAG_UID 7
+#define UNIX_DIAG_UID  7
 #endif
 
 bool claim_parse(const char *name, size_t len, struct claim_listed *ret)

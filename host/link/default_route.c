@@ -10,7 +10,7 @@
 struct route {
     struct ipv4_net net;
     uint32_t table;
-    int link; /* the first one; 0 for a route that leads nowhere, like a blackhole */
+    int link;       /* the first one; 0 for a route that leads nowhere, like a blackhole */
     bool connected; /* the network of an address of the link */
 };
 
@@ -28,9 +28,8 @@ static bool parse_route(const struct nlmsghdr *h, struct route *ret)
 {
     struct nlattr *tb[RTA_MAX + 1] = {NULL};
     const struct rtmsg *head = nlmsg_data(h);
-    if (h->nlmsg_type != RTM_NEWROUTE ||
-        nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, RTA_MAX, NULL) != 0 ||
-        head->rtm_family != AF_INET || (head->rtm_flags & RTM_F_CLONED) != 0) {
+    if (h->nlmsg_type != RTM_NEWROUTE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, RTA_MAX, NULL) != 0 || head->rtm_family != AF_INET ||
+        (head->rtm_flags & RTM_F_CLONED) != 0) {
         return false;
     }
     *ret = (struct route){.net = {.address = ntohl(rtnl_u32(tb[RTA_DST], 0)), .prefix = head->rtm_dst_len},
@@ -40,8 +39,7 @@ static bool parse_route(const struct nlmsghdr *h, struct route *ret)
     return true;
 }
 
-static int dump_routes(struct rtnl *r, uint32_t table, void (*each)(const struct nlmsghdr *h, void *ctx),
-                       void *ctx)
+static int dump_routes(struct rtnl *r, uint32_t table, void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx)
 {
     const struct rtmsg head = {.rtm_family = AF_INET, .rtm_table = (unsigned char)table};
     AUTO_MSG *msg = rtnl_msg(RTM_GETROUTE, NLM_F_DUMP, &head, sizeof head);
@@ -67,10 +65,8 @@ static void look_for_overlap(const struct nlmsghdr *h, void *ctx)
 {
     struct overlap *overlap = ctx;
     struct route route;
-    if (overlap->found || !parse_route(h, &route) ||
-        (route.table != RT_TABLE_MAIN && route.table != RT_TABLE_LOCAL) || route.net.prefix == 0 ||
-        (overlap->except != 0 && route.link == overlap->except) ||
-        !ipv4_net_overlap(overlap->net, route.net)) {
+    if (overlap->found || !parse_route(h, &route) || (route.table != RT_TABLE_MAIN && route.table != RT_TABLE_LOCAL) || route.net.prefix == 0 ||
+        (overlap->except != 0 && route.link == overlap->except) || !ipv4_net_overlap(overlap->net, route.net)) {
         return;
     }
     if (route.net.prefix >= overlap->net.prefix || route.table == RT_TABLE_LOCAL) {
@@ -107,8 +103,7 @@ static void describe(struct rtnl *r, const struct route *route, char ret_text[64
     }
 }
 
-int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_found, char ret_text[64],
-                       struct error *err)
+int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_found, char ret_text[64], struct error *err)
 {
     AUTO_RTNL r = RTNL_INIT;
     struct overlap overlap = {.net = net, .found = false};
@@ -116,9 +111,7 @@ int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_f
     if (rtnl_open(&r, err) != 0) {
         return -1;
     }
-    int result = except_link != NULL && except_link[0] != '\0'
-                     ? link_detail_get(&r, LINK_BY_NAME, except_link, &except)
-                     : ENODEV;
+    int result = except_link != NULL && except_link[0] != '\0' ? link_detail_get(&r, LINK_BY_NAME, except_link, &except) : ENODEV;
     if (result == 0) {
         overlap.except = except.info.index;
     }

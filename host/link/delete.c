@@ -64,8 +64,7 @@ static void match_member(const struct link_detail *link, void *ctx)
         return;
     }
     const struct target *target = find_target(targets, link->info.name);
-    if (target == NULL || target->index != link->info.index ||
-        !link_alias_has_mark(link->info.alias, target->mark)) {
+    if (target == NULL || target->index != link->info.index || !link_alias_has_mark(link->info.alias, target->mark)) {
         targets->group_taken = true;
     } else {
         targets->in_group++;
@@ -176,8 +175,7 @@ static int serve(struct targets *targets, struct error *err)
     qsort(targets->items, targets->count, sizeof *targets->items, by_name);
     int result = targets->count == 1 ? delete_alone(&r, targets->items) : delete_many(&r, targets);
     if (result != 0) {
-        return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot delete link %s%s", targets->items[0].name,
-                         targets->count > 1 ? " and others" : "");
+        return rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot delete link %s%s", targets->items[0].name, targets->count > 1 ? " and others" : "");
     }
     return 0;
 }

@@ -75,8 +75,7 @@ static void parse_kind(struct nlattr *linkinfo, struct link_detail *ret)
     } else if (tb[IFLA_INFO_KIND] != NULL && nla_strcmp(tb[IFLA_INFO_KIND], "tun") == 0) {
         parse_tun(tb[IFLA_INFO_DATA], ret);
     }
-    if (tb[IFLA_INFO_SLAVE_KIND] != NULL && tb[IFLA_INFO_SLAVE_DATA] != NULL &&
-        nla_strcmp(tb[IFLA_INFO_SLAVE_KIND], "bridge") == 0) {
+    if (tb[IFLA_INFO_SLAVE_KIND] != NULL && tb[IFLA_INFO_SLAVE_DATA] != NULL && nla_strcmp(tb[IFLA_INFO_SLAVE_KIND], "bridge") == 0) {
         parse_port(tb[IFLA_INFO_SLAVE_DATA], ret);
     }
 }
@@ -85,13 +84,10 @@ static bool parse_link(const struct nlmsghdr *h, struct link_detail *ret)
 {
     struct nlattr *tb[IFLA_MAX + 1] = {NULL};
     const struct ifinfomsg *head = nlmsg_data(h);
-    if (h->nlmsg_type != RTM_NEWLINK ||
-        nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFLA_MAX, NULL) != 0 ||
-        tb[IFLA_IFNAME] == NULL) {
+    if (h->nlmsg_type != RTM_NEWLINK || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, IFLA_MAX, NULL) != 0 || tb[IFLA_IFNAME] == NULL) {
         return false;
     }
-    *ret =
-        (struct link_detail){.group = rtnl_u32(tb[IFLA_GROUP], 0), .arp = (head->ifi_flags & IFF_NOARP) == 0};
+    *ret = (struct link_detail){.group = rtnl_u32(tb[IFLA_GROUP], 0), .arp = (head->ifi_flags & IFF_NOARP) == 0};
     ret->info.index = head->ifi_index;
     ret->info.up = (head->ifi_flags & IFF_UP) != 0;
     ret->info.carrier = ret->info.up && rtnl_u8(tb[IFLA_CARRIER], 1) != 0;
@@ -290,8 +286,7 @@ int link_alias_restore(const char *name, int index, const char *alias, struct er
     return result == 0 ? 0 : rtnl_fail(&r, ERR_SYSTEM, result, err, "cannot give link %s its alias back", name);
 }
 
-void link_check_identity(const struct link_detail *link, const char *alias, bool right_kind, int known,
-                         struct link_check *ret)
+void link_check_identity(const struct link_detail *link, const char *alias, bool right_kind, int known, struct link_check *ret)
 {
     bool marked = strcmp(link->info.alias, alias) == 0;
     ret->present = true;

@@ -27,7 +27,7 @@ struct link_info {
     int master;                 /* index of the bridge, or 0 */
     bool up;                    /* administratively (IFF_UP) */
     bool carrier;               /* and its other end is there, as far as the kernel knows */
-    char kind[16]; /* "bridge", "tun", "wireguard", …; "" when it has none */
+    char kind[16];              /* "bridge", "tun", "wireguard", …; "" when it has none */
     unsigned mtu;
     bool is_bridge;
     bool is_tap;
@@ -52,8 +52,7 @@ int link_get(const char *name, struct link_info *ret, bool *ret_found, struct er
  * (known by its link group and MAC). A foreign link of that name: BRIDGE_SETUP_FAILED, nothing changed;
  * *ret_created tells whether it was made now. What was set up before a failure of a creation is taken back.
  */
-int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
-                       bool *ret_created, struct error *err);
+int link_bridge_ensure(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix, bool *ret_created, struct error *err);
 
 /* What a look at a link of ours found. */
 enum { LINK_FOUND_MAX = 256 };
@@ -71,10 +70,9 @@ struct link_check {
  * it and the name is the same one, even if somebody changed its alias. Without it, a link with another alias
  * is foreign: then `found` says no more than that.
  */
-int link_bridge_check(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix,
-                      int known, struct link_check *ret, struct error *err);
-int link_tap_check(const char *name, const char *alias, const char *bridge, struct mac guest, int known,
-                   struct link_check *ret, struct error *err);
+int link_bridge_check(const char *name, const char *alias, struct mac mac, uint32_t address, unsigned prefix, int known, struct link_check *ret,
+                      struct error *err);
+int link_tap_check(const char *name, const char *alias, const char *bridge, struct mac guest, int known, struct link_check *ret, struct error *err);
 
 /* Takes a link of ours down; one that is down, gone or foreign is left as it is. */
 int link_take_down(const char *name, const char *mark, bool *ret_changed, struct error *err);
@@ -92,8 +90,7 @@ int link_alias_restore(const char *name, int index, const char *alias, struct er
  * Idempotent: a TAP of that name with that alias is made as it should be. A foreign link of that name:
  * TAP_CREATE_FAILED. `owner` is the uid that may attach to it, or (uid_t)-1 for root only.
  */
-int link_tap_ensure(const char *name, const char *alias, const char *bridge, struct mac guest, uid_t owner,
-                    struct error *err);
+int link_tap_ensure(const char *name, const char *alias, const char *bridge, struct mac guest, uid_t owner, struct error *err);
 
 /*
  * Deletes links by name, those only whose alias begins with "<mark>:"; links that are gone already, and
@@ -109,8 +106,7 @@ int link_delete(const char *mark, const char *const *names, size_t count, struct
  * all of it, or one of an address of the host whose network `net` is a part of. A route that is wider because it leads further (0.0.0.0/1, 10.0.0.0/8
  * by a VPN) does not. *ret_found false when there is none, else `ret_text` says "10.0.0.0/24 via eth0" of the first.
  */
-int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_found, char ret_text[64],
-                       struct error *err);
+int link_route_overlap(struct ipv4_net net, const char *except_link, bool *ret_found, char ret_text[64], struct error *err);
 
 enum { LINK_NETWORKS_MAX = 65536 };
 
@@ -133,7 +129,6 @@ int link_networks_list(const char *const *except, size_t except_count, const str
  * about everything else. After ENOBUFS `changed` gets NULL: "anything".
  */
 int link_monitor_open(int *ret_fd, struct error *err);
-int link_monitor_drain(int fd, const char *tap_prefix, void (*changed)(const char *name, void *ctx), void *ctx,
-                       bool *ret_routes_changed, struct error *err);
+int link_monitor_drain(int fd, const char *tap_prefix, void (*changed)(const char *name, void *ctx), void *ctx, bool *ret_routes_changed, struct error *err);
 
 #endif

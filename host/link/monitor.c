@@ -37,9 +37,8 @@ static int filter_neighbours(int fd)
 
 int link_monitor_open(int *ret_fd, struct error *err)
 {
-    const int groups[] = {RTNLGRP_LINK,        RTNLGRP_IPV4_IFADDR,  RTNLGRP_IPV4_ROUTE,  RTNLGRP_IPV4_RULE,
-                          RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV6_RULE,
-                          RTNLGRP_IPV6_NETCONF, RTNLGRP_NEIGH,       RTNLGRP_TC,          RTNLGRP_NEXTHOP};
+    const int groups[] = {RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE,   RTNLGRP_IPV4_RULE, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_IFADDR,
+                          RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE,   RTNLGRP_IPV6_NETCONF, RTNLGRP_NEIGH,     RTNLGRP_TC,           RTNLGRP_NEXTHOP};
     const int queue = MONITOR_QUEUE_BYTES;
     struct sockaddr_nl self = {.nl_family = AF_NETLINK};
     AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
@@ -100,8 +99,7 @@ static void add_link(struct news *news, struct nlmsghdr *h)
 static void add_by_index(struct news *news, int index, bool taps_only)
 {
     char name[IF_NAMESIZE];
-    if (index > 0 && if_indextoname((unsigned)index, name) != NULL &&
-        strncmp(name, news->tap_prefix, strlen(news->tap_prefix)) == 0) {
+    if (index > 0 && if_indextoname((unsigned)index, name) != NULL && strncmp(name, news->tap_prefix, strlen(news->tap_prefix)) == 0) {
         add_name(&news->names, name);
     } else if (!taps_only) {
         news->routes = true;
@@ -135,8 +133,8 @@ static void add_route(struct news *news, struct nlmsghdr *h)
 {
     const struct rtmsg *head = nlmsg_data(h);
     bool local6 = head->rtm_family == AF_INET6 && is_link_local(h, sizeof *head, RTA_DST);
-    bool ordinary = !local6 && head->rtm_type != RTN_LOCAL && head->rtm_type != RTN_MULTICAST &&
-                    head->rtm_type != RTN_BROADCAST && head->rtm_type != RTN_ANYCAST;
+    bool ordinary =
+        !local6 && head->rtm_type != RTN_LOCAL && head->rtm_type != RTN_MULTICAST && head->rtm_type != RTN_BROADCAST && head->rtm_type != RTN_ANYCAST;
     if (ordinary && (head->rtm_flags & RTM_F_CLONED) == 0) {
         add_by_index(news, index_attribute(h, sizeof *head, RTA_OIF), false);
     }
@@ -245,8 +243,7 @@ static void report(struct names *names, void (*changed)(const char *name, void *
     }
 }
 
-int link_monitor_drain(int fd, const char *tap_prefix, void (*changed)(const char *name, void *ctx), void *ctx,
-                       bool *ret_routes_changed, struct error *err)
+int link_monitor_drain(int fd, const char *tap_prefix, void (*changed)(const char *name, void *ctx), void *ctx, bool *ret_routes_changed, struct error *err)
 {
     AUTO_FREE char *buf = malloc(MONITOR_BUFFER_BYTES);
     struct news news = {.names = {.items = NULL}, .tap_prefix = tap_prefix};

@@ -15,7 +15,7 @@ enum { EXCEPT_MAX = 4 };
 
 struct networks {
     int tunnels[INTERFACE_NAMES_MAX]; /* that guests leave by, or 0 */
-    int except[EXCEPT_MAX]; /* indices of links, or 0 */
+    int except[EXCEPT_MAX];           /* indices of links, or 0 */
     struct ip_net *nets;
     size_t count;
     bool full, failed;
@@ -50,8 +50,7 @@ static void collect(const struct nlmsghdr *h, void *ctx)
     struct networks *found = ctx;
     struct nlattr *tb[RTA_MAX + 1] = {NULL};
     const struct rtmsg *head = nlmsg_data(h);
-    if (h->nlmsg_type != RTM_NEWROUTE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, RTA_MAX, NULL) != 0 ||
-        !is_connected(head, tb, found)) {
+    if (h->nlmsg_type != RTM_NEWROUTE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, RTA_MAX, NULL) != 0 || !is_connected(head, tb, found)) {
         return;
     }
     const size_t width = head->rtm_family == AF_INET ? 4 : 16;

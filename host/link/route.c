@@ -96,8 +96,7 @@ static int put_route(struct nl_msg *msg, uint32_t table, const struct route *rou
 {
     int len = route->net.address.version == IP_V4 ? 4 : 16;
     return nla_put_u32(msg, RTA_TABLE, table) != 0 || nla_put_u32(msg, RTA_PRIORITY, route->metric) != 0 ||
-                   (route->net.prefix > 0 && nla_put(msg, RTA_DST, len, route->net.address.bytes) != 0) ||
-                   (index != 0 && nla_put_u32(msg, RTA_OIF, index) != 0)
+                   (route->net.prefix > 0 && nla_put(msg, RTA_DST, len, route->net.address.bytes) != 0) || (index != 0 && nla_put_u32(msg, RTA_OIF, index) != 0)
                ? ENOMEM
                : 0;
 }
@@ -218,9 +217,8 @@ int route_table_user(uint32_t table, const char *bridge, char ret[INTERFACE_NAME
 static int change_rule(int type, int flags, const char *bridge, const struct route_rule *rule, int harmless, const char *verb, struct error *err)
 {
     AUTO_RTNL r = RTNL_INIT;
-    struct fib_rule_hdr head = {.family = family_of(rule->version),
-                                .action = FR_ACT_TO_TBL,
-                                .table = rule->table < 256 ? (unsigned char)rule->table : RT_TABLE_UNSPEC};
+    struct fib_rule_hdr head = {
+        .family = family_of(rule->version), .action = FR_ACT_TO_TBL, .table = rule->table < 256 ? (unsigned char)rule->table : RT_TABLE_UNSPEC};
     if (rtnl_open(&r, err) != 0) {
         return -1;
     }

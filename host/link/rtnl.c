@@ -82,8 +82,7 @@ static int errno_of(const struct nlmsghdr *h)
 }
 
 /* Reads what one datagram holds. Returns true when the answer is complete, with its errno in *ret. */
-static bool read_datagram(struct rtnl *r, size_t len, void (*each)(const struct nlmsghdr *, void *),
-                          void *ctx, int *ret)
+static bool read_datagram(struct rtnl *r, size_t len, void (*each)(const struct nlmsghdr *, void *), void *ctx, int *ret)
 {
     int left = (int)len;
     struct nlmsghdr *h = (struct nlmsghdr *)(void *)r->buf;
@@ -108,8 +107,7 @@ static bool read_datagram(struct rtnl *r, size_t len, void (*each)(const struct 
     return false;
 }
 
-int rtnl_talk(struct rtnl *r, struct nl_msg *msg, void (*each)(const struct nlmsghdr *h, void *ctx),
-              void *ctx)
+int rtnl_talk(struct rtnl *r, struct nl_msg *msg, void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx)
 {
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     int result = 0;

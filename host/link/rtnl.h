@@ -43,12 +43,10 @@ struct nl_msg *rtnl_msg(int type, int flags, const void *header, size_t len);
  * `each` gets what comes before that, may be NULL, and ends the reading of no dump. Returns 0 or a positive
  * errno, with r->words set.
  */
-int rtnl_talk(struct rtnl *r, struct nl_msg *msg, void (*each)(const struct nlmsghdr *h, void *ctx),
-              void *ctx);
+int rtnl_talk(struct rtnl *r, struct nl_msg *msg, void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx);
 
 /* Fills *err with "<text>: <errno in words>: <the kernel's own words>" and returns -1. */
-int rtnl_fail(const struct rtnl *r, enum error_code code, int errnum, struct error *err, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+int rtnl_fail(const struct rtnl *r, enum error_code code, int errnum, struct error *err, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* The number in an attribute; `otherwise` where it is not there, or too short for one. */
 static inline uint8_t rtnl_u8(const struct nlattr *a, uint8_t otherwise)
@@ -79,7 +77,7 @@ struct link_detail {
         uid_t owner;
     } tun;
     struct {
-        unsigned wrong; /* a bit for each row of link_port_flags that is not as wanted */
+        unsigned wrong;         /* a bit for each row of link_port_flags that is not as wanted */
         uint16_t group_forward; /* link-local groups that are bridged, see link_tap.c */
     } port;
     bool arp; /* not IFF_NOARP */
@@ -98,8 +96,7 @@ extern const struct link_port_flag link_port_flags[LINK_PORT_FLAGS];
 void link_note(struct link_check *check, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Fills in everything of *ret but what is wrong with a link of ours. `right_kind`: it is a bridge, or a TAP, as wanted. */
-void link_check_identity(const struct link_detail *link, const char *alias, bool right_kind, int known,
-                         struct link_check *ret);
+void link_check_identity(const struct link_detail *link, const char *alias, bool right_kind, int known, struct link_check *ret);
 
 enum { LINK_BY_NAME = 0 };
 /* By index, or by name where index is LINK_BY_NAME. ENODEV when there is none. */

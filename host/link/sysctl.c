@@ -12,20 +12,17 @@
 enum { SYSCTL_PATH_MAX = 96 };
 
 /* A name becomes one component of a path; "all" and "default" are names here, too. */
-static int make_path_in(char ret[SYSCTL_PATH_MAX], const char *family, const char *directory, const char *interface,
-                        const char *item, struct error *err)
+static int make_path_in(char ret[SYSCTL_PATH_MAX], const char *family, const char *directory, const char *interface, const char *item, struct error *err)
 {
     size_t len = strlen(interface);
-    if (len == 0 || len >= INTERFACE_NAME_MAX || strchr(interface, '/') != NULL ||
-        strcmp(interface, ".") == 0 || strcmp(interface, "..") == 0) {
+    if (len == 0 || len >= INTERFACE_NAME_MAX || strchr(interface, '/') != NULL || strcmp(interface, ".") == 0 || strcmp(interface, "..") == 0) {
         return error_sys(err, ERR_SYSTEM, EINVAL, "'%.32s' is no interface name", interface);
     }
     (void)snprintf(ret, SYSCTL_PATH_MAX, "/proc/sys/net/%s/%s/%s/%s", family, directory, interface, item);
     return 0;
 }
 
-static int make_path(char ret[SYSCTL_PATH_MAX], const char *family, const char *interface, const char *item,
-                     struct error *err)
+static int make_path(char ret[SYSCTL_PATH_MAX], const char *family, const char *interface, const char *item, struct error *err)
 {
     return make_path_in(ret, family, "conf", interface, item, err);
 }

@@ -73,8 +73,7 @@ static int join_bridge(struct rtnl *r, const struct wanted_tap *wanted)
 {
     struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_flags = IFF_NOARP, .ifi_change = IFF_NOARP};
     AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, 0, &head, sizeof head);
-    if (msg == NULL || nla_put_string(msg, IFLA_IFNAME, wanted->name) != 0 ||
-        nla_put(msg, IFLA_IFALIAS, (int)strlen(wanted->alias), wanted->alias) != 0 ||
+    if (msg == NULL || nla_put_string(msg, IFLA_IFNAME, wanted->name) != 0 || nla_put(msg, IFLA_IFALIAS, (int)strlen(wanted->alias), wanted->alias) != 0 ||
         put_ipv6_off(msg) != 0 || nla_put_u32(msg, IFLA_MASTER, (uint32_t)wanted->bridge) != 0) {
         return ENOMEM;
     }
@@ -109,10 +108,7 @@ static int isolate_and_up(struct rtnl *r, const struct wanted_tap *wanted)
 
 static int set_guest_mac(struct rtnl *r, int index, const struct wanted_tap *wanted)
 {
-    struct ndmsg head = {.ndm_family = AF_BRIDGE,
-                         .ndm_ifindex = index,
-                         .ndm_state = NUD_NOARP,
-                         .ndm_flags = NTF_MASTER | NTF_STICKY};
+    struct ndmsg head = {.ndm_family = AF_BRIDGE, .ndm_ifindex = index, .ndm_state = NUD_NOARP, .ndm_flags = NTF_MASTER | NTF_STICKY};
     AUTO_MSG *msg = rtnl_msg(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof head);
     if (msg == NULL || nla_put(msg, NDA_LLADDR, sizeof wanted->guest.bytes, wanted->guest.bytes) != 0) {
         return ENOMEM;
@@ -122,13 +118,12 @@ static int set_guest_mac(struct rtnl *r, int index, const struct wanted_tap *wan
 
 static bool is_configured(const struct link_detail *link, const struct wanted_tap *wanted)
 {
-    return link->info.up && link->info.master == wanted->bridge && link->info.isolated && !link->arp &&
-           link->port.wrong == 0 && link->port.group_forward == GROUP_FORWARD_ALL;
+    return link->info.up && link->info.master == wanted->bridge && link->info.isolated && !link->arp && link->port.wrong == 0 &&
+           link->port.group_forward == GROUP_FORWARD_ALL;
 }
 
 /* `link` is what is there already, or NULL for a new one. */
-static int configure(struct rtnl *r, const struct link_detail *link, const struct wanted_tap *wanted,
-                     struct error *err)
+static int configure(struct rtnl *r, const struct link_detail *link, const struct wanted_tap *wanted, struct error *err)
 {
     int result = 0;
     if (link == NULL || !is_configured(link, wanted)) {
@@ -136,8 +131,7 @@ static int configure(struct rtnl *r, const struct link_detail *link, const struc
         result = comes_back ? take_down(r, wanted) : 0;
         result = result == 0 ? join_bridge(r, wanted) : result;
         if (result != 0) {
-            return rtnl_fail(r, ERR_TAP_CREATE_FAILED, result, err, "cannot put TAP %s into its bridge",
-                             wanted->name);
+            return rtnl_fail(r, ERR_TAP_CREATE_FAILED, result, err, "cannot put TAP %s into its bridge", wanted->name);
         }
         result = isolate_and_up(r, wanted);
         if (result != 0) {
@@ -147,8 +141,7 @@ static int configure(struct rtnl *r, const struct link_detail *link, const struc
     int index = link != NULL ? link->info.index : (int)if_nametoindex(wanted->name);
     result = set_guest_mac(r, index, wanted);
     if (result != 0) {
-        return rtnl_fail(r, ERR_TAP_CREATE_FAILED, result, err, "cannot bind the guest's MAC to TAP %s",
-                         wanted->name);
+        return rtnl_fail(r, ERR_TAP_CREATE_FAILED, result, err, "cannot bind the guest's MAC to TAP %s", wanted->name);
     }
     return 0;
 }
@@ -204,9 +197,7 @@ static int set_owner(const struct wanted_tap *wanted, struct error *err)
     if (result == 0 && ioctl(fd, TUNSETOWNER, (unsigned long)owner_of(wanted)) != 0) {
         result = errno;
     }
-    return result == 0 ? 0
-                       : error_sys(err, ERR_TAP_CREATE_FAILED, result, "cannot change the owner of TAP %s",
-                                   wanted->name);
+    return result == 0 ? 0 : error_sys(err, ERR_TAP_CREATE_FAILED, result, "cannot change the owner of TAP %s", wanted->name);
 }
 
 /* While our descriptor of the TAP is open, no child may copy it: see host/process/spawn_lock.h. */
@@ -226,14 +217,11 @@ static int set_owner_unshared(const struct wanted_tap *wanted, struct error *err
     return result;
 }
 
-static int repair(struct rtnl *r, const struct link_detail *link, const struct wanted_tap *wanted,
-                  struct error *err)
+static int repair(struct rtnl *r, const struct link_detail *link, const struct wanted_tap *wanted, struct error *err)
 {
     if (strcmp(link->info.alias, wanted->alias) != 0 || !link->info.is_tap) {
-        return error_set(
-            err, ERR_TAP_CREATE_FAILED,
-            "cannot make TAP %s: a link of this name exists that was not made for it (alias '%s', not '%s')",
-            wanted->name, link->info.alias, wanted->alias);
+        return error_set(err, ERR_TAP_CREATE_FAILED, "cannot make TAP %s: a link of this name exists that was not made for it (alias '%s', not '%s')",
+                         wanted->name, link->info.alias, wanted->alias);
     }
     if ((!link->tun.has_owner || link->tun.owner != owner_of(wanted)) && set_owner_unshared(wanted, err) != 0) {
         return -1;
@@ -250,8 +238,7 @@ static int look_up(struct rtnl *r, const struct wanted_tap *wanted, struct link_
     const struct timespec pause = {.tv_nsec = PERSIST_WAIT_MS * 1000000L};
     int result = link_detail_get(r, LINK_BY_NAME, wanted->name, ret);
     for (int i = 0; i < PERSIST_TRIES; i++) {
-        if (result != 0 || !ret->info.is_tap || ret->tun.persistent ||
-            strcmp(ret->info.alias, wanted->alias) != 0) {
+        if (result != 0 || !ret->info.is_tap || ret->tun.persistent || strcmp(ret->info.alias, wanted->alias) != 0) {
             return result;
         }
         (void)nanosleep(&pause, NULL);
@@ -260,8 +247,7 @@ static int look_up(struct rtnl *r, const struct wanted_tap *wanted, struct link_
     return result == 0 ? EBUSY : result;
 }
 
-int link_tap_ensure(const char *name, const char *alias, const char *bridge, struct mac guest, uid_t owner,
-                    struct error *err)
+int link_tap_ensure(const char *name, const char *alias, const char *bridge, struct mac guest, uid_t owner, struct error *err)
 {
     struct wanted_tap wanted = {.name = name, .alias = alias, .guest = guest, .owner = owner};
     AUTO_RTNL r = RTNL_INIT;
@@ -275,8 +261,7 @@ int link_tap_ensure(const char *name, const char *alias, const char *bridge, str
         result = ENOTSUP;
     }
     if (result != 0) {
-        return rtnl_fail(&r, ERR_TAP_CREATE_FAILED, result, err, "cannot put TAP %s into bridge %s", name,
-                         bridge);
+        return rtnl_fail(&r, ERR_TAP_CREATE_FAILED, result, err, "cannot put TAP %s into bridge %s", name, bridge);
     }
     wanted.bridge = master.info.index;
     /* Made first and looked up only if that fails: most are new. Should it go between the two, it is made after all. */
@@ -339,8 +324,8 @@ static void note_port(const struct link_detail *link, struct link_check *ret)
     }
 }
 
-static void note_tap(struct rtnl *r, const struct link_detail *link, const struct link_detail *bridge,
-                     const char *bridge_name, struct mac guest, struct link_check *ret)
+static void note_tap(struct rtnl *r, const struct link_detail *link, const struct link_detail *bridge, const char *bridge_name, struct mac guest,
+                     struct link_check *ret)
 {
     if (!link->info.up) {
         link_note(ret, "it is down");
@@ -364,8 +349,7 @@ static void note_tap(struct rtnl *r, const struct link_detail *link, const struc
     }
 }
 
-int link_tap_check(const char *name, const char *alias, const char *bridge, struct mac guest, int known,
-                   struct link_check *ret, struct error *err)
+int link_tap_check(const char *name, const char *alias, const char *bridge, struct mac guest, int known, struct link_check *ret, struct error *err)
 {
     AUTO_RTNL r = RTNL_INIT;
     struct link_detail master = {.group = 0};

@@ -41,7 +41,8 @@ struct uplinks {
     struct interface_names names;
     struct ip_addr asked[INTERFACE_NAMES_MAX]; /* of each name: an IPv4 destination that leads there; IP_NONE when only IPv6 does */
     bool ipv4, ipv6;                           /* some of it leads somewhere */
-    char hole4[UPLINKS_TEXT_MAX]; /* what leads nowhere, and the kernel's word for it: "128.0.0.0 to 223.255.255.255 (Network is unreachable)"; "" for nothing */
+    char
+        hole4[UPLINKS_TEXT_MAX]; /* what leads nowhere, and the kernel's word for it: "128.0.0.0 to 223.255.255.255 (Network is unreachable)"; "" for nothing */
     char hole6[UPLINKS_TEXT_MAX];
     char unused[UPLINKS_TEXT_MAX]; /* "203.0.113.0/24 by up2": a public network that the host reaches by another link, of the main table; "" for none */
     size_t unused_count;

@@ -35,7 +35,7 @@ static void add_hops(const struct nlattr *many, struct route_answer *answer)
 
 struct got {
     struct route_answer *answer;
-    uint32_t object;                 /* of next hops, when only that was told (nexthop_compat_mode 0) */
+    uint32_t object;                  /* of next hops, when only that was told (nexthop_compat_mode 0) */
     uint32_t members[ROUTE_HOPS_MAX]; /* of a group of them */
     size_t member_count;
 };

@@ -109,8 +109,8 @@ static bool can_be_a_guest(const struct fib_rule_hdr *head, struct nlattr *tb[],
     uint32_t mask = rtnl_u32(tb[FRA_FWMASK], UINT32_MAX);
     const struct fib_rule_uid_range *users = tb[FRA_UID_RANGE] != NULL && nla_len(tb[FRA_UID_RANGE]) >= (int)sizeof *users ? nla_data(tb[FRA_UID_RANGE]) : NULL;
     return (head->flags & FIB_RULE_INVERT) != 0 ||
-           (tb[FRA_OIFNAME] == NULL && (users == NULL || users->start == 0) &&
-            (tb[FRA_IIFNAME] == NULL || nla_strcmp(tb[FRA_IIFNAME], bridge) == 0) && (rtnl_u32(tb[FRA_FWMARK], 0) & mask) == 0);
+           (tb[FRA_OIFNAME] == NULL && (users == NULL || users->start == 0) && (tb[FRA_IIFNAME] == NULL || nla_strcmp(tb[FRA_IIFNAME], bridge) == 0) &&
+            (rtnl_u32(tb[FRA_FWMARK], 0) & mask) == 0);
 }
 
 /* Others can't be looked up. */
@@ -146,8 +146,8 @@ static void got_rule(const struct nlmsghdr *h, void *ctx)
     struct nlattr *tb[FRA_MAX + 1] = {NULL};
     struct ip_net net;
     const struct fib_rule_hdr *head = nlmsg_data(h);
-    if (h->nlmsg_type != RTM_NEWRULE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, FRA_MAX, NULL) != 0 ||
-        head->family != map->family || !can_be_a_guest(head, tb, map->asked->bridge) || !read_net(head->family, head->dst_len, tb[FRA_DST], &net)) {
+    if (h->nlmsg_type != RTM_NEWRULE || nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof *head, tb, FRA_MAX, NULL) != 0 || head->family != map->family ||
+        !can_be_a_guest(head, tb, map->asked->bridge) || !read_net(head->family, head->dst_len, tb[FRA_DST], &net)) {
         return;
     }
     cut(map, &net);

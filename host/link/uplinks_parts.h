@@ -8,7 +8,7 @@
 /* One look-up. */
 struct route_question {
     unsigned char family;
-    int input; /* index of the link by which the packet comes; 0: the host itself sends it */
+    int input;                          /* index of the link by which the packet comes; 0: the host itself sends it */
     struct ip_addr source, destination; /* IP_NONE: no source */
     uint8_t service, protocol;          /* type of service, IPPROTO_…; 0: any (the kernel takes it for UDP) */
     uint16_t source_port, port;

@@ -19,8 +19,7 @@
 
 static void put_table(struct nft_batch *b, uint16_t type, const struct nft_family_row *row, const char *mark)
 {
-    struct nlmsghdr *h = nft_batch_add(b, type, row->family, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0,
-                                       "table %s %.32s", row->word, mark);
+    struct nlmsghdr *h = nft_batch_add(b, type, row->family, type == NFT_MSG_NEWTABLE ? NLM_F_CREATE : 0, "table %s %.32s", row->word, mark);
     if (h != NULL) {
         mnl_attr_put_strz(h, NFTA_TABLE_NAME, mark);
         nft_batch_close(b);
@@ -107,16 +106,14 @@ static bool set_comment(struct nftnl_rule *rule, const char *comment)
 {
     struct nftnl_udata_buf *data = nftnl_udata_buf_alloc(NFT_COMMENT_MAX + 8);
     bool ok = data != NULL && nftnl_udata_put_strz(data, NFTNL_UDATA_RULE_COMMENT, comment) &&
-              nftnl_rule_set_data(rule, NFTNL_RULE_USERDATA, nftnl_udata_buf_data(data),
-                                  nftnl_udata_buf_len(data)) == 0;
+              nftnl_rule_set_data(rule, NFTNL_RULE_USERDATA, nftnl_udata_buf_data(data), nftnl_udata_buf_len(data)) == 0;
     if (data != NULL) {
         nftnl_udata_buf_free(data);
     }
     return ok;
 }
 
-static void put_rule(struct nft_batch *b, uint16_t family, const struct nft_rule_row *row,
-                     const struct nft_base *base)
+static void put_rule(struct nft_batch *b, uint16_t family, const struct nft_rule_row *row, const struct nft_base *base)
 {
     char comment[NFT_COMMENT_MAX];
     struct nft_rule_builder builder = {.rule = nftnl_rule_alloc()};
@@ -126,12 +123,10 @@ static void put_rule(struct nft_batch *b, uint16_t family, const struct nft_rule
     }
     nft_rule_comment(row, base, comment);
     builder.failed = nftnl_rule_set_str(builder.rule, NFTNL_RULE_TABLE, base->mark) != 0 ||
-                     nftnl_rule_set_str(builder.rule, NFTNL_RULE_CHAIN, row->chain) != 0 ||
-                     !set_comment(builder.rule, comment);
+                     nftnl_rule_set_str(builder.rule, NFTNL_RULE_CHAIN, row->chain) != 0 || !set_comment(builder.rule, comment);
     row->build(&builder, base);
     b->failed = b->failed || builder.failed;
-    struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND,
-                                       "rule %s of chain %s", row->name, row->chain);
+    struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_NEWRULE, family, NLM_F_CREATE | NLM_F_APPEND, "rule %s of chain %s", row->name, row->chain);
     if (h != NULL) {
         nftnl_rule_nlmsg_build_payload(h, builder.rule);
         nft_batch_close(b);
@@ -170,8 +165,8 @@ static int open_gate(const struct nft_base *base, struct error *err)
     return nft_batch_commit(&b, base->mark, err);
 }
 
-int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count,
-                   const struct nft_guest *guests, size_t guest_count, struct error *err)
+int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count, const struct nft_guest *guests, size_t guest_count,
+                   struct error *err)
 {
     AUTO_NFT_BATCH b = NFT_BATCH_INIT;
     put_deletion(&b, base->mark);

@@ -137,11 +137,9 @@ static bool add_frame(struct nft_batch *b, struct nlmsghdr *(*put)(char *buf, ui
     return true;
 }
 
-struct nlmsghdr *nft_batch_add(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t flags,
-                               const char *what_fmt, ...)
+struct nlmsghdr *nft_batch_add(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t flags, const char *what_fmt, ...)
 {
-    if ((b->count == 0 && !add_frame(b, nftnl_batch_begin, "the transaction")) || b->failed ||
-        !grow_batch(b)) {
+    if ((b->count == 0 && !add_frame(b, nftnl_batch_begin, "the transaction")) || b->failed || !grow_batch(b)) {
         b->failed = true;
         return NULL;
     }
@@ -224,8 +222,7 @@ static int read_answers(struct mnl_socket *nl, struct answer *answer)
 static int send_batch(struct mnl_socket *nl, const struct nft_batch *b, struct answer *answer)
 {
     const int bytes = (int)(b->len + 4096);
-    if (setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0 ||
-        mnl_socket_sendto(nl, b->buf, b->len) < 0) {
+    if (setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0 || mnl_socket_sendto(nl, b->buf, b->len) < 0) {
         return errno;
     }
     return read_answers(nl, answer);
@@ -258,16 +255,14 @@ int nft_batch_commit(struct nft_batch *b, const char *mark, struct error *err)
         return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot change firewall tables %s", mark);
     }
     if (answer.errnum != 0) {
-        (void)error_sys(err, ERR_FIREWALL_SETUP_FAILED, answer.errnum,
-                        "firewall tables %s: the kernel refused %s%s%s", mark, answer.what,
+        (void)error_sys(err, ERR_FIREWALL_SETUP_FAILED, answer.errnum, "firewall tables %s: the kernel refused %s%s%s", mark, answer.what,
                         answer.words[0] != '\0' ? ": " : "", answer.words);
         return -1;
     }
     return 0;
 }
 
-int nft_query(struct mnl_socket *nl, struct nlmsghdr *request,
-              void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx, bool *ret_interrupted)
+int nft_query(struct mnl_socket *nl, struct nlmsghdr *request, void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx, bool *ret_interrupted)
 {
     if ((request->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP) {
         request->nlmsg_flags |= NLM_F_ACK;

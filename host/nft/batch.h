@@ -45,8 +45,8 @@ void nft_batch_free(struct nft_batch *b);
 
 /* A new message at the end, to be filled by the caller, and described in words for an error; NULL when out of
  * memory. The first one begins the batch. `type` is one of enum nf_tables_msg_types. */
-struct nlmsghdr *nft_batch_add(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t flags,
-                               const char *what_fmt, ...) __attribute__((format(printf, 5, 6)));
+struct nlmsghdr *nft_batch_add(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t flags, const char *what_fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 /* The message that nft_batch_add() gave is complete. */
 void nft_batch_close(struct nft_batch *b);
 
@@ -56,7 +56,6 @@ int nft_batch_commit(struct nft_batch *b, const char *mark, struct error *err);
 /* Sends one request and calls `each` for every message of the answer. Returns 0 or a positive errno (ENOENT:
  * there is no such thing). *ret_interrupted (may be NULL) tells that somebody changed the rule set during a
  * dump. */
-int nft_query(struct mnl_socket *nl, struct nlmsghdr *request,
-              void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx, bool *ret_interrupted);
+int nft_query(struct mnl_socket *nl, struct nlmsghdr *request, void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx, bool *ret_interrupted);
 
 #endif

@@ -40,14 +40,12 @@ static const char *family_word(uint16_t family)
     return family == NFPROTO_BRIDGE ? "bridge" : "inet";
 }
 
-static int query(struct mnl_socket *nl, uint16_t type, uint16_t family, uint16_t flags, const char *mark,
-                 const char *name, void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx)
+static int query(struct mnl_socket *nl, uint16_t type, uint16_t family, uint16_t flags, const char *mark, const char *name,
+                 void (*each)(const struct nlmsghdr *h, void *ctx), void *ctx)
 {
     char buf[NFT_REQUEST_MAX];
     struct nlmsghdr *h = nftnl_nlmsg_build_hdr(buf, type, family, flags, 1);
-    _Static_assert((int)NFTA_SET_TABLE == (int)NFTA_CHAIN_TABLE &&
-                       (int)NFTA_CHAIN_TABLE == (int)NFTA_RULE_TABLE &&
-                       (int)NFTA_SET_NAME == (int)NFTA_RULE_CHAIN,
+    _Static_assert((int)NFTA_SET_TABLE == (int)NFTA_CHAIN_TABLE && (int)NFTA_CHAIN_TABLE == (int)NFTA_RULE_TABLE && (int)NFTA_SET_NAME == (int)NFTA_RULE_CHAIN,
                    "names have one number everywhere, but for those of chains");
     mnl_attr_put_strz(h, NFTA_RULE_TABLE, mark);
     if (name != NULL) {
@@ -98,8 +96,7 @@ static bool chain_matches(const struct nftnl_chain *chain, const struct nft_chai
         return row->type == type;
     }
     return strcmp(type, row->type) == 0 && nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM) == row->hook &&
-           nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO) == row->priority &&
-           nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_ACCEPT;
+           nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO) == row->priority && nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_ACCEPT;
 }
 
 static void read_chain(const struct nlmsghdr *h, void *ctx)
@@ -142,8 +139,7 @@ static void read_set(const struct nlmsghdr *h, void *ctx)
         return;
     }
     if (nftnl_set_nlmsg_parse(h, set) == 0) {
-        found->ok = nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE) == found->row->key_type &&
-                    nftnl_set_get_u32(set, NFTNL_SET_KEY_LEN) == found->row->key_bytes &&
+        found->ok = nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE) == found->row->key_type && nftnl_set_get_u32(set, NFTNL_SET_KEY_LEN) == found->row->key_bytes &&
                     nftnl_set_get_u32(set, NFTNL_SET_FLAGS) == found->row->flags;
     }
     nftnl_set_free(set);
@@ -171,8 +167,7 @@ struct found_rules {
 };
 
 /* The row of the chain's rule number `position`; NULL when there should be none. */
-static const struct nft_rule_row *nth_rule(const struct found_rules *found, const char *chain,
-                                           size_t position)
+static const struct nft_rule_row *nth_rule(const struct found_rules *found, const char *chain, size_t position)
 {
     for (const struct nft_rule_row *row = found->family->rules; row->chain != NULL; row++) {
         if (strcmp(row->chain, chain) == 0 && nft_rule_wanted(row, found->check->base) && position-- == 0) {
@@ -215,8 +210,7 @@ static void compare_rule(struct found_rules *found, const char *chain, const cha
         }
         nft_rule_comment(row, found->check->base, wanted);
         if (comment == NULL || strcmp(comment, wanted) != 0) {
-            note(found->check, "rule %s of chain %s of table %s is not in its place", row->name, chain,
-                 found->family->word);
+            note(found->check, "rule %s of chain %s of table %s is not in its place", row->name, chain, found->family->word);
         }
         return;
     }

@@ -141,8 +141,7 @@ static void look_at_flow(const struct nlmsghdr *h, void *ctx)
     }
     (void)mnl_attr_parse(h, sizeof *head, parse_flow, &entry);
     /* Without its number another flow could be meant. */
-    if (entry.original_attr == NULL || entry.id_attr == NULL ||
-        mnl_attr_get_payload_len(entry.original_attr) > REQUEST_BYTES / 2) {
+    if (entry.original_attr == NULL || entry.id_attr == NULL || mnl_attr_get_payload_len(entry.original_attr) > REQUEST_BYTES / 2) {
         return;
     }
     const struct conntrack_flow flow = {.protocol = entry.original.protocol,

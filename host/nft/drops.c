@@ -74,8 +74,7 @@ static void read_answer(const struct nlmsghdr *h, void *ctx)
 }
 
 /* Adds to *packets; an element, a set or a table that is not there counts 0. Returns 0 or a positive errno. */
-static int add_counter(struct mnl_socket *nl, const char *mark, const struct nft_set_row *set, const void *who,
-                       uint32_t reason, uint64_t *packets)
+static int add_counter(struct mnl_socket *nl, const char *mark, const struct nft_set_row *set, const void *who, uint32_t reason, uint64_t *packets)
 {
     char request[NFT_REQUEST_MAX];
     uint8_t key[NFT_KEY_BYTES_MAX] = {0};

@@ -12,13 +12,13 @@
 /* The numbers are seen in `nft list set`; a new reason goes to the end of its part. 0 is no reason. */
 enum nft_drop_reason {
     /* at the TAP: table bridge, set `drops` */
-    NFT_DROP_VLAN = 1,             /* 802.1Q, 802.1ad or 0x9100 tag */
-    NFT_DROP_ETHER_TYPE,           /* neither IPv4, ARP nor IPv6 */
-    NFT_DROP_SOURCE_MAC,           /* not the guest's */
-    NFT_DROP_SOURCE_ADDRESS,       /* not the guest's, IPv4 or IPv6 */
-    NFT_DROP_ARP_SENDER,           /* claims another's MAC or address */
-    NFT_DROP_ARP_RATE,             /* more ARP than NFT_NEIGHBOUR_RATE */
-    NFT_DROP_ND_SENDER,            /* neighbour discovery that claims another's address or MAC */
+    NFT_DROP_VLAN = 1,       /* 802.1Q, 802.1ad or 0x9100 tag */
+    NFT_DROP_ETHER_TYPE,     /* neither IPv4, ARP nor IPv6 */
+    NFT_DROP_SOURCE_MAC,     /* not the guest's */
+    NFT_DROP_SOURCE_ADDRESS, /* not the guest's, IPv4 or IPv6 */
+    NFT_DROP_ARP_SENDER,     /* claims another's MAC or address */
+    NFT_DROP_ARP_RATE,       /* more ARP than NFT_NEIGHBOUR_RATE */
+    NFT_DROP_ND_SENDER,      /* neighbour discovery that claims another's address or MAC */
     NFT_DROP_ND_RATE,
     NFT_DROP_ROUTER_ADVERTISEMENT, /* and redirects */
     NFT_DROP_DHCP_SERVER,          /* a DHCP or DHCPv6 server's reply */
@@ -30,9 +30,9 @@ enum nft_drop_reason {
     /* past the bridge: table inet, sets `drops4` and `drops6` */
     NFT_DROP_NO_UPLINK = 32, /* the way leads to an interface that guests may not leave by */
     NFT_DROP_INVALID_FLOW,   /* belongs to no flow and can't begin one */
-    NFT_DROP_FLOW_LIMIT,        /* more flows of the VM at once than max_flows, or more new ones than flow_rate */
-    NFT_DROP_HOST_NETWORK,      /* link-local, loopback, multicast, and the host's other networks */
-    NFT_DROP_HOST_PORT,         /* the host itself */
+    NFT_DROP_FLOW_LIMIT,     /* more flows of the VM at once than max_flows, or more new ones than flow_rate */
+    NFT_DROP_HOST_NETWORK,   /* link-local, loopback, multicast, and the host's other networks */
+    NFT_DROP_HOST_PORT,      /* the host itself */
     NFT_DROP_COUNT_
 };
 

@@ -14,8 +14,7 @@
 
 enum { ELEMENTS_PER_MESSAGE = 384, INET_REASONS = NFT_DROP_COUNT_ - NFT_DROP_NO_UPLINK }; /* well below the 64 KiB of one attribute, and NFT_MESSAGE_MAX */
 
-_Static_assert(ELEMENTS_PER_MESSAGE *(5 * NLA_HDRLEN + NFT_KEY_BYTES_MAX) + 1024 <= NFT_MESSAGE_MAX,
-               "a message of elements fits its room");
+_Static_assert(ELEMENTS_PER_MESSAGE *(5 * NLA_HDRLEN + NFT_KEY_BYTES_MAX) + 1024 <= NFT_MESSAGE_MAX, "a message of elements fits its room");
 
 /* Key number i of the items, into zeroes; false when there is none. */
 typedef bool (*key_maker)(const void *items, size_t i, uint8_t key[NFT_KEY_BYTES_MAX]);
@@ -217,8 +216,8 @@ static void put_key(struct nlmsghdr *h, const uint8_t *key, size_t len, bool end
 }
 
 /* The keys from number `first` on, as many as one message takes. Returns the number of the first one that is left. */
-static size_t put_message(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_set_row *set,
-                          key_maker make_key, const void *items, size_t first, size_t count)
+static size_t put_message(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_set_row *set, key_maker make_key, const void *items,
+                          size_t first, size_t count)
 {
     const uint16_t flags = type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0;
     struct nlmsghdr *h = nft_batch_add(b, type, set->family, flags, "elements of set %s", set->name);
@@ -240,8 +239,7 @@ static size_t put_message(struct nft_batch *b, uint16_t type, const char *mark, 
     return first;
 }
 
-static void put_elements(struct nft_batch *b, uint16_t type, const char *mark, unsigned set, key_maker make_key,
-                         const void *items, size_t count)
+static void put_elements(struct nft_batch *b, uint16_t type, const char *mark, unsigned set, key_maker make_key, const void *items, size_t count)
 {
     uint8_t key[NFT_KEY_BYTES_MAX] = {0};
     for (size_t i = 0; i < count;) {
@@ -253,8 +251,7 @@ static void put_elements(struct nft_batch *b, uint16_t type, const char *mark, u
     }
 }
 
-void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const char *const *uplinks,
-                     size_t count)
+void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const char *const *uplinks, size_t count)
 {
     put_elements(b, type, mark, NFT_SET_UPLINK, uplink_key, uplinks, count);
 }
@@ -269,8 +266,7 @@ static const struct {
     {NFT_SET_SHARE2, share2_key, 1}, {NFT_SET_SHARE4, share4_key, 1},       {NFT_SET_SHARE8, share8_key, 1},
 };
 
-void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests,
-                    size_t count)
+void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests, size_t count)
 {
     for (size_t i = 0; i < ARRAY_LEN(guest_sets); i++) {
         put_elements(b, type, mark, guest_sets[i].set, guest_sets[i].make_key, guests, guest_sets[i].each * count);
@@ -302,8 +298,7 @@ void nft_put_raw_key(struct nft_batch *b, uint16_t type, const char *mark, unsig
 }
 
 /* What packets have added. */
-static void put_traces(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests,
-                       size_t count)
+static void put_traces(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests, size_t count)
 {
     put_elements(b, type, mark, NFT_SET_DROPS, drop_key, guests, count * NFT_DROP_TAP_COUNT_);
     put_elements(b, type, mark, NFT_SET_RATE_ARP, tap_key, guests, count);
@@ -325,8 +320,7 @@ void nft_put_closed(struct nft_batch *b, const char *mark, const struct ip_range
     put_elements(b, NFT_MSG_NEWSETELEM, mark, NFT_SET_CLOSED6, closed6_key, closed, 2 * count);
 }
 
-static int set_holds(const char *mark, unsigned which, key_maker make_key, const void *items, size_t count, bool *ret_same,
-                     struct error *err)
+static int set_holds(const char *mark, unsigned which, key_maker make_key, const void *items, size_t count, bool *ret_same, struct error *err)
 {
     const struct nft_set_row *set = &nft_sets[which];
     AUTO_FREE uint8_t *wanted = calloc(count + 1, set->key_bytes + 1);
@@ -418,8 +412,8 @@ static void put_guests_change(struct nft_batch *b, const char *mark, const void 
     nft_put_guests(b, NFT_MSG_NEWSETELEM, mark, change->add, change->add_count);
 }
 
-int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count, const struct nft_guest *remove,
-                           size_t remove_count, const struct nft_policy_change *policies, struct error *err)
+int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count, const struct nft_guest *remove, size_t remove_count,
+                      const struct nft_policy_change *policies, struct error *err)
 {
     const struct guests_change change = {.add = add, .remove = remove, .add_count = add_count, .remove_count = remove_count};
     if (policies != NULL) {

@@ -8,10 +8,8 @@
 #include <linux/netfilter/nf_tables.h>
 
 /* `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM; as many messages as it takes, none for no elements. */
-void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests,
-                    size_t count);
-void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const char *const *uplinks,
-                     size_t count);
+void nft_put_guests(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_guest *guests, size_t count);
+void nft_put_uplinks(struct nft_batch *b, uint16_t type, const char *mark, const char *const *uplinks, size_t count);
 void nft_put_open_ports(struct nft_batch *b, const char *mark, const struct config_port *ports, size_t count);
 void nft_put_closed(struct nft_batch *b, const char *mark, const struct ip_range *closed, size_t count);
 void nft_put_ports(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_port *ports, size_t count); /* host/nft/ports.c */

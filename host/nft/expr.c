@@ -23,8 +23,7 @@ struct nftnl_expr *nft_expr_add(struct nft_rule_builder *b, const char *name)
     return expr;
 }
 
-static void set_data(struct nft_rule_builder *b, struct nftnl_expr *expr, uint16_t attr, const void *data,
-                     size_t len)
+static void set_data(struct nft_rule_builder *b, struct nftnl_expr *expr, uint16_t attr, const void *data, size_t len)
 {
     if (nftnl_expr_set(expr, attr, data, (uint32_t)len) != 0) {
         b->failed = true;
@@ -40,8 +39,7 @@ void nft_expr_meta(struct nft_rule_builder *b, uint32_t key, uint32_t reg)
     }
 }
 
-void nft_expr_payload(struct nft_rule_builder *b, uint32_t header, uint32_t offset, uint32_t len,
-                      uint32_t reg)
+void nft_expr_payload(struct nft_rule_builder *b, uint32_t header, uint32_t offset, uint32_t len, uint32_t reg)
 {
     struct nftnl_expr *e = nft_expr_add(b, "payload");
     if (e != NULL) {

@@ -37,8 +37,8 @@ void nft_expr_byte_bits(struct nft_rule_builder *b, uint32_t op, uint32_t header
 void nft_expr_mark(struct nft_rule_builder *b, uint32_t off, uint32_t on); /* bits of the packet mark */
 void nft_expr_in_set(struct nft_rule_builder *b, const char *set);
 void nft_expr_not_in_set(struct nft_rule_builder *b, const char *set);
-void nft_expr_verdict_of(struct nft_rule_builder *b, const char *map); /* none: the rule ends */
-void nft_expr_verdict(struct nft_rule_builder *b, uint32_t value); /* NF_ACCEPT, NF_DROP, NFT_RETURN */
+void nft_expr_verdict_of(struct nft_rule_builder *b, const char *map);                /* none: the rule ends */
+void nft_expr_verdict(struct nft_rule_builder *b, uint32_t value);                    /* NF_ACCEPT, NF_DROP, NFT_RETURN */
 void nft_expr_branch(struct nft_rule_builder *b, int32_t verdict, const char *chain); /* NFT_JUMP or NFT_GOTO */
 void nft_expr_count_and_drop(struct nft_rule_builder *b);
 /* Leaves to chain `dropped`, which counts under the reason and drops. */
@@ -56,13 +56,13 @@ void nft_expr_interface_is(struct nft_rule_builder *b, uint32_t key, const char 
 /* The name stays in the register. */
 void nft_expr_interface_is_not(struct nft_rule_builder *b, uint32_t key, const char *name);
 void nft_expr_from_tap(struct nft_rule_builder *b, const struct nft_base *base, uint32_t op); /* by the names' prefix */
-void nft_expr_l4proto_is(struct nft_rule_builder *b, uint8_t protocol); /* IPPROTO_… */
+void nft_expr_l4proto_is(struct nft_rule_builder *b, uint8_t protocol);                       /* IPPROTO_… */
 void nft_expr_is_ipv4(struct nft_rule_builder *b);
 void nft_expr_is_ipv6(struct nft_rule_builder *b);
 void nft_expr_ipv4_in(struct nft_rule_builder *b, uint32_t offset, struct ipv4_net net); /* offset: IPV4_SOURCE or _DESTINATION */
-void nft_expr_has_fragment_header(struct nft_rule_builder *b); /* of IPv6 */
-void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits); /* any of NF_CT_STATE_BIT(…) */
-void nft_expr_ct_confirmed(struct nft_rule_builder *b); /* the flow is in the table: a packet of it has come through before */
+void nft_expr_has_fragment_header(struct nft_rule_builder *b);                           /* of IPv6 */
+void nft_expr_ct_state(struct nft_rule_builder *b, uint32_t bits);                       /* any of NF_CT_STATE_BIT(…) */
+void nft_expr_ct_confirmed(struct nft_rule_builder *b);                                  /* the flow is in the table: a packet of it has come through before */
 /*
  * The flow's destination was translated, as that of one to a published port is. Not by a helper of the connection tracking (FTP, SIP and their like), which
  * translates what it has announced itself, from what guests and others say.

@@ -80,8 +80,7 @@ static int judge_expression(struct nftnl_expr *e, void *ctx)
     if (strcmp(name, "counter") == 0 || strcmp(name, "log") == 0) {
         return 0;
     }
-    if (strcmp(name, "reject") == 0 || strcmp(target, "REJECT") == 0 ||
-        (verdict && nftnl_expr_get_u32(e, NFTNL_EXPR_IMM_VERDICT) == NF_DROP)) {
+    if (strcmp(name, "reject") == 0 || strcmp(target, "REJECT") == 0 || (verdict && nftnl_expr_get_u32(e, NFTNL_EXPR_IMM_VERDICT) == NF_DROP)) {
         *drops = true;
         return 0;
     }
@@ -130,8 +129,7 @@ static enum forward_block_owner owner_of(const struct chains *chains, const stru
     return chains->ufw ? BLOCK_BY_UFW : BLOCK_BY_IPTABLES;
 }
 
-static int judge(struct mnl_socket *nl, const struct chains *chains, const struct candidate *candidate, const char *bridge,
-                 struct forward_block *ret)
+static int judge(struct mnl_socket *nl, const struct chains *chains, const struct candidate *candidate, const char *bridge, struct forward_block *ret)
 {
     struct rules of_chain = {.bridge = bridge};
     struct rules of_table = {.bridge = bridge};
@@ -175,9 +173,9 @@ int forward_block_find(const char *mark, const char *bridge, struct forward_bloc
 void forward_block_advice(const struct forward_block *block, const char *bridge, char *buf)
 {
     const char *iptables = block->legacy ? "iptables-legacy" : "iptables";
-    int len = snprintf(buf, BLOCK_TEXT_MAX, "%s of the %schain %s in table %s %s drops what this host forwards, also between guests and the network; let guests through by: ",
-                       block->by_policy ? "the policy" : "a rule", block->legacy ? "(old) iptables " : "", block->chain, block->family,
-                       block->table);
+    int len = snprintf(buf, BLOCK_TEXT_MAX,
+                       "%s of the %schain %s in table %s %s drops what this host forwards, also between guests and the network; let guests through by: ",
+                       block->by_policy ? "the policy" : "a rule", block->legacy ? "(old) iptables " : "", block->chain, block->family, block->table);
     size_t used = len > 0 && len < BLOCK_TEXT_MAX ? (size_t)len : 0;
     char *at = buf + used;
     const size_t room = BLOCK_TEXT_MAX - used;

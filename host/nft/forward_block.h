@@ -21,7 +21,7 @@ struct forward_block {
     bool by_policy; /* else by a rule */
     bool legacy;    /* a table of the old iptables */
     enum forward_block_owner owner;
-    char family[8]; /* "ip" or "inet" */
+    char family[8];                                    /* "ip" or "inet" */
     char table[BLOCK_NAME_MAX], chain[BLOCK_NAME_MAX]; /* longer names are cut: for people only */
 };
 

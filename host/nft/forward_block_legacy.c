@@ -36,8 +36,7 @@ static const struct ipt_entry *entry_at(const struct ipt_get_entries *table, uns
     if (offset > table->size || table->size - offset < sizeof *entry) {
         return NULL;
     }
-    bool whole = entry->next_offset >= sizeof *entry && entry->next_offset <= table->size - offset &&
-                 entry->target_offset >= sizeof *entry &&
+    bool whole = entry->next_offset >= sizeof *entry && entry->next_offset <= table->size - offset && entry->target_offset >= sizeof *entry &&
                  entry->target_offset <= entry->next_offset - sizeof(struct xt_entry_target);
     return whole ? entry : NULL;
 }
@@ -128,7 +127,5 @@ int forward_block_legacy(const char *bridge, struct forward_block *ret, struct e
     }
     AUTO_CLOSE int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
     int result = fd < 0 ? errno : look_at_legacy_tables(fd, bridge, ret);
-    return result == 0 || result == ENOENT || result == ENOPROTOOPT
-               ? 0
-               : error_sys(err, ERR_SYSTEM, result, "cannot look at the tables of iptables");
+    return result == 0 || result == ENOENT || result == ENOPROTOOPT ? 0 : error_sys(err, ERR_SYSTEM, result, "cannot look at the tables of iptables");
 }

@@ -14,8 +14,8 @@
 static const struct {
     unsigned set;
     size_t each; /* keys of a guest, at most */
-} guest_sets[] = {{NFT_SET_GUEST4, 1}, {NFT_SET_GUEST_MAC, 1}, {NFT_SET_GUEST6, 2},
-                  {NFT_SET_SHARE1, 1}, {NFT_SET_SHARE2, 1},    {NFT_SET_SHARE4, 1}, {NFT_SET_SHARE8, 1}};
+} guest_sets[] = {{NFT_SET_GUEST4, 1}, {NFT_SET_GUEST_MAC, 1}, {NFT_SET_GUEST6, 2}, {NFT_SET_SHARE1, 1},
+                  {NFT_SET_SHARE2, 1}, {NFT_SET_SHARE4, 1},    {NFT_SET_SHARE8, 1}};
 
 struct wanted_key {
     uint8_t bytes[NFT_KEY_BYTES_MAX];
@@ -81,8 +81,7 @@ static void keep_differences(struct difference *d, size_t wanted_count, size_t t
     }
 }
 
-static int compare_set(const char *mark, size_t which, const struct nft_guest *wanted, size_t count,
-                       struct difference *ret, struct error *err)
+static int compare_set(const char *mark, size_t which, const struct nft_guest *wanted, size_t count, struct difference *ret, struct error *err)
 {
     size_t wanted_count = 0;
     size_t there_count = 0;
@@ -120,8 +119,8 @@ static int add_item(struct nft_guest_differences *ret, const struct nft_set_row 
         (void)snprintf(item->words, sizeof item->words, "%s in set %s", mac_format(mac, text), set->name);
         return 0;
     }
-    (void)snprintf(item->words, sizeof item->words, "%.*s %s%sin set %s", NFT_IFNAME_BYTES - 1, (const char *)key, address,
-                   address[0] != '\0' ? " " : "", set->name);
+    (void)snprintf(item->words, sizeof item->words, "%.*s %s%sin set %s", NFT_IFNAME_BYTES - 1, (const char *)key, address, address[0] != '\0' ? " " : "",
+                   set->name);
     return 0;
 }
 
@@ -145,8 +144,7 @@ void nft_guest_differences_free(struct nft_guest_differences *differences)
     free(differences->items);
 }
 
-int nft_guests_compare(const char *mark, const struct nft_guest *wanted, size_t count, struct nft_guest_differences *ret,
-                       struct error *err)
+int nft_guests_compare(const char *mark, const struct nft_guest *wanted, size_t count, struct nft_guest_differences *ret, struct error *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(guest_sets); i++) {
         AUTO_DIFFERENCE d = {.set = NULL};

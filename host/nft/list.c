@@ -17,7 +17,7 @@
 struct keys {
     size_t key_bytes;
     size_t flag_bytes; /* 1: each key is followed by a byte that is 1 when it ends an interval, else 0 */
-    uint8_t *bytes; /* owned */
+    uint8_t *bytes;    /* owned */
     size_t count;
     bool failed;
 };
@@ -47,8 +47,7 @@ static int read_element(const struct nlattr *attr, void *ctx)
     if (mnl_attr_get_type(attr) == NFTA_SET_ELEM_KEY) {
         return mnl_attr_parse_nested(attr, read_key, ctx);
     }
-    if (mnl_attr_get_type(attr) == NFTA_SET_ELEM_FLAGS && keys->flag_bytes > 0 && keys->count > 0 &&
-        mnl_attr_get_payload_len(attr) == sizeof(uint32_t)) {
+    if (mnl_attr_get_type(attr) == NFTA_SET_ELEM_FLAGS && keys->flag_bytes > 0 && keys->count > 0 && mnl_attr_get_payload_len(attr) == sizeof(uint32_t)) {
         bool ends = (ntohl(mnl_attr_get_u32(attr)) & NFT_SET_ELEM_INTERVAL_END) != 0;
         keys->bytes[keys->count * (keys->key_bytes + 1) - 1] = ends;
     }
@@ -57,15 +56,12 @@ static int read_element(const struct nlattr *attr, void *ctx)
 
 static int read_list(const struct nlattr *attr, void *ctx)
 {
-    return mnl_attr_get_type(attr) == NFTA_LIST_ELEM ? mnl_attr_parse_nested(attr, read_element, ctx)
-                                                     : MNL_CB_OK;
+    return mnl_attr_get_type(attr) == NFTA_LIST_ELEM ? mnl_attr_parse_nested(attr, read_element, ctx) : MNL_CB_OK;
 }
 
 static int read_attributes(const struct nlattr *attr, void *ctx)
 {
-    return mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS
-               ? mnl_attr_parse_nested(attr, read_list, ctx)
-               : MNL_CB_OK;
+    return mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS ? mnl_attr_parse_nested(attr, read_list, ctx) : MNL_CB_OK;
 }
 
 static void read_keys(const struct nlmsghdr *h, void *ctx)
@@ -108,8 +104,7 @@ static int dump_set(const char *mark, const struct nft_set_row *set, struct keys
     int result = nft_dump(nl, h, &dump);
     nft_socket_release(result == 0 || result == ENOENT);
     if (result != 0 && result != ENOENT) {
-        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list set %s of firewall table %s",
-                         set->name, mark);
+        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list set %s of firewall table %s", set->name, mark);
     }
     return keys->failed ? error_oom(err) : 0;
 }

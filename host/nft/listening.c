@@ -59,9 +59,8 @@ static void read_socket(const struct nlmsghdr *h, void *ctx)
 static int query(struct mnl_socket *nl, uint8_t family, uint8_t protocol, struct search *search)
 {
     /* A UDP socket that is not connected is in the state that TCP calls closed. */
-    const struct inet_diag_req_v2 request = {.sdiag_family = family,
-                                             .sdiag_protocol = protocol,
-                                             .idiag_states = 1U << (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE)};
+    const struct inet_diag_req_v2 request = {
+        .sdiag_family = family, .sdiag_protocol = protocol, .idiag_states = 1U << (protocol == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE)};
     AUTO_FREE char *buf = malloc(ANSWER_BYTES);
     if (buf == NULL) {
         return ENOMEM;

@@ -5,7 +5,7 @@
 #include "core/vm_config.h"
 
 struct listener {
-    uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+    uint8_t protocol;    /* IPPROTO_TCP or IPPROTO_UDP */
     struct ip_addr host; /* where; all zeroes but the version: at every address of it */
     bool both;           /* at every address of both versions */
     uint16_t port;       /* host byte order */

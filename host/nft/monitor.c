@@ -10,8 +10,7 @@
 enum {
     MONITOR_QUEUE_BYTES = 4 * 1024 * 1024,
     MONITOR_BUFFER_BYTES = 64 * 1024,
-    TABLE_ATTRIBUTE =
-        NFTA_TABLE_NAME, /* the same number in rules, chains, sets, elements, objects and flow tables */
+    TABLE_ATTRIBUTE = NFTA_TABLE_NAME, /* the same number in rules, chains, sets, elements, objects and flow tables */
 };
 
 int nft_monitor_open(int *ret_fd, struct error *err)
@@ -20,8 +19,7 @@ int nft_monitor_open(int *ret_fd, struct error *err)
     const int group = NFNLGRP_NFTABLES;
     struct sockaddr_nl self = {.nl_family = AF_NETLINK};
     AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof self) != 0 ||
-        setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof self) != 0 || setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
         return error_sys(err, ERR_FIREWALL_SETUP_FAILED, errno, "cannot subscribe to news of the firewall");
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &queue, sizeof queue);
@@ -47,22 +45,20 @@ static int look_for_table(const struct nlattr *attr, void *ctx)
 /* What decides about packets; elements of sets come and go on many hosts all the time, and do not concern us. */
 static bool is_about_rules(uint16_t type)
 {
-    return type == NFT_MSG_NEWTABLE || type == NFT_MSG_DELTABLE || type == NFT_MSG_NEWCHAIN || type == NFT_MSG_DELCHAIN ||
-           type == NFT_MSG_NEWRULE || type == NFT_MSG_DELRULE;
+    return type == NFT_MSG_NEWTABLE || type == NFT_MSG_DELTABLE || type == NFT_MSG_NEWCHAIN || type == NFT_MSG_DELCHAIN || type == NFT_MSG_NEWRULE ||
+           type == NFT_MSG_DELRULE;
 }
 
 static void read_news(const struct nlmsghdr *h, struct news *news)
 {
     const struct nfgenmsg *head = mnl_nlmsg_get_payload(h);
-    if (NFNL_SUBSYS_ID(h->nlmsg_type) != NFNL_SUBSYS_NFTABLES ||
-        NFNL_MSG_TYPE(h->nlmsg_type) == NFT_MSG_NEWGEN || mnl_nlmsg_get_payload_len(h) < sizeof *head ||
-        nft_is_own_port(h->nlmsg_pid)) {
+    if (NFNL_SUBSYS_ID(h->nlmsg_type) != NFNL_SUBSYS_NFTABLES || NFNL_MSG_TYPE(h->nlmsg_type) == NFT_MSG_NEWGEN ||
+        mnl_nlmsg_get_payload_len(h) < sizeof *head || nft_is_own_port(h->nlmsg_pid)) {
         return;
     }
     const char *table = NULL;
     (void)mnl_attr_parse(h, sizeof *head, look_for_table, &table);
-    bool ours = table != NULL && strcmp(table, news->mark) == 0 &&
-                (head->nfgen_family == NFPROTO_INET || head->nfgen_family == NFPROTO_BRIDGE);
+    bool ours = table != NULL && strcmp(table, news->mark) == 0 && (head->nfgen_family == NFPROTO_INET || head->nfgen_family == NFPROTO_BRIDGE);
     news->concerned = news->concerned || ours;
     news->foreign = news->foreign || (!ours && is_about_rules(NFNL_MSG_TYPE(h->nlmsg_type)));
 }

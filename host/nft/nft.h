@@ -55,8 +55,8 @@
 #include "host/nft/ports.h"
 
 struct nft_base {
-    const char *mark;       /* name of both tables */
-    const char *bridge;     /* interface name */
+    const char *mark;   /* name of both tables */
+    const char *bridge; /* interface name */
     struct mac bridge_mac;
     const char *tap_prefix; /* every TAP of ours begins with it */
     struct ipv4_net subnet;
@@ -65,18 +65,18 @@ struct nft_base {
     struct ip_net subnet6; /* these three only with ipv6 */
     struct ip_addr gateway6;
     bool masquerade6;
-    bool ipv6;          /* chosen; else every IPv6 packet of a guest is dropped */
-    uint32_t max_flows; /* of each VM: tracked at once, and begun at once */
-    uint32_t flow_rate; /* of each VM: begun in a second, after that */
-    const char *tunnel;   /* by which guests leave; NULL for none */
-    bool tunnel_only;     /* by nothing else, not even answers of published ports */
-    unsigned tunnel_mtu;  /* bytes; TCP's segments are made to fit. 0: not known, nothing is changed */
+    bool ipv6;                            /* chosen; else every IPv6 packet of a guest is dropped */
+    uint32_t max_flows;                   /* of each VM: tracked at once, and begun at once */
+    uint32_t flow_rate;                   /* of each VM: begun in a second, after that */
+    const char *tunnel;                   /* by which guests leave; NULL for none */
+    bool tunnel_only;                     /* by nothing else, not even answers of published ports */
+    unsigned tunnel_mtu;                  /* bytes; TCP's segments are made to fit. 0: not known, nothing is changed */
     const struct config_port *open_ports; /* of the host, that guests may reach at the gateway's address */
     size_t open_port_count;
     const struct ip_range *closed; /* that guests don't reach; sorted, neither overlapping nor adjacent (core/ip_range.h) */
     size_t closed_count;
     const struct nft_policies *policies; /* NULL: the default ones, see core/policy.h */
-    const struct nft_port *ports; /* published, when the tables are made; afterwards by nft_ports_change() */
+    const struct nft_port *ports;        /* published, when the tables are made; afterwards by nft_ports_change() */
     size_t port_count;
 };
 
@@ -101,16 +101,15 @@ int nft_base_check(const struct nft_base *base, char ret_found[NFT_FOUND_MAX], s
  * Makes both tables new in one transaction (delete when there, add, chains, sets, rules, and the elements
  * given), so that there is no moment without protection. Idempotent.
  */
-int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count,
-                   const struct nft_guest *guests, size_t guest_count, struct error *err);
+int nft_base_apply(const struct nft_base *base, const char *const *uplinks, size_t uplink_count, const struct nft_guest *guests, size_t guest_count,
+                   struct error *err);
 
 /* Deletes both tables; none is no failure. */
 int nft_base_remove(const char *mark, struct error *err);
 
 /* The elements of set uplink. *ret: array of names, owned by the caller (free). A missing table gives none.
  */
-int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count,
-                     struct error *err);
+int nft_uplinks_list(const char *mark, char (**ret)[INTERFACE_NAME_MAX], size_t *ret_count, struct error *err);
 int nft_uplinks_replace(const char *mark, const char *const *uplinks, size_t count, struct error *err);
 
 /* The same of sets entries and entries6: interfaces from which the host passes on nothing of that IP version (IP_V4, IP_V6) but what goes to guests. */
@@ -136,16 +135,15 @@ struct nft_guest_differences {
     size_t count;
 };
 void nft_guest_differences_free(struct nft_guest_differences *differences);
-int nft_guests_compare(const char *mark, const struct nft_guest *wanted, size_t count,
-                       struct nft_guest_differences *ret, struct error *err);
+int nft_guests_compare(const char *mark, const struct nft_guest *wanted, size_t count, struct nft_guest_differences *ret, struct error *err);
 /* Adds what is missing, and removes what is one too many, in one batch. */
 int nft_guests_restore(const char *mark, const struct nft_guest *wanted, size_t count, struct error *err);
 
 /* Adds and removes elements in one batch. Adding one that is there and removing one that is gone are no
  * failures. What is in both lists is there afterwards. About 20 us for one element.
  * `policies` (NULL for none) is changed in the same batch: a VM's policy is there with its element, and goes with it. */
-int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count, const struct nft_guest *remove,
-                           size_t remove_count, const struct nft_policy_change *policies, struct error *err);
+int nft_guests_change(const char *mark, const struct nft_guest *add, size_t add_count, const struct nft_guest *remove, size_t remove_count,
+                      const struct nft_policy_change *policies, struct error *err);
 
 /* A socket that gets readable when nftables changes (NFNLGRP_NFTABLES); drain tells whether one of our tables
  * (by mark) was concerned by somebody else's change (port id other than those of this process's own batches,

@@ -12,8 +12,8 @@
  * The elements of addresses that the change gives to a VM or takes from it, and that name another chain. Taking an address from a VM that
  * has it no more leaves the new owner's element alone: that VM's list of addresses is empty in the second try.
  */
-static int find_owners(const char *mark, const struct nft_policy_change *change, struct nft_policy_element **ret,
-                       size_t *ret_count, struct nft_policy_vm *vms, struct error *err)
+static int find_owners(const char *mark, const struct nft_policy_change *change, struct nft_policy_element **ret, size_t *ret_count, struct nft_policy_vm *vms,
+                       struct error *err)
 {
     struct nft_policies_seen seen = {.tables = false};
     if (nft_policies_look(mark, &seen, err) != 0) {
@@ -70,8 +70,7 @@ static int commit(const char *mark, const struct nft_policy_change *change, cons
 }
 
 /* The kernel refuses an element whose address has another verdict, and to delete one that is not there: then it is asked what there is. */
-static int commit_by_look(const char *mark, const struct nft_policy_change *change, const struct rider *rider,
-                          struct error *err)
+static int commit_by_look(const char *mark, const struct nft_policy_change *change, const struct rider *rider, struct error *err)
 {
     struct nft_policy_change second = *change;
     AUTO_FREE struct nft_policy_vm *vms = calloc(change->vm_count + 1, sizeof *vms);
@@ -91,8 +90,8 @@ static int commit_by_look(const char *mark, const struct nft_policy_change *chan
     return commit(mark, &second, rider, err);
 }
 
-int nft_policies_commit(const char *mark, const struct nft_policy_change *change,
-                        void (*put)(struct nft_batch *b, const char *mark, const void *ctx), const void *ctx, struct error *err)
+int nft_policies_commit(const char *mark, const struct nft_policy_change *change, void (*put)(struct nft_batch *b, const char *mark, const void *ctx),
+                        const void *ctx, struct error *err)
 {
     const struct rider rider = {.put = put, .ctx = ctx};
     struct error why = {0};
@@ -112,8 +111,7 @@ int nft_policies_change(const char *mark, const struct nft_policy_change *change
     return nft_policies_commit(mark, change, NULL, NULL, err);
 }
 
-int nft_policy_digest(const struct policy *policy, enum policy_direction_name direction, const struct address_sets *sets,
-                      uint64_t *ret, struct error *err)
+int nft_policy_digest(const struct policy *policy, enum policy_direction_name direction, const struct address_sets *sets, uint64_t *ret, struct error *err)
 {
     AUTO_NFT_POLICY_LINES lines = {.count = 0};
     if (nft_policy_lines_make(&policy->directions[direction], direction, sets, &lines, err) != 0) {
@@ -127,8 +125,7 @@ static bool add_ends(struct nft_set_ends *ends, const struct ip_range *range)
 {
     const size_t bytes = range->first.version == IP_V4 ? 4 : 16;
     struct ip_addr behind = range->last;
-    return nft_set_ends_add(ends, range->first.bytes, bytes, false) &&
-           (!ip_addr_next(&behind) || nft_set_ends_add(ends, behind.bytes, bytes, true));
+    return nft_set_ends_add(ends, range->first.bytes, bytes, false) && (!ip_addr_next(&behind) || nft_set_ends_add(ends, behind.bytes, bytes, true));
 }
 
 int nft_address_set_digest(const struct address_set *set, uint64_t *ret, struct error *err)
@@ -186,8 +183,8 @@ static void read_counter(const struct nlmsghdr *h, void *ctx)
     counter->bytes += rule.counter.bytes;
 }
 
-int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_name direction, struct nft_counter **ret_rules,
-                        size_t *ret_count, struct nft_counter *ret_default, bool *ret_there, struct error *err)
+int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_name direction, struct nft_counter **ret_rules, size_t *ret_count,
+                        struct nft_counter *ret_default, bool *ret_there, struct error *err)
 {
     char buf[NFT_REQUEST_MAX];
     char chain[NFT_POLICY_CHAIN_MAX];
@@ -203,8 +200,7 @@ int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_nam
     nft_socket_release(result == 0 || result == ENOENT);
     if ((result != 0 && result != ENOENT) || counters.failed) {
         free(counters.rules);
-        return counters.failed ? error_oom(err)
-                               : error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot read the counters of chain %s", chain);
+        return counters.failed ? error_oom(err) : error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot read the counters of chain %s", chain);
     }
     *ret_rules = counters.rules;
     *ret_count = counters.count;

@@ -47,8 +47,8 @@ struct nft_policy_element {
  */
 struct nft_policy_change {
     const struct address_sets *sets;
-    const struct policy *host;        /* NULL: stays */
-    const struct nft_policy_vm *vms;  /* with a policy: chains and elements made new; without: removed */
+    const struct policy *host;       /* NULL: stays */
+    const struct nft_policy_vm *vms; /* with a policy: chains and elements made new; without: removed */
     size_t vm_count;
     const struct address_set *const *refill; /* content replaced; made when missing */
     size_t refill_count;
@@ -76,7 +76,7 @@ struct nft_policy_set {
 };
 
 struct nft_policies_seen {
-    bool tables; /* the table and its maps are there */
+    bool tables;                     /* the table and its maps are there */
     struct nft_policy_chain *chains; /* sorted by uid and direction */
     size_t chain_count;
     struct nft_policy_element *elements; /* sorted by direction and address */
@@ -90,8 +90,7 @@ int nft_policies_look(const char *mark, struct nft_policies_seen *ret, struct er
 void nft_policies_seen_free(struct nft_policies_seen *seen); /* harmless on zeroes */
 
 /* What `digest` would be of a chain or a set that is as wanted. Pure. */
-int nft_policy_digest(const struct policy *policy, enum policy_direction_name direction, const struct address_sets *sets,
-                      uint64_t *ret, struct error *err);
+int nft_policy_digest(const struct policy *policy, enum policy_direction_name direction, const struct address_sets *sets, uint64_t *ret, struct error *err);
 int nft_address_set_digest(const struct address_set *set, uint64_t *ret, struct error *err);
 
 /* ---- counters ---- */
@@ -104,8 +103,8 @@ struct nft_counter {
  * Counters of the chain's rules since it was made: of each rule of the policy, and of packets that no rule decided. uid 0: the host-wide one. One dump of one
  * chain. *ret_there false, and all else zero, when the chain is not there. *ret_rules is owned by the caller (free).
  */
-int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_name direction, struct nft_counter **ret_rules,
-                        size_t *ret_count, struct nft_counter *ret_default, bool *ret_there, struct error *err);
+int nft_policy_counters(const char *mark, int64_t uid, enum policy_direction_name direction, struct nft_counter **ret_rules, size_t *ret_count,
+                        struct nft_counter *ret_default, bool *ret_there, struct error *err);
 
 /* Is there a chain of this VM? Some 10 us. */
 int nft_policy_vm_is_there(const char *mark, int64_t uid, bool *ret, struct error *err);

@@ -86,8 +86,7 @@ static bool is_everything(const struct kind *kind)
     uint8_t ones[16];
     const size_t width = kind->version == IP_V4 ? 4 : sizeof ones;
     memset(ones, 0xff, sizeof ones);
-    return kind->range_count == 1 && memcmp(kind->ranges[0].first.bytes, zeroes, width) == 0 &&
-           memcmp(kind->ranges[0].last.bytes, ones, width) == 0;
+    return kind->range_count == 1 && memcmp(kind->ranges[0].first.bytes, zeroes, width) == 0 && memcmp(kind->ranges[0].last.bytes, ones, width) == 0;
 }
 
 /* One line: with all of the kind's ranges and all ports, or, where they are not NULL, with one of each. */
@@ -125,8 +124,7 @@ static bool add_lines(struct nft_policy_lines *list, const struct add *add)
     return ok;
 }
 
-static bool add_one(struct nft_policy_lines *list, const struct policy_rule *rule, int number, const struct kind *kind,
-                    uint8_t protocol)
+static bool add_one(struct nft_policy_lines *list, const struct policy_rule *rule, int number, const struct kind *kind, uint8_t protocol)
 {
     struct add add = {.rule = rule, .number = number, .kind = kind, .protocol = protocol};
     bool ok = join_ports(rule, &add.ports, &add.port_count) && add_lines(list, &add);
@@ -163,8 +161,7 @@ static bool add_networks(struct nft_policy_lines *list, const struct policy_rule
     while (v4 < count && ranges[v4].first.version == IP_V4) {
         v4++;
     }
-    const struct kind kinds[] = {{.version = IP_V4, .ranges = ranges, .range_count = v4},
-                                 {.version = IP_V6, .ranges = ranges + v4, .range_count = count - v4}};
+    const struct kind kinds[] = {{.version = IP_V4, .ranges = ranges, .range_count = v4}, {.version = IP_V6, .ranges = ranges + v4, .range_count = count - v4}};
     bool ok = true;
     for (size_t i = 0; i < 2 && ok; i++) {
         ok = kinds[i].range_count == 0 || add_kind(list, rule, number, &kinds[i]);
@@ -216,8 +213,8 @@ static uint64_t fold_number(uint64_t digest, uint64_t number)
 
 static uint64_t fold_line(uint64_t digest, const struct nft_policy_line *line)
 {
-    const uint64_t numbers[] = {(uint64_t)(int64_t)line->rule, line->but_published, line->allow, line->version, line->range_count,
-                                line->protocol, line->port_count};
+    const uint64_t numbers[] = {
+        (uint64_t)(int64_t)line->rule, line->but_published, line->allow, line->version, line->range_count, line->protocol, line->port_count};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         digest = fold_number(digest, numbers[i]);
     }
@@ -234,8 +231,8 @@ static uint64_t fold_line(uint64_t digest, const struct nft_policy_line *line)
     return line->set != NULL ? fold(digest, line->set, strlen(line->set) + 1) : digest;
 }
 
-int nft_policy_lines_make(const struct policy_direction *direction, enum policy_direction_name name,
-                          const struct address_sets *sets, struct nft_policy_lines *ret, struct error *err)
+int nft_policy_lines_make(const struct policy_direction *direction, enum policy_direction_name name, const struct address_sets *sets,
+                          struct nft_policy_lines *ret, struct error *err)
 {
     AUTO_NFT_POLICY_LINES list = {.digest = fold_number(0xcbf29ce484222325, LINES_VERSION)};
     bool ok = true;

@@ -17,15 +17,15 @@
 enum { NFT_POLICY_LINES_SPREAD = 8 }; /* lines at most that the lists of addresses and ports of one kind are spread over */
 
 struct nft_policy_line {
-    int rule;       /* number in the policy, or POLICY_BY_DEFAULT */
+    int rule; /* number in the policy, or POLICY_BY_DEFAULT */
     bool allow;
-    bool but_published; /* denied, but for packets to a published port */
+    bool but_published;      /* denied, but for packets to a published port */
     uint8_t version;         /* enum ip_version; IP_NONE: both */
     struct ip_range *ranges; /* the other end's address is in one of these; none: every address of the version. Owned. */
     size_t range_count;
-    const char *set;   /* it is in this named set of addresses, or NULL; the policy's */
-    uint8_t protocol;  /* IPPROTO_…; 0: every */
-    uint16_t host_port; /* it came by this published port of the host; 0: whatever way it came */
+    const char *set;          /* it is in this named set of addresses, or NULL; the policy's */
+    uint8_t protocol;         /* IPPROTO_…; 0: every */
+    uint16_t host_port;       /* it came by this published port of the host; 0: whatever way it came */
     struct port_range *ports; /* sorted, neither overlapping nor adjacent; none: every port. Owned. */
     size_t port_count;
 };
@@ -37,8 +37,8 @@ struct nft_policy_lines {
 };
 
 /* A rule's name of a set that is not in `sets` matches nothing. The result refers to names in `direction`. Error: OUT_OF_MEMORY. */
-int nft_policy_lines_make(const struct policy_direction *direction, enum policy_direction_name name,
-                          const struct address_sets *sets, struct nft_policy_lines *ret, struct error *err);
+int nft_policy_lines_make(const struct policy_direction *direction, enum policy_direction_name name, const struct address_sets *sets,
+                          struct nft_policy_lines *ret, struct error *err);
 void nft_policy_lines_free(struct nft_policy_lines *lines); /* harmless on zeroes */
 
 #define AUTO_NFT_POLICY_LINES __attribute__((cleanup(nft_policy_lines_free))) struct nft_policy_lines

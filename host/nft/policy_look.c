@@ -84,8 +84,8 @@ static void read_rule(const struct nlmsghdr *h, void *ctx)
         }
     }
     if (rules->chain != NULL) {
-        rules->chain->whole = rules->chain->whole && rule.known && rule.digest == rules->chain->digest &&
-                              rule.position == rules->position++ && rule.count == rules->count;
+        rules->chain->whole =
+            rules->chain->whole && rule.known && rule.digest == rules->chain->digest && rule.position == rules->position++ && rule.count == rules->count;
     }
 }
 
@@ -100,8 +100,7 @@ static void read_map_element(const struct nft_element_seen *element, void *ctx)
     }
     new.address.version = look->key_bytes == 4 ? IP_V4 : IP_V6;
     memcpy(new.address.bytes, element->key, look->key_bytes);
-    if (element->verdict == NFT_JUMP && element->chain != NULL && nft_parse_policy_chain(element->chain, &uid, &direction) &&
-        direction == look->direction) {
+    if (element->verdict == NFT_JUMP && element->chain != NULL && nft_parse_policy_chain(element->chain, &uid, &direction) && direction == look->direction) {
         new.uid = uid;
     }
     struct nft_policy_element *grown = array_grow(look->seen->elements, look->seen->element_count, sizeof new);
@@ -127,8 +126,8 @@ static void read_set(const struct nlmsghdr *h, void *ctx)
     const char *name = NULL;
     bool v4 = false;
     (void)mnl_attr_parse(h, sizeof(struct nfgenmsg), nft_parse_set_name, &name);
-    if (name == NULL || strlen(name) < 6 || strlen(name + 6) >= ADDRESS_SET_NAME_MAX || strncmp(name, "addr", 4) != 0 ||
-        name[5] != '_' || (name[4] != '4' && name[4] != '6')) {
+    if (name == NULL || strlen(name) < 6 || strlen(name + 6) >= ADDRESS_SET_NAME_MAX || strncmp(name, "addr", 4) != 0 || name[5] != '_' ||
+        (name[4] != '4' && name[4] != '6')) {
         return;
     }
     v4 = name[4] == '4';
@@ -203,8 +202,7 @@ static bool drop_doubles_of_map(void *ctx)
     struct look *look = ctx;
     struct nft_policies_seen *seen = look->seen;
     const size_t shown = seen->element_count - look->elements_before;
-    const size_t left =
-        shown == 0 ? 0 : nft_sort_unique(seen->elements + look->elements_before, shown, sizeof *seen->elements, compare_in_map, NULL);
+    const size_t left = shown == 0 ? 0 : nft_sort_unique(seen->elements + look->elements_before, shown, sizeof *seen->elements, compare_in_map, NULL);
     seen->element_count = look->elements_before + left;
     return left < shown;
 }
@@ -308,8 +306,7 @@ int nft_policies_look(const char *mark, struct nft_policies_seen *ret, struct er
     free(look.ends.bytes);
     if ((result != 0 && result != ENOENT) || look.failed) {
         nft_policies_seen_free(&seen);
-        return look.failed ? error_oom(err)
-                           : error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot look at the policies of table %s", mark);
+        return look.failed ? error_oom(err) : error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot look at the policies of table %s", mark);
     }
     if (result == ENOENT) {
         nft_policies_seen_free(&seen); /* something went while it was looked at: nothing is sure */

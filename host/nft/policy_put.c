@@ -10,8 +10,7 @@
 
 enum { ELEMENTS_PER_MESSAGE = 256 };
 
-_Static_assert(ELEMENTS_PER_MESSAGE *(8 * NLA_HDRLEN + 16 + 4 + NFT_POLICY_CHAIN_MAX) + 1024 <= NFT_MESSAGE_MAX,
-               "a message of elements fits its room");
+_Static_assert(ELEMENTS_PER_MESSAGE *(8 * NLA_HDRLEN + 16 + 4 + NFT_POLICY_CHAIN_MAX) + 1024 <= NFT_MESSAGE_MAX, "a message of elements fits its room");
 
 const char *const nft_policy_maps[POLICY_DIRECTION_COUNT_][2] = {
     [POLICY_EGRESS] = {"egress4", "egress6"},
@@ -41,8 +40,7 @@ static void put_chain(struct nft_batch *b, uint16_t type, const char *mark, cons
     }
 }
 
-static void put_policy(struct nft_batch *b, const char *mark, int64_t uid, const struct policy *policy,
-                       const struct address_sets *sets)
+static void put_policy(struct nft_batch *b, const char *mark, int64_t uid, const struct policy *policy, const struct address_sets *sets)
 {
     for (size_t d = 0; d < POLICY_DIRECTION_COUNT_; d++) {
         const enum policy_direction_name direction = (enum policy_direction_name)d;
@@ -118,8 +116,7 @@ static void put_element(struct element_writer *w, const struct ip_addr *address,
 }
 
 /* Of all VMs that have a policy (`with`), or of all that have none. */
-static void put_elements(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_policy_vm *vms, size_t count,
-                         bool with)
+static void put_elements(struct nft_batch *b, uint16_t type, const char *mark, const struct nft_policy_vm *vms, size_t count, bool with)
 {
     for (size_t d = 0; d < POLICY_DIRECTION_COUNT_; d++) {
         for (size_t v = 0; v < 2; v++) {
@@ -204,8 +201,7 @@ void nft_put_policy_change(struct nft_batch *b, const char *mark, const struct n
 
 void nft_put_policies(struct nft_batch *b, const char *mark, const struct nft_policies *policies)
 {
-    struct nft_policy_change change = {
-        .sets = policies->sets, .host = policies->host, .vms = policies->vms, .vm_count = policies->vm_count};
+    struct nft_policy_change change = {.sets = policies->sets, .host = policies->host, .vms = policies->vms, .vm_count = policies->vm_count};
     for (size_t i = 0; i < policies->sets->count; i++) {
         nft_put_address_set(b, mark, &policies->sets->sets[i]);
     }

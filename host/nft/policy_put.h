@@ -22,8 +22,8 @@ void nft_put_policies(struct nft_batch *b, const char *mark, const struct nft_po
 void nft_put_policy_change(struct nft_batch *b, const char *mark, const struct nft_policy_change *change);
 
 /* nft_policies_change(), with something else in the same batch before it; `put` (may be NULL) may be called twice, for two batches. */
-int nft_policies_commit(const char *mark, const struct nft_policy_change *change,
-                        void (*put)(struct nft_batch *b, const char *mark, const void *ctx), const void *ctx, struct error *err);
+int nft_policies_commit(const char *mark, const struct nft_policy_change *change, void (*put)(struct nft_batch *b, const char *mark, const void *ctx),
+                        const void *ctx, struct error *err);
 
 /* host/nft/policy_set.c */
 void nft_put_address_set(struct nft_batch *b, const char *mark, const struct address_set *set); /* makes and fills */
@@ -32,6 +32,6 @@ void nft_put_address_set_removal(struct nft_batch *b, const char *mark, const ch
 void nft_put_range_set(struct nft_batch *b, const char *mark, const struct ip_range *ranges, size_t count, uint32_t id);
 void nft_put_port_set(struct nft_batch *b, const char *mark, const struct port_range *ports, size_t count, uint32_t id);
 char *nft_address_set_name(uint8_t version, const char *name, char *buf, size_t size); /* returns buf */
-#define NFT_ANONYMOUS_SET "__set%d" /* the kernel numbers them */
+#define NFT_ANONYMOUS_SET "__set%d"                                                    /* the kernel numbers them */
 
 #endif

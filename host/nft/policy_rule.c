@@ -117,12 +117,10 @@ static void count_and(struct nlmsghdr *h, int32_t verdict, const char *chain)
     end(h, e);
 }
 
-static void put_address(struct nlmsghdr *h, const struct nft_policy_line *line, enum policy_direction_name direction,
-                        uint32_t set_id)
+static void put_address(struct nlmsghdr *h, const struct nft_policy_line *line, enum policy_direction_name direction, uint32_t set_id)
 {
-    static const uint32_t offsets[2][POLICY_DIRECTION_COUNT_] = {
-        {[POLICY_EGRESS] = IPV4_DESTINATION_AT, [POLICY_INGRESS] = IPV4_SOURCE_AT},
-        {[POLICY_EGRESS] = IPV6_DESTINATION_AT, [POLICY_INGRESS] = IPV6_SOURCE_AT}};
+    static const uint32_t offsets[2][POLICY_DIRECTION_COUNT_] = {{[POLICY_EGRESS] = IPV4_DESTINATION_AT, [POLICY_INGRESS] = IPV4_SOURCE_AT},
+                                                                 {[POLICY_EGRESS] = IPV6_DESTINATION_AT, [POLICY_INGRESS] = IPV6_SOURCE_AT}};
     const bool v4 = line->version == IP_V4;
     const uint8_t nfproto = v4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
     const uint32_t len = v4 ? 4 : 16;
@@ -185,15 +183,13 @@ static void put_comment(struct nlmsghdr *h, const struct nft_policy_lines *lines
 {
     uint8_t data[2 + NFT_POLICY_COMMENT_MAX] = {COMMENT_TYPE};
     const struct nft_policy_line *line = &lines->lines[position];
-    int len = snprintf((char *)data + 2, NFT_POLICY_COMMENT_MAX, "%016" PRIx64 " %zu/%zu r%d", lines->digest, position,
-                       lines->count, line->rule);
+    int len = snprintf((char *)data + 2, NFT_POLICY_COMMENT_MAX, "%016" PRIx64 " %zu/%zu r%d", lines->digest, position, lines->count, line->rule);
     data[1] = (uint8_t)(len + 1);
     mnl_attr_put(h, NFTA_RULE_USERDATA, (size_t)len + 3, data);
 }
 
 /* The first comparison is the one that most packets fail. */
-static void put_matches(struct nlmsghdr *h, const struct nft_policy_line *line, enum policy_direction_name direction,
-                        const uint32_t set_ids[2])
+static void put_matches(struct nlmsghdr *h, const struct nft_policy_line *line, enum policy_direction_name direction, const uint32_t set_ids[2])
 {
     if (line->protocol != 0) {
         load_meta(h, NFT_META_L4PROTO);
@@ -210,8 +206,8 @@ static void put_matches(struct nlmsghdr *h, const struct nft_policy_line *line, 
     }
 }
 
-void nft_put_policy_rule(struct nft_batch *b, const char *mark, const char *chain, enum policy_direction_name direction,
-                         const struct nft_policy_lines *lines, size_t position)
+void nft_put_policy_rule(struct nft_batch *b, const char *mark, const char *chain, enum policy_direction_name direction, const struct nft_policy_lines *lines,
+                         size_t position)
 {
     const struct nft_policy_line *line = &lines->lines[position];
     uint32_t set_ids[2] = {0};
@@ -223,8 +219,7 @@ void nft_put_policy_rule(struct nft_batch *b, const char *mark, const char *chai
         set_ids[1] = NFT_POLICY_FIRST_SET_ID + (uint32_t)b->count;
         nft_put_port_set(b, mark, line->ports, line->port_count, set_ids[1]);
     }
-    struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_NEWRULE, NFPROTO_INET, NLM_F_CREATE | NLM_F_APPEND, "rule %zu of chain %s",
-                                       position, chain);
+    struct nlmsghdr *h = nft_batch_add(b, NFT_MSG_NEWRULE, NFPROTO_INET, NLM_F_CREATE | NLM_F_APPEND, "rule %zu of chain %s", position, chain);
     if (h == NULL) {
         return;
     }

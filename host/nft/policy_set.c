@@ -11,8 +11,7 @@ static const uint8_t versions[] = {IP_V4, IP_V6};
 
 enum { ELEMENTS_PER_MESSAGE = 512, KEY_MAX = 16 };
 
-_Static_assert(ELEMENTS_PER_MESSAGE *(5 * NLA_HDRLEN + KEY_MAX) + 1024 <= NFT_MESSAGE_MAX,
-               "a message of elements fits its room");
+_Static_assert(ELEMENTS_PER_MESSAGE *(5 * NLA_HDRLEN + KEY_MAX) + 1024 <= NFT_MESSAGE_MAX, "a message of elements fits its room");
 
 /* Which set: one by name, or one of this batch by its number. */
 struct target {
@@ -82,8 +81,7 @@ static void put_end(struct nlmsghdr *h, const uint8_t *key, size_t len, bool sec
     mnl_attr_nest_end(h, element);
 }
 
-static void put_intervals(struct nft_batch *b, const char *mark, const struct target *target, end_maker make, const void *items,
-                          size_t count)
+static void put_intervals(struct nft_batch *b, const char *mark, const struct target *target, end_maker make, const void *items, size_t count)
 {
     for (size_t done = 0; done < count;) {
         struct nlmsghdr *h = begin_elements(b, NFT_MSG_NEWSETELEM, mark, target);
@@ -107,10 +105,7 @@ static void put_intervals(struct nft_batch *b, const char *mark, const struct ta
 static struct target address_target(uint8_t version, const char *name, uint32_t id)
 {
     bool v4 = version == IP_V4;
-    return (struct target){.name = name,
-                           .id = id,
-                           .key_bytes = v4 ? 4 : 16,
-                           .key_type = v4 ? NFT_TYPE_IPV4 : NFT_TYPE_IPV6};
+    return (struct target){.name = name, .id = id, .key_bytes = v4 ? 4 : 16, .key_type = v4 ? NFT_TYPE_IPV4 : NFT_TYPE_IPV6};
 }
 
 void nft_put_range_set(struct nft_batch *b, const char *mark, const struct ip_range *ranges, size_t count, uint32_t id)

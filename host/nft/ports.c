@@ -13,11 +13,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
-enum {
-    ELEMENTS_PER_MESSAGE = 384,
-    KEY_BYTES_MAX = 4 + 16 + 4,
-    ELEMENT_BYTES = 7 * NLA_HDRLEN + KEY_BYTES_MAX + NFT_PORT6_DATA_BYTES
-};
+enum { ELEMENTS_PER_MESSAGE = 384, KEY_BYTES_MAX = 4 + 16 + 4, ELEMENT_BYTES = 7 * NLA_HDRLEN + KEY_BYTES_MAX + NFT_PORT6_DATA_BYTES };
 
 _Static_assert(ELEMENTS_PER_MESSAGE *ELEMENT_BYTES + 1024 <= NFT_MESSAGE_MAX, "a message of elements fits its room");
 
@@ -25,14 +21,16 @@ _Static_assert(ELEMENTS_PER_MESSAGE *ELEMENT_BYTES + 1024 <= NFT_MESSAGE_MAX, "a
 struct map {
     unsigned set;
     uint8_t version;
-    uint8_t protocol;      /* of all elements; 0: it stands at the beginning of the key */
-    bool at_address;       /* behind the protocol */
+    uint8_t protocol; /* of all elements; 0: it stands at the beginning of the key */
+    bool at_address;  /* behind the protocol */
     uint32_t port_at;
 };
 
 static const struct map maps[] = {
-    {NFT_SET_PORTS_TCP, IP_V4, IPPROTO_TCP, false, 0}, {NFT_SET_PORTS_UDP, IP_V4, IPPROTO_UDP, false, 0},
-    {NFT_SET_PORTS_AT4, IP_V4, 0, true, 8},            {NFT_SET_PORTS6, IP_V6, 0, false, 4},
+    {NFT_SET_PORTS_TCP, IP_V4, IPPROTO_TCP, false, 0},
+    {NFT_SET_PORTS_UDP, IP_V4, IPPROTO_UDP, false, 0},
+    {NFT_SET_PORTS_AT4, IP_V4, 0, true, 8},
+    {NFT_SET_PORTS6, IP_V6, 0, false, 4},
     {NFT_SET_PORTS_AT6, IP_V6, 0, true, 20},
 };
 enum { MAP_COUNT = sizeof maps / sizeof *maps };
@@ -50,8 +48,7 @@ static bool is_everywhere(const struct ip_addr *host)
 
 static bool is_in_map(const struct nft_port *port, const struct map *map)
 {
-    return port->host.version == map->version && is_everywhere(&port->host) != map->at_address &&
-           (map->protocol == 0 || map->protocol == port->protocol);
+    return port->host.version == map->version && is_everywhere(&port->host) != map->at_address && (map->protocol == 0 || map->protocol == port->protocol);
 }
 
 static void put_data(struct nlmsghdr *h, uint16_t attribute, const void *data, size_t len)
@@ -80,8 +77,7 @@ static void put_element(struct nlmsghdr *h, const struct map *map, const struct 
 }
 
 /* Those that belong there. */
-static void put_map(struct nft_batch *b, uint16_t type, const char *mark, const struct map *which, const struct nft_port *ports,
-                    size_t count)
+static void put_map(struct nft_batch *b, uint16_t type, const char *mark, const struct map *which, const struct nft_port *ports, size_t count)
 {
     const struct nft_set_row *map = &nft_sets[which->set];
     struct nlmsghdr *h = NULL;
@@ -121,8 +117,7 @@ void nft_put_ports(struct nft_batch *b, uint16_t type, const char *mark, const s
     }
 }
 
-int nft_ports_change(const char *mark, const struct nft_port *add, size_t add_count, const struct nft_port *remove,
-                     size_t remove_count, struct error *err)
+int nft_ports_change(const char *mark, const struct nft_port *add, size_t add_count, const struct nft_port *remove, size_t remove_count, struct error *err)
 {
     AUTO_NFT_BATCH b = NFT_BATCH_INIT;
     nft_put_ports(&b, NFT_MSG_DELSETELEM, mark, remove, remove_count);
@@ -166,8 +161,7 @@ static int read_member(const struct nlattr *attr, void *ctx)
     const struct map *map = ((struct found *)ctx)->map;
     const struct nlattr *value = NULL;
     uint16_t type = mnl_attr_get_type(attr);
-    if ((type != NFTA_SET_ELEM_KEY && type != NFTA_SET_ELEM_DATA) || mnl_attr_parse_nested(attr, read_value, &value) < 0 ||
-        value == NULL) {
+    if ((type != NFTA_SET_ELEM_KEY && type != NFTA_SET_ELEM_DATA) || mnl_attr_parse_nested(attr, read_value, &value) < 0 || value == NULL) {
         return MNL_CB_OK;
     }
     const uint8_t *bytes = mnl_attr_get_payload(value);

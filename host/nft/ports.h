@@ -39,7 +39,6 @@ int nft_ports_list(const char *mark, struct nft_port **ret, size_t *ret_count, s
  * Removes and adds elements in one batch. What is removed must be there; a host port that is in both lists is changed. Whoever calls must have
  * looked at the maps, and keep others of this process from changing them meanwhile.
  */
-int nft_ports_change(const char *mark, const struct nft_port *add, size_t add_count, const struct nft_port *remove,
-                     size_t remove_count, struct error *err);
+int nft_ports_change(const char *mark, const struct nft_port *add, size_t add_count, const struct nft_port *remove, size_t remove_count, struct error *err);
 
 #endif

@@ -33,8 +33,8 @@ const struct nft_set_row nft_sets[NFT_SET_COUNT] = {
     [NFT_SET_SHARE8] = {NFPROTO_INET, "share8", NFT_TYPE_ETHER, 6, 0, 0, 0, 0},
     [NFT_SET_FLOWS] = {NFPROTO_INET, "flows", NFT_TYPE_ETHER, 6, NFT_SET_EVAL, TAPS_MAX, 0, 0},
     [NFT_SET_FLOW_RATE] = {NFPROTO_INET, "flow_rate", NFT_TYPE_ETHER, 6, NFT_SET_EVAL, TAPS_MAX, 0, 0},
-    [NFT_SET_DROPS4] = {NFPROTO_INET, "drops4", NFT_TYPE_DROP4, NFT_DROP4_KEY_BYTES, NFT_SET_EVAL, TAPS_MAX * INET_REASONS, 0, 0},
-    [NFT_SET_DROPS6] = {NFPROTO_INET, "drops6", NFT_TYPE_DROP6, NFT_DROP6_KEY_BYTES, NFT_SET_EVAL, 2 * TAPS_MAX * INET_REASONS, 0, 0},
+    [NFT_SET_DROPS4] = {NFPROTO_INET, "drops4", NFT_TYPE_DROP4, NFT_DROP4_KEY_BYTES, NFT_SET_EVAL, TAPS_MAX *INET_REASONS, 0, 0},
+    [NFT_SET_DROPS6] = {NFPROTO_INET, "drops6", NFT_TYPE_DROP6, NFT_DROP6_KEY_BYTES, NFT_SET_EVAL, 2 * TAPS_MAX *INET_REASONS, 0, 0},
     [NFT_SET_EGRESS4] = {NFPROTO_INET, "egress4", NFT_TYPE_IPV4, 4, NFT_SET_MAP, 0, 0, 0},
     [NFT_SET_EGRESS6] = {NFPROTO_INET, "egress6", NFT_TYPE_IPV6, 16, NFT_SET_MAP, 0, 0, 0},
     [NFT_SET_INGRESS4] = {NFPROTO_INET, "ingress4", NFT_TYPE_IPV4, 4, NFT_SET_MAP, 0, 0, 0},
@@ -47,7 +47,7 @@ const struct nft_set_row nft_sets[NFT_SET_COUNT] = {
     [NFT_SET_GUEST4] = {NFPROTO_BRIDGE, "guest4", NFT_TYPE_GUEST, NFT_GUEST_KEY_BYTES, 0, 0, 0, 0},
     [NFT_SET_GUEST6] = {NFPROTO_BRIDGE, "guest6", NFT_TYPE_GUEST6, NFT_GUEST6_KEY_BYTES, 0, 0, 0, 0},
     [NFT_SET_GUEST_MAC] = {NFPROTO_BRIDGE, "guest_mac", NFT_TYPE_GUEST_MAC, NFT_GUEST_MAC_KEY_BYTES, 0, 0, 0, 0},
-    [NFT_SET_DROPS] = {NFPROTO_BRIDGE, "drops", NFT_TYPE_DROP, NFT_DROP_KEY_BYTES, NFT_SET_EVAL, TAPS_MAX * NFT_DROP_TAP_COUNT_, 0, 0},
+    [NFT_SET_DROPS] = {NFPROTO_BRIDGE, "drops", NFT_TYPE_DROP, NFT_DROP_KEY_BYTES, NFT_SET_EVAL, TAPS_MAX *NFT_DROP_TAP_COUNT_, 0, 0},
     [NFT_SET_RATE_ARP] = {NFPROTO_BRIDGE, "rate_arp", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, NFT_SET_EVAL, TAPS_MAX, 0, 0},
     [NFT_SET_RATE_ND] = {NFPROTO_BRIDGE, "rate_nd", NFT_TYPE_IFNAME, NFT_IFNAME_BYTES, NFT_SET_EVAL, TAPS_MAX, 0, 0},
 };
@@ -97,8 +97,8 @@ static uint64_t digest_of(const struct nft_base *base)
 {
     uint64_t digest = 0xcbf29ce484222325;
     char text[128];
-    (void)snprintf(text, sizeof text, "%s %s %08x/%u %08x %d %d %u/%u", base->bridge, base->tap_prefix, base->subnet.address,
-                   base->subnet.prefix, base->gateway, (int)base->masquerade, (int)base->ipv6, base->max_flows, base->flow_rate);
+    (void)snprintf(text, sizeof text, "%s %s %08x/%u %08x %d %d %u/%u", base->bridge, base->tap_prefix, base->subnet.address, base->subnet.prefix,
+                   base->gateway, (int)base->masquerade, (int)base->ipv6, base->max_flows, base->flow_rate);
     digest_add(&digest, text, strlen(text));
     digest_add(&digest, base->bridge_mac.bytes, sizeof base->bridge_mac.bytes);
     (void)snprintf(text, sizeof text, "%s %d %u", base->tunnel != NULL ? base->tunnel : "", (int)base->tunnel_only, base->tunnel_mtu);
@@ -114,6 +114,5 @@ static uint64_t digest_of(const struct nft_base *base)
 
 void nft_rule_comment(const struct nft_rule_row *row, const struct nft_base *base, char ret[NFT_COMMENT_MAX])
 {
-    (void)snprintf(ret, NFT_COMMENT_MAX, "%s v%d %016llx", row->name, (int)RULES_VERSION,
-                   (unsigned long long)digest_of(base));
+    (void)snprintf(ret, NFT_COMMENT_MAX, "%s v%d %016llx", row->name, (int)RULES_VERSION, (unsigned long long)digest_of(base));
 }

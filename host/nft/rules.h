@@ -16,9 +16,9 @@ enum {
     NFT_GUEST_MAC_KEY_BYTES = NFT_IFNAME_BYTES + 8,
     NFT_DROP4_KEY_BYTES = 4 + 4, /* address, reason */
     NFT_DROP6_KEY_BYTES = 16 + 4,
-    NFT_PORT_KEY_BYTES = 4 + 4, /* protocol and port, each padded to a register */
+    NFT_PORT_KEY_BYTES = 4 + 4,                /* protocol and port, each padded to a register */
     NFT_DROP_KEY_BYTES = NFT_IFNAME_BYTES + 4, /* name, reason */
-    NFT_PORT_DATA_BYTES = 4 + 4, /* of a published port: address and port, each in a register */
+    NFT_PORT_DATA_BYTES = 4 + 4,               /* of a published port: address and port, each in a register */
     NFT_PORT6_DATA_BYTES = 16 + 4,
     NFT_PORT_AT4_KEY_BYTES = 4 + 4 + 4, /* protocol, address and port */
     NFT_PORT_AT6_KEY_BYTES = 4 + 16 + 4,
@@ -55,8 +55,8 @@ struct nft_set_row {
     const char *name;
     uint32_t key_type; /* for nft alone; the kernel only keeps it */
     uint32_t key_bytes;
-    uint32_t flags; /* NFT_SET_… */
-    uint32_t size;  /* elements at most; 0 for no limit. A set that packets fill has one. */
+    uint32_t flags;                 /* NFT_SET_… */
+    uint32_t size;                  /* elements at most; 0 for no limit. A set that packets fill has one. */
     uint32_t data_type, data_bytes; /* of a map, like those of the key; 0 for one of verdicts */
 };
 
@@ -118,7 +118,7 @@ struct nft_family_row {
     const struct nft_rule_row *rules; /* in the order of their chains; ends with a row without a chain */
 };
 extern const struct nft_family_row nft_families[NFT_FAMILY_COUNT];
-extern const struct nft_rule_row nft_inet_rules[];   /* host/nft/rules_inet.c */
+extern const struct nft_rule_row nft_inet_rules[];                            /* host/nft/rules_inet.c */
 void nft_rule_open(struct nft_rule_builder *b, const struct nft_base *base);  /* host/nft/rules_inet.c: without it nothing passes the gate */
 void nft_rule6_ping(struct nft_rule_builder *b, const struct nft_base *base); /* host/nft/rules_ipv6.c: rows of nft_inet_rules */
 void nft_rule6_masquerade(struct nft_rule_builder *b, const struct nft_base *base);

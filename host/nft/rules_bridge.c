@@ -21,7 +21,7 @@ enum {
     ETHER_GROUP_BIT = 1, /* of its first byte */
     ETHER_SOURCE = 6,
     ETHER_TYPE = 12,
-    IPV4_FIRST = 0,   /* version and length of the header */
+    IPV4_FIRST = 0, /* version and length of the header */
     IPV4_WITHOUT_OPTIONS = 0x45,
     ARP_FORMAT = 0, /* hardware type, protocol type, lengths */
     ARP_SENDER_MAC = 8,

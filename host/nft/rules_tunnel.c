@@ -14,9 +14,9 @@
 #include <netinet/tcp.h>
 
 enum {
-    TCP_FLAGS = 13, /* where they stand in its header */
+    TCP_FLAGS = 13,          /* where they stand in its header */
     SEGMENT_SIZE_OFFSET = 2, /* in its option */
-    HEADERS4 = 20 + 20, /* of IPv4 and TCP, without options */
+    HEADERS4 = 20 + 20,      /* of IPv4 and TCP, without options */
     HEADERS6 = 40 + 20,
 };
 

@@ -12,8 +12,8 @@
 #include <sys/types.h>
 
 struct cgroup_support {
-    bool mounted;           /* a writable cgroup v2 mount was found */
-    char mount[256];        /* "" when not */
+    bool mounted;               /* a writable cgroup v2 mount was found */
+    char mount[256];            /* "" when not */
     bool memory, cpu, pids, io; /* controllers that are available */
 };
 
@@ -57,12 +57,10 @@ bool cgroup_was_out_of_memory(const char *mark, const char *id);
 
 /* Calls `found` with the id and each pid in <mount>/<mark>/<id>; an empty cgroup gives one call with pid 0.
  */
-int cgroup_list(const char *mark, void (*found)(const char *id, pid_t pid, void *ctx), void *ctx,
-                struct error *err);
+int cgroup_list(const char *mark, void (*found)(const char *id, pid_t pid, void *ctx), void *ctx, struct error *err);
 
 /* Pids in one cgroup: at most `max` into ret; *ret_exists false when there is no such cgroup. */
-int cgroup_pids(const char *mark, const char *id, pid_t *ret, size_t max, size_t *ret_count, bool *ret_exists,
-                struct error *err);
+int cgroup_pids(const char *mark, const char *id, pid_t *ret, size_t max, size_t *ret_count, bool *ret_exists, struct error *err);
 
 /* Removes <mount>/<mark> when nothing is in it any more; otherwise, and when there is none, nothing happens. */
 int cgroup_remove_mark(const char *mark, struct error *err);

@@ -55,8 +55,7 @@ static int open_if_usable(const char *mount_point)
     struct statfs fs;
     struct statvfs vfs;
     AUTO_CLOSE int fd = cgroup_dir_open(AT_FDCWD, mount_point);
-    if (fd < 0 || fstatfs(fd, &fs) != 0 || fs.f_type != CGROUP2_SUPER_MAGIC || fstatvfs(fd, &vfs) != 0 ||
-        (vfs.f_flag & ST_RDONLY) != 0) {
+    if (fd < 0 || fstatfs(fd, &fs) != 0 || fs.f_type != CGROUP2_SUPER_MAGIC || fstatvfs(fd, &vfs) != 0 || (vfs.f_flag & ST_RDONLY) != 0) {
         return -1;
     }
     return TAKE_FD(fd);

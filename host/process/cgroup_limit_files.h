@@ -12,8 +12,8 @@ enum cgroup_limit_kind { CGROUP_MEMORY_MAX, CGROUP_PIDS_MAX, CGROUP_CPU_MAX, CGR
 enum { CGROUP_VALUE_MAX = 128 };
 
 struct cgroup_limit_file {
-    const char *name; /* "cpu.max" */
-    bool (*is_supported)(const struct cgroup_support *support); /* is its controller there? */
+    const char *name;                                                               /* "cpu.max" */
+    bool (*is_supported)(const struct cgroup_support *support);                     /* is its controller there? */
     void (*format)(const struct cgroup_limits *limits, char buf[CGROUP_VALUE_MAX]); /* what is written; "": nothing can be */
     void (*parse)(const char *text, struct cgroup_limits *limits);                  /* what is read; of io.max, the line of limits->io_device */
 };

@@ -38,8 +38,7 @@ static bool is_gone(int errnum)
     return errnum == ENOENT || errnum == ENODEV || errnum == ENOTDIR;
 }
 
-int cgroup_pids(const char *mark, const char *id, pid_t *ret, size_t max, size_t *ret_count, bool *ret_exists,
-                struct error *err)
+int cgroup_pids(const char *mark, const char *id, pid_t *ret, size_t max, size_t *ret_count, bool *ret_exists, struct error *err)
 {
     AUTO_CLOSE int mark_fd = -1;
     if (cgroup_name_check(id, err) != 0 || cgroup_mark_open(mark, &mark_fd, err) != 0) {
@@ -81,8 +80,7 @@ static int list_one(int mark_fd, struct listing *listing, struct error *err)
     return 0;
 }
 
-int cgroup_list(const char *mark, void (*found)(const char *id, pid_t pid, void *ctx), void *ctx,
-                struct error *err)
+int cgroup_list(const char *mark, void (*found)(const char *id, pid_t pid, void *ctx), void *ctx, struct error *err)
 {
     AUTO_CLOSE int mark_fd = -1;
     if (cgroup_mark_open(mark, &mark_fd, err) != 0) {
@@ -176,8 +174,7 @@ int cgroup_remove(const char *mark, const char *id, struct error *err)
         return -1;
     }
     int64_t deadline = clock_monotonic_ms() + REMOVE_TIMEOUT_MS;
-    for (long pause_ms = 1; mark_fd >= 0;
-         pause_ms = pause_ms >= REMOVE_PAUSE_MAX_MS ? pause_ms : pause_ms * 2) {
+    for (long pause_ms = 1; mark_fd >= 0; pause_ms = pause_ms >= REMOVE_PAUSE_MAX_MS ? pause_ms : pause_ms * 2) {
         if (unlinkat(mark_fd, id, AT_REMOVEDIR) == 0 || errno == ENOENT) {
             remove_shims(mark_fd);
             return 0;

@@ -55,8 +55,7 @@ PROCESS_CHILD_SIDE static int reset_signals(void)
 {
     struct kernel_sigaction action = {0};
     for (int number = 1; number <= LAST_SIGNAL; number++) {
-        if (number != SIGKILL && number != SIGSTOP &&
-            syscall(SYS_rt_sigaction, number, &action, NULL, sizeof action.mask) != 0) {
+        if (number != SIGKILL && number != SIGSTOP && syscall(SYS_rt_sigaction, number, &action, NULL, sizeof action.mask) != 0) {
             return -1;
         }
     }
@@ -317,6 +316,5 @@ int process_report_failed_step(const struct process_child *child, struct error *
             code = ERR_VMM_UNAVAILABLE;
         }
     }
-    return error_sys(err, code, child->errnum, "cannot start %s: %s", child->spec->path,
-                     step_words[child->step]);
+    return error_sys(err, code, child->errnum, "cannot start %s: %s", child->spec->path, step_words[child->step]);
 }

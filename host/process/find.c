@@ -73,8 +73,7 @@ static bool is_pid(const char *name)
     return name[0] != '\0' && strspn(name, "0123456789") == strlen(name) && strlen(name) <= 10;
 }
 
-int process_find(const char *const *prefixes, void (*found)(pid_t pid, const char *argument, void *ctx),
-                 void *ctx, struct error *err)
+int process_find(const char *const *prefixes, void (*found)(pid_t pid, const char *argument, void *ctx), void *ctx, struct error *err)
 {
     AUTO_CLOSEDIR DIR *proc = opendir("/proc");
     if (proc == NULL) {

@@ -104,7 +104,8 @@ int jail_add_device(struct jail *jail, const char *path, dev_t device, mode_t mo
     if (make_parent(jail->root, path, err) != 0) {
         return -1;
     }
-    if (mknodat(jail->root, path, S_IFCHR | mode, device) != 0 || fchmodat(jail->root, path, mode, 0) != 0 || fchownat(jail->root, path, owner, owner, 0) != 0) {
+    if (mknodat(jail->root, path, S_IFCHR | mode, device) != 0 || fchmodat(jail->root, path, mode, 0) != 0 ||
+        fchownat(jail->root, path, owner, owner, 0) != 0) {
         return refuse(path, err);
     }
     return 0;

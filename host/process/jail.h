@@ -21,11 +21,11 @@ struct jail_bind {
 };
 
 struct jail {
-    int root;            /* the tmpfs; owned, -1: there is no jail */
-    const char *place;   /* an empty directory of the host, where the child attaches it; absolute */
+    int root;          /* the tmpfs; owned, -1: there is no jail */
+    const char *place; /* an empty directory of the host, where the child attaches it; absolute */
     struct jail_bind binds[JAIL_BINDS_MAX];
     size_t count;
-    uid_t uid; /* and gid, that the child takes on, without any capability; 0: the program does that itself, and enters its root itself, too */
+    uid_t uid;               /* and gid, that the child takes on, without any capability; 0: the program does that itself, and enters its root itself, too */
     uint64_t file_bytes_max; /* RLIMIT_FSIZE; 0: as the daemon's */
 };
 #define JAIL_NONE ((struct jail){.root = -1})

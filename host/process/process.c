@@ -207,8 +207,7 @@ char *process_status_text(int status, char *buf)
         (void)snprintf(buf, PROCESS_STATUS_TEXT_MAX, "exit code %d", WEXITSTATUS(status));
     } else if (status >= 0 && WIFSIGNALED(status)) {
         const char *words = sigdescr_np(WTERMSIG(status));
-        (void)snprintf(buf, PROCESS_STATUS_TEXT_MAX, "signal %d (%s)", WTERMSIG(status),
-                       words != NULL ? words : "unnamed");
+        (void)snprintf(buf, PROCESS_STATUS_TEXT_MAX, "signal %d (%s)", WTERMSIG(status), words != NULL ? words : "unnamed");
     } else {
         (void)snprintf(buf, PROCESS_STATUS_TEXT_MAX, "unknown");
     }

@@ -89,7 +89,6 @@ int process_cmdline(pid_t pid, char **ret, size_t *ret_len, struct error *err);
  * one of `prefixes` (ends with NULL), with the first such argument. Anyone may give a process any arguments:
  * whoever acts on what is found must check what the process is.
  */
-int process_find(const char *const *prefixes, void (*found)(pid_t pid, const char *argument, void *ctx),
-                 void *ctx, struct error *err);
+int process_find(const char *const *prefixes, void (*found)(pid_t pid, const char *argument, void *ctx), void *ctx, struct error *err);
 
 #endif

@@ -241,7 +241,11 @@ int shim_spawn(const struct process_spec *spec, const struct shim_spec *shim, st
     struct start start = {
         .vmm = {.spec = spec},
         .cgroup_fd = shim->cgroup_fd,
-        .fds = {[SHIM_FD_DIR] = dir, [SHIM_FD_CONSOLE] = spec->stdout_fd, [SHIM_FD_VMM] = spec->stderr_fd, [SHIM_FD_LINK] = other, [SHIM_FD_LISTEN] = listener,
+        .fds = {[SHIM_FD_DIR] = dir,
+                [SHIM_FD_CONSOLE] = spec->stdout_fd,
+                [SHIM_FD_VMM] = spec->stderr_fd,
+                [SHIM_FD_LINK] = other,
+                [SHIM_FD_LISTEN] = listener,
                 [SHIM_FD_PROCESS] = -1},
         .argv = {"smartvmd-shim", shim->id, boot, NULL},
         .vmm_pidfd = -1,

@@ -44,8 +44,7 @@ static int draft_make(const char *root, struct draft *ret, struct error *err)
     }
     draft.fd = mkostemp(draft.path, O_CLOEXEC); /* mode 0600 */
     if (draft.fd < 0) {
-        return error_sys(err, room_error_code(errno, ERR_SYSTEM), errno, "cannot make a file in %s/tmp",
-                         root);
+        return error_sys(err, room_error_code(errno, ERR_SYSTEM), errno, "cannot make a file in %s/tmp", root);
     }
     *ret = draft;
     return 0;
@@ -89,39 +88,33 @@ static int draft_publish(struct draft *draft, const char *root, const char *sha2
 
 static int wrong_size(const struct store_request *request, uint64_t bytes, struct error *err)
 {
-    return error_set(err, ERR_INVALID_MANIFEST, "%s has %" PRIu64 " bytes and should have %" PRId64,
-                     request->path, bytes, request->expected_bytes);
+    return error_set(err, ERR_INVALID_MANIFEST, "%s has %" PRIu64 " bytes and should have %" PRId64, request->path, bytes, request->expected_bytes);
 }
 
 /* What can be told before a byte is read. */
-static int check_before(const struct store_request *request, const struct stat *st, int store_fd,
-                        struct error *err)
+static int check_before(const struct store_request *request, const struct stat *st, int store_fd, struct error *err)
 {
     uint64_t size = (uint64_t)st->st_size;
     uint64_t data = (uint64_t)st->st_blocks * 512; /* stat(2): always in units of 512 */
     if (size > request->max_bytes) {
-        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "%s has %" PRIu64 " bytes, more than %" PRIu64,
-                         request->path, size, request->max_bytes);
+        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "%s has %" PRIu64 " bytes, more than %" PRIu64, request->path, size, request->max_bytes);
     }
     if (request->expected_bytes >= 0 && size != (uint64_t)request->expected_bytes) {
         return wrong_size(request, size, err);
     }
     if (request->expected_sha256 != NULL && !sha256_hex_is_valid(request->expected_sha256)) {
-        return error_set(err, ERR_INVALID_MANIFEST, "\"%s\" is not a SHA-256 digest",
-                         request->expected_sha256);
+        return error_set(err, ERR_INVALID_MANIFEST, "\"%s\" is not a SHA-256 digest", request->expected_sha256);
     }
     return room_check(store_fd, data < size ? data : size, request->path, err);
 }
 
-static int check_after(const struct store_request *request, const char *sha256, uint64_t bytes,
-                       struct error *err)
+static int check_after(const struct store_request *request, const char *sha256, uint64_t bytes, struct error *err)
 {
     if (request->expected_bytes >= 0 && bytes != (uint64_t)request->expected_bytes) {
         return wrong_size(request, bytes, err); /* it changed while it was read */
     }
     if (request->expected_sha256 != NULL && strcmp(request->expected_sha256, sha256) != 0) {
-        return error_set(err, ERR_DIGEST_MISMATCH, "%s has the SHA-256 digest %s and should have %s",
-                         request->path, sha256, request->expected_sha256);
+        return error_set(err, ERR_DIGEST_MISMATCH, "%s has the SHA-256 digest %s and should have %s", request->path, sha256, request->expected_sha256);
     }
     return 0;
 }
@@ -143,22 +136,16 @@ static int check_unchanged(const struct store_request *request, int from, const 
 }
 
 /* Reads the given file into the draft. */
-static int take_in(const struct store_request *request, struct draft *draft, struct store_result *result,
-                   struct error *err)
+static int take_in(const struct store_request *request, struct draft *draft, struct store_result *result, struct error *err)
 {
     AUTO_CLOSE int from = -1;
     struct stat st = {0};
-    if (store_source_open(request->allowed_roots, request->allowed_root_count, request->path, &from, &st,
-                          err) != 0 ||
+    if (store_source_open(request->allowed_roots, request->allowed_root_count, request->path, &from, &st, err) != 0 ||
         check_before(request, &st, draft->fd, err) != 0) {
         return -1;
     }
-    const struct store_copy copy = {.from = from,
-                                    .to = draft->fd,
-                                    .name = request->path,
-                                    .max_bytes = request->max_bytes,
-                                    .progress = request->progress,
-                                    .cancel = request->cancel};
+    const struct store_copy copy = {
+        .from = from, .to = draft->fd, .name = request->path, .max_bytes = request->max_bytes, .progress = request->progress, .cancel = request->cancel};
     if (store_copy_run(&copy, result->source_sha256, &result->size_bytes, err) != 0 ||
         check_after(request, result->source_sha256, result->size_bytes, err) != 0 || check_unchanged(request, from, &st, err) != 0) {
         return -1;
@@ -230,13 +217,11 @@ static int look_at_source(const char *root, const struct store_request *request,
     return 0;
 }
 
-int store_add(const char *root, const struct store_request *request, struct store_result *ret,
-              struct error *err)
+int store_add(const char *root, const struct store_request *request, struct store_result *ret, struct error *err)
 {
     AUTO_DRAFT draft = DRAFT_INIT;
     struct store_result result = {0};
-    if (draft_make(root, &draft, err) != 0 || take_in(request, &draft, &result, err) != 0 ||
-        look_at_source(root, request, &draft, &result, err) != 0 ||
+    if (draft_make(root, &draft, err) != 0 || take_in(request, &draft, &result, err) != 0 || look_at_source(root, request, &draft, &result, err) != 0 ||
         draft_publish(&draft, root, result.sha256, err) != 0) {
         return -1;
     }

@@ -66,18 +66,15 @@ static ssize_t read_chunk(int fd, uint8_t *bytes)
     return (ssize_t)len;
 }
 
-static int take_chunk(const struct store_copy *copy, struct sha256 *hash, const uint8_t *bytes, size_t len,
-                      uint64_t at, struct error *err)
+static int take_chunk(const struct store_copy *copy, struct sha256 *hash, const uint8_t *bytes, size_t len, uint64_t at, struct error *err)
 {
     if (copy->cancel != NULL && atomic_load(copy->cancel)) {
         return error_set(err, ERR_CONFLICT, "reading %s was cancelled", copy->name);
     }
     if (len > copy->max_bytes - at) {
-        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "%s has more than %" PRIu64 " bytes", copy->name,
-                         copy->max_bytes);
+        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "%s has more than %" PRIu64 " bytes", copy->name, copy->max_bytes);
     }
-    if (sha256_add(hash, bytes, len, err) != 0 ||
-        (copy->to >= 0 && write_sparse(copy->to, bytes, len, at, err) != 0)) {
+    if (sha256_add(hash, bytes, len, err) != 0 || (copy->to >= 0 && write_sparse(copy->to, bytes, len, at, err) != 0)) {
         return -1;
     }
     if (copy->progress != NULL) {
@@ -86,8 +83,7 @@ static int take_chunk(const struct store_copy *copy, struct sha256 *hash, const 
     return 0;
 }
 
-static int copy_all(const struct store_copy *copy, struct sha256 *hash, uint8_t *chunk, uint64_t *ret_bytes,
-                    struct error *err)
+static int copy_all(const struct store_copy *copy, struct sha256 *hash, uint8_t *chunk, uint64_t *ret_bytes, struct error *err)
 {
     uint64_t at = 0;
     (void)posix_fadvise(copy->from, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -111,8 +107,7 @@ static int copy_all(const struct store_copy *copy, struct sha256 *hash, uint8_t 
     return 0;
 }
 
-int store_copy_run(const struct store_copy *copy, char ret_sha256[SHA256_HEX_MAX], uint64_t *ret_bytes,
-                   struct error *err)
+int store_copy_run(const struct store_copy *copy, char ret_sha256[SHA256_HEX_MAX], uint64_t *ret_bytes, struct error *err)
 {
     AUTO_SHA256 *hash = NULL;
     if (sha256_new(&hash, err) != 0) {

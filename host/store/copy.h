@@ -17,7 +17,6 @@ struct store_copy {
 };
 
 /* Pages of zeros become holes. INSUFFICIENT_STORAGE when the room ends, SYSTEM. */
-int store_copy_run(const struct store_copy *copy, char ret_sha256[SHA256_HEX_MAX], uint64_t *ret_bytes,
-                   struct error *err);
+int store_copy_run(const struct store_copy *copy, char ret_sha256[SHA256_HEX_MAX], uint64_t *ret_bytes, struct error *err);
 
 #endif

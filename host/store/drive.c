@@ -63,8 +63,7 @@ static int copy_range(int from, int to, off_t at, off_t end, struct error *err)
         if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) {
             return copy_failed(errno, err);
         }
-        if (n <= 0 &&
-            errno != EINTR) { /* another file system, or a kernel that cannot: without its help, then */
+        if (n <= 0 && errno != EINTR) { /* another file system, or a kernel that cannot: without its help, then */
             return copy_by_hand(from, to, at, end, err);
         }
         at += n > 0 ? n : 0;
@@ -109,8 +108,7 @@ static int open_base(const char *base, int *ret, struct stat *st, struct error *
     return 0;
 }
 
-static int copy_or_reflink(int from, const struct stat *st, struct drive_partial *partial, enum drive_method *ret_method,
-                struct error *err)
+static int copy_or_reflink(int from, const struct stat *st, struct drive_partial *partial, enum drive_method *ret_method, struct error *err)
 {
     if (ioctl(partial->fd, FICLONE, from) == 0) {
         *ret_method = DRIVE_REFLINK;
@@ -118,8 +116,7 @@ static int copy_or_reflink(int from, const struct stat *st, struct drive_partial
     }
     uint64_t data = (uint64_t)st->st_blocks * 512; /* stat(2): always in units of 512 */
     data = data < (uint64_t)st->st_size ? data : (uint64_t)st->st_size;
-    if (room_check(partial->fd, data, "the copy", err) != 0 ||
-        copy_sparse(from, partial->fd, st->st_size, err) != 0) {
+    if (room_check(partial->fd, data, "the copy", err) != 0 || copy_sparse(from, partial->fd, st->st_size, err) != 0) {
         return -1;
     }
     *ret_method = DRIVE_SPARSE_COPY;
@@ -140,8 +137,7 @@ int drive_stage(const char *base, const char *target, enum drive_method *ret_met
     enum drive_method method = DRIVE_EXISTED;
     AUTO_CLOSE int from = -1;
     AUTO_PARTIAL partial = DRIVE_PARTIAL_INIT;
-    if (open_base(base, &from, &st, err) != 0 ||
-        drive_partial_make(target, &partial, ERR_ROOTFS_CLONE_FAILED, err) != 0) {
+    if (open_base(base, &from, &st, err) != 0 || drive_partial_make(target, &partial, ERR_ROOTFS_CLONE_FAILED, err) != 0) {
         return -1;
     }
     if (copy_or_reflink(from, &st, &partial, &method, err) != 0) {

@@ -32,8 +32,7 @@ int drive_partial_make(const char *target, struct drive_partial *ret, enum error
     return 0;
 }
 
-int drive_partial_finish(struct drive_partial *partial, const char *target, enum error_code code,
-                         struct error *err)
+int drive_partial_finish(struct drive_partial *partial, const char *target, enum error_code code, struct error *err)
 {
     if (rename(partial->path, target) != 0) {
         return error_sys(err, code, errno, "cannot rename %s", partial->path);

@@ -20,10 +20,8 @@ struct drive_partial {
 int drive_partial_path(const char *target, char *buf, size_t size, enum error_code code, struct error *err);
 
 /* Makes it, empty, mode 0600, in place of one that was left behind. `code` is the error code of this job. */
-int drive_partial_make(const char *target, struct drive_partial *ret, enum error_code code,
-                       struct error *err);
-int drive_partial_finish(struct drive_partial *partial, const char *target, enum error_code code,
-                         struct error *err);
+int drive_partial_make(const char *target, struct drive_partial *ret, enum error_code code, struct error *err);
+int drive_partial_finish(struct drive_partial *partial, const char *target, enum error_code code, struct error *err);
 void drive_partial_drop(struct drive_partial *partial); /* removes it unless it is finished */
 
 #define AUTO_PARTIAL __attribute__((cleanup(drive_partial_drop))) struct drive_partial

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #define MAGIC(text) text, sizeof(text) - 1
-#define CONVERT "convert it by `qemu-img convert -O raw`"
-#define UNPACK "unpack it first"
-#define PARTITION "take out the partition that holds the root file system"
-#define MAKE_ONE "make a file system of what is in it, by `mke2fs -d` or `mksquashfs`"
-#define OTHER "copy what is in it into one, by `mke2fs -d` or `mksquashfs`"
+#define CONVERT     "convert it by `qemu-img convert -O raw`"
+#define UNPACK      "unpack it first"
+#define PARTITION   "take out the partition that holds the root file system"
+#define MAKE_ONE    "make a file system of what is in it, by `mke2fs -d` or `mksquashfs`"
+#define OTHER       "copy what is in it into one, by `mke2fs -d` or `mksquashfs`"
 
 const struct file_kind file_kinds[] = {
     {"a squashfs file system", NULL, FILE_USE_SQUASHFS, 0, MAGIC("hsqs")},
@@ -61,8 +61,9 @@ const struct file_kind file_kinds[] = {
     {"an RPM package", MAKE_ONE, FILE_USE_NONE, 0, MAGIC("\xed\xab\xee\xdb")},
 
     {"gzip data", UNPACK, FILE_USE_GZIP, 0, MAGIC("\x1f\x8b\x08")},
-    {"XZ data", UNPACK, FILE_USE_XZ, 0, MAGIC("\xfd"
-                                              "7zXZ\0")},
+    {"XZ data", UNPACK, FILE_USE_XZ, 0,
+     MAGIC("\xfd"
+           "7zXZ\0")},
     {"Zstandard data", UNPACK, FILE_USE_ZSTD, 0, MAGIC("\x28\xb5\x2f\xfd")},
     {"LZ4 data of the legacy format", UNPACK, FILE_USE_LZ4, 0, MAGIC("\x02\x21\x4c\x18")},
     {"LZ4 data", UNPACK, FILE_USE_NONE, 0, MAGIC("\x04\x22\x4d\x18")},
@@ -72,8 +73,9 @@ const struct file_kind file_kinds[] = {
     {"lzip data", UNPACK, FILE_USE_NONE, 0, MAGIC("LZIP")},
 
     {"a Linux kernel (bzImage)", NULL, FILE_USE_BZIMAGE, 0x202, MAGIC("HdrS")},
-    {"an ELF program or kernel", NULL, FILE_USE_ELF, 0, MAGIC("\x7f"
-                                                              "ELF")},
+    {"an ELF program or kernel", NULL, FILE_USE_ELF, 0,
+     MAGIC("\x7f"
+           "ELF")},
     {"an ARM64 kernel", NULL, FILE_USE_NONE, 56, MAGIC("ARM\x64")},
     {"a RISC-V kernel", NULL, FILE_USE_NONE, 56, MAGIC("RSC\x05")},
     {"a U-Boot image", NULL, FILE_USE_NONE, 0, MAGIC("\x27\x05\x19\x56")},

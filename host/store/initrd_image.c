@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define TRAILER "TRAILER!!!" /* the name of the last entry, with its terminator */
-#define WANTED "not a cpio archive (newc), as it is or compressed by gzip, xz, zstd, lzma or lz4 -l"
+#define WANTED  "not a cpio archive (newc), as it is or compressed by gzip, xz, zstd, lzma or lz4 -l"
 
 enum {
     HEADER_BYTES = 110, /* 6 of magic, 13 numbers of 8 hexadecimal digits */

@@ -38,8 +38,7 @@ static int fault(struct error *err, const char *words)
 static const struct {
     unsigned machine;
     const char *name;
-} machines[] = {{EM_386, "x86"},     {EM_AARCH64, "AArch64"}, {EM_ARM, "ARM"},        {EM_RISCV, "RISC-V"},
-                {EM_PPC64, "POWER"}, {EM_S390, "s390"},       {EM_MIPS, "MIPS"}};
+} machines[] = {{EM_386, "x86"}, {EM_AARCH64, "AArch64"}, {EM_ARM, "ARM"}, {EM_RISCV, "RISC-V"}, {EM_PPC64, "POWER"}, {EM_S390, "s390"}, {EM_MIPS, "MIPS"}};
 
 static int wrong_machine(const Elf64_Ehdr *header, struct error *err)
 {
@@ -118,11 +117,12 @@ static int check_segments(const uint8_t *image, size_t len, const Elf64_Ehdr *he
             return fault(err, "an ELF that is cut off");
         }
         loads = loads || segment.p_type == PT_LOAD;
-        enters = enters || (segment.p_type == PT_NOTE ? has_pvh_note(image + segment.p_offset, segment.p_filesz)
-                                                      : is_within(header->e_entry, segment.p_paddr, segment.p_memsz) ||
-                                                            is_within(header->e_entry, segment.p_vaddr, segment.p_memsz));
+        enters = enters || (segment.p_type == PT_NOTE
+                                ? has_pvh_note(image + segment.p_offset, segment.p_filesz)
+                                : is_within(header->e_entry, segment.p_paddr, segment.p_memsz) || is_within(header->e_entry, segment.p_vaddr, segment.p_memsz));
     }
-    return loads && enters ? 0 : fault(err, loads ? "an ELF without an entry: it lies in no segment, and there is none for PVH" : "an ELF with nothing to load");
+    return loads && enters ? 0
+                           : fault(err, loads ? "an ELF without an entry: it lies in no segment, and there is none for PVH" : "an ELF with nothing to load");
 }
 
 bool kernel_image_is_elf(const void *image, size_t len)
@@ -152,8 +152,7 @@ static const struct format {
     const char *name;
     uint8_t magic[6];
     size_t magic_len;
-    int (*unpack)(const uint8_t *packed, size_t len, struct kernel_sink *sink,
-                  struct error *err); /* NULL: cannot */
+    int (*unpack)(const uint8_t *packed, size_t len, struct kernel_sink *sink, struct error *err); /* NULL: cannot */
 } formats[] = {
     {"gzip", {0x1f, 0x8b, 0x08}, 3, kernel_unpack_gzip},
     {"XZ", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, kernel_unpack_xz},
@@ -165,32 +164,27 @@ static const struct format {
     {"LZO", {0x89, 'L', 'Z', 'O'}, 4, NULL},
 };
 
-static int find_payload(const uint8_t *image, size_t len, const uint8_t **ret, size_t *ret_len,
-                        struct error *err)
+static int find_payload(const uint8_t *image, size_t len, const uint8_t **ret, size_t *ret_len, struct error *err)
 {
     if (len < BOOT_HEADER_END || memcmp(image + BOOT_MAGIC, "HdrS", 4) != 0) {
         return kernel_image_check_elf(image, len, err);
     }
     uint32_t version = read_le(image + BOOT_VERSION, 2);
     if (version < BOOT_VERSION_WITH_PAYLOAD) {
-        return error_set(err, ERR_INVALID_MANIFEST,
-                         "the kernel's boot protocol %" PRIu32 ".%02" PRIu32 " is too old", version >> 8,
-                         version & 0xff);
+        return error_set(err, ERR_INVALID_MANIFEST, "the kernel's boot protocol %" PRIu32 ".%02" PRIu32 " is too old", version >> 8, version & 0xff);
     }
     size_t sectors = image[BOOT_SETUP_SECTORS] == 0 ? DEFAULT_SETUP_SECTORS : image[BOOT_SETUP_SECTORS];
     size_t begin = (sectors + 1) * SECTOR_BYTES + read_le(image + BOOT_PAYLOAD_OFFSET, 4);
     size_t size = read_le(image + BOOT_PAYLOAD_LENGTH, 4);
     if (begin > len || size > len - begin || size == 0) {
-        return error_set(err, ERR_INVALID_MANIFEST,
-                         "the kernel's payload lies outside the file, which may be cut off");
+        return error_set(err, ERR_INVALID_MANIFEST, "the kernel's payload lies outside the file, which may be cut off");
     }
     *ret = image + begin;
     *ret_len = size;
     return 0;
 }
 
-static int unpack(const struct format *format, const uint8_t *payload, size_t size, int out,
-                  uint64_t max_bytes, struct error *err)
+static int unpack(const struct format *format, const uint8_t *payload, size_t size, int out, uint64_t max_bytes, struct error *err)
 {
     AUTO_FREE uint8_t *room = malloc(KERNEL_SINK_ROOM);
     if (room == NULL) {
@@ -213,8 +207,7 @@ int kernel_image_unpack(const void *image, size_t len, int out, uint64_t max_byt
             continue;
         }
         if (format->unpack == NULL) {
-            return error_set(err, ERR_INVALID_MANIFEST,
-                             "the kernel is compressed with %s, which is not supported", format->name);
+            return error_set(err, ERR_INVALID_MANIFEST, "the kernel is compressed with %s, which is not supported", format->name);
         }
         return unpack(format, payload, size, out, max_bytes, err);
     }

@@ -24,8 +24,7 @@ int kernel_sink_write(struct kernel_sink *sink, const void *bytes, size_t len, s
 {
     const char *at = bytes;
     if (len > sink->max_bytes - sink->written) {
-        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "what is packed in it has more than %" PRIu64 " bytes",
-                         sink->max_bytes);
+        return error_set(err, ERR_PAYLOAD_TOO_LARGE, "what is packed in it has more than %" PRIu64 " bytes", sink->max_bytes);
     }
     sink->written += len;
     if (sink->take != NULL) {
@@ -34,8 +33,7 @@ int kernel_sink_write(struct kernel_sink *sink, const void *bytes, size_t len, s
     while (len > 0) {
         ssize_t n = write(sink->fd, at, len);
         if (n < 0 && errno != EINTR) {
-            return error_sys(err, room_error_code(errno, ERR_SYSTEM), errno,
-                             "cannot write the unpacked kernel");
+            return error_sys(err, room_error_code(errno, ERR_SYSTEM), errno, "cannot write the unpacked kernel");
         }
         if (n > 0) {
             at += n;
@@ -75,8 +73,7 @@ int kernel_unpack_gzip(const uint8_t *packed, size_t len, struct kernel_sink *si
     return status == Z_STREAM_END ? 0 : damaged("gzip", err);
 }
 
-static int run_lzma(lzma_stream *stream, const uint8_t *packed, size_t len, struct kernel_sink *sink,
-                    struct error *err)
+static int run_lzma(lzma_stream *stream, const uint8_t *packed, size_t len, struct kernel_sink *sink, struct error *err)
 {
     stream->next_in = packed;
     stream->avail_in = len;
@@ -162,8 +159,7 @@ int kernel_unpack_lz4(const uint8_t *packed, size_t len, struct kernel_sink *sin
         if (size > len - at || size > (uint32_t)LZ4_COMPRESSBOUND(KERNEL_SINK_ROOM)) {
             return damaged("LZ4", err);
         }
-        int n =
-            LZ4_decompress_safe((const char *)packed + at, (char *)sink->room, (int)size, KERNEL_SINK_ROOM);
+        int n = LZ4_decompress_safe((const char *)packed + at, (char *)sink->room, (int)size, KERNEL_SINK_ROOM);
         if (n < 0) {
             return damaged("LZ4", err);
         }

@@ -7,9 +7,7 @@
 
 #include <stdint.h>
 
-enum {
-    KERNEL_SINK_ROOM = 8 * 1024 * 1024
-}; /* the largest block of LZ4's legacy format, lz4_Frame_format.md */
+enum { KERNEL_SINK_ROOM = 8 * 1024 * 1024 }; /* the largest block of LZ4's legacy format, lz4_Frame_format.md */
 
 struct kernel_sink {
     int fd;

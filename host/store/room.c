@@ -50,8 +50,7 @@ int room_check(int fd, uint64_t bytes, const char *what, struct error *err)
         return -1;
     }
     if (bytes > left) {
-        return error_set(err, ERR_INSUFFICIENT_STORAGE,
-                         "%s needs %" PRIu64 " bytes, and there is room for %" PRIu64, what, bytes, left);
+        return error_set(err, ERR_INSUFFICIENT_STORAGE, "%s needs %" PRIu64 " bytes, and there is room for %" PRIu64, what, bytes, left);
     }
     return 0;
 }

@@ -103,7 +103,8 @@ int rootfs_image_check(const void *image, uint64_t len, const char *type, struct
     }
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (kind->use == types[i].use) {
-            return error_set(err, ERR_INVALID_MANIFEST, "is %s, and rootfs_type says %s: set rootfs_type to \"%s\"", types[i].words, wanted->name, types[i].name);
+            return error_set(err, ERR_INVALID_MANIFEST, "is %s, and rootfs_type says %s: set rootfs_type to \"%s\"", types[i].words, wanted->name,
+                             types[i].name);
         }
     }
     return error_set(err, ERR_INVALID_MANIFEST, "is %s, not %s%s%s", kind->name, wanted->words, kind->advice != NULL ? "; " : "",

@@ -97,8 +97,7 @@ static int open_for_reading(int held, const char *path, int *ret, struct error *
     return 0;
 }
 
-int store_source_open(const char *const *roots, size_t root_count, const char *path, int *ret,
-                      struct stat *ret_stat, struct error *err)
+int store_source_open(const char *const *roots, size_t root_count, const char *path, int *ret, struct stat *ret_stat, struct error *err)
 {
     if (path[0] != '/' || has_dot_dot(path)) {
         return not_allowed(path, "is not an absolute path without \"..\"", err);
@@ -135,8 +134,7 @@ static int too_large(const char *path, size_t max_bytes, struct error *err)
 }
 
 /* The file may grow or shrink while it is read: what counts is what was read. */
-static int read_bounded(int fd, const char *path, size_t max_bytes, char *buf, size_t *ret_len,
-                        struct error *err)
+static int read_bounded(int fd, const char *path, size_t max_bytes, char *buf, size_t *ret_len, struct error *err)
 {
     size_t len = 0;
     for (;;) {
@@ -155,8 +153,8 @@ static int read_bounded(int fd, const char *path, size_t max_bytes, char *buf, s
     }
 }
 
-int store_read_allowed(const char *const *allowed_roots, size_t allowed_root_count, const char *path,
-                       size_t max_bytes, char **ret, size_t *ret_len, struct error *err)
+int store_read_allowed(const char *const *allowed_roots, size_t allowed_root_count, const char *path, size_t max_bytes, char **ret, size_t *ret_len,
+                       struct error *err)
 {
     AUTO_CLOSE int fd = -1;
     struct stat st = {0};

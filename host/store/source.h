@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 
 /* For reading; *ret owned by the caller. PATH_NOT_ALLOWED, INVALID_MANIFEST when there is none, SYSTEM. */
-int store_source_open(const char *const *roots, size_t root_count, const char *path, int *ret,
-                      struct stat *ret_stat, struct error *err);
+int store_source_open(const char *const *roots, size_t root_count, const char *path, int *ret, struct stat *ret_stat, struct error *err);
 
 #endif

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-
 static int ensure_dir(int parent, const char *name, int extra_flags, int *ret, struct error *err)
 {
     struct stat st;
@@ -41,8 +40,8 @@ static int empty_tmp(int fd, struct error *err)
         if (entry == NULL) {
             return errno == 0 ? 0 : error_sys(err, ERR_SYSTEM, errno, "cannot list the store's tmp");
         }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            unlinkat(dirfd(dir), entry->d_name, 0) != 0 && errno != ENOENT && errno != EISDIR) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlinkat(dirfd(dir), entry->d_name, 0) != 0 && errno != ENOENT &&
+            errno != EISDIR) {
             return error_sys(err, ERR_SYSTEM, errno, "cannot remove %s of the store's tmp", entry->d_name);
         }
     }
@@ -53,8 +52,7 @@ int store_open(const char *root, struct error *err)
     AUTO_CLOSE int root_fd = -1;
     AUTO_CLOSE int files = -1;
     AUTO_CLOSE int tmp = -1;
-    if (ensure_dir(AT_FDCWD, root, 0, &root_fd, err) != 0 ||
-        ensure_dir(root_fd, "sha256", O_NOFOLLOW, &files, err) != 0 ||
+    if (ensure_dir(AT_FDCWD, root, 0, &root_fd, err) != 0 || ensure_dir(root_fd, "sha256", O_NOFOLLOW, &files, err) != 0 ||
         ensure_dir(root_fd, "tmp", O_NOFOLLOW, &tmp, err) != 0) {
         return -1;
     }

@@ -21,8 +21,8 @@ struct store_request {
     const char *expected_sha256; /* lower-case hex, or NULL: computed only */
     int64_t expected_bytes;      /* or -1 */
     uint64_t max_bytes;          /* of the given file and of the stored one */
-    enum store_use use; /* it is looked at before it gets its name */
-    const char *rootfs_type; /* of STORE_ROOTFS: "ext4" or "squashfs" */
+    enum store_use use;          /* it is looked at before it gets its name */
+    const char *rootfs_type;     /* of STORE_ROOTFS: "ext4" or "squashfs" */
     /* As inspect_file(), of which it has somebody do it; NULL with STORE_ANYTHING alone. `in` can only be read. */
     int (*inspect)(void *ctx, const struct inspection *what, int in, int out, bool *ret_unpacked, struct error *err);
     void *inspect_ctx;
@@ -45,8 +45,7 @@ int store_open(const char *root, struct error *err);
  * with ".."), DIGEST_MISMATCH, INVALID_MANIFEST (no such file, size differs, or it is not what it is to be:
  * the message says what it is), INSUFFICIENT_STORAGE, PAYLOAD_TOO_LARGE, CONFLICT (cancelled), SYSTEM.
  */
-int store_add(const char *root, const struct store_request *request, struct store_result *ret,
-              struct error *err);
+int store_add(const char *root, const struct store_request *request, struct store_result *ret, struct error *err);
 
 /* <root>/sha256/<hex> into buf; false when it does not fit or the digest is not 64 lower-case hex digits. */
 bool store_path(const char *root, const char *sha256, char *buf, size_t size);
@@ -56,7 +55,7 @@ int store_list(const char *root, char (**ret)[SHA256_HEX_MAX], size_t *ret_count
 
 /* Reads a whole file below one of the roots (manifests); errors as of store_add(). *ret owned by the caller,
  * terminated. */
-int store_read_allowed(const char *const *allowed_roots, size_t allowed_root_count, const char *path,
-                       size_t max_bytes, char **ret, size_t *ret_len, struct error *err);
+int store_read_allowed(const char *const *allowed_roots, size_t allowed_root_count, const char *path, size_t max_bytes, char **ret, size_t *ret_len,
+                       struct error *err);
 
 #endif

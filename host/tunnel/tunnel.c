@@ -106,10 +106,8 @@ static int find_addresses(struct rtnl *r, const struct tunnel_wanted *wanted, in
 static int change_address(struct rtnl *r, int type, int flags, const struct wireguard_address *address, int index)
 {
     bool v4 = address->address.version == IP_V4;
-    struct ifaddrmsg head = {.ifa_family = v4 ? AF_INET : AF_INET6,
-                             .ifa_prefixlen = address->prefix,
-                             .ifa_scope = RT_SCOPE_UNIVERSE,
-                             .ifa_index = (unsigned)index};
+    struct ifaddrmsg head = {
+        .ifa_family = v4 ? AF_INET : AF_INET6, .ifa_prefixlen = address->prefix, .ifa_scope = RT_SCOPE_UNIVERSE, .ifa_index = (unsigned)index};
     int len = v4 ? 4 : 16;
     uint32_t address_flags = IFA_F_NOPREFIXROUTE | (v4 ? 0U : (uint32_t)IFA_F_NODAD);
     AUTO_MSG *msg = rtnl_msg(type, flags, &head, sizeof head);
@@ -142,8 +140,8 @@ static int configure(struct rtnl *r, const struct link_detail *link, const struc
     struct ifinfomsg head = {.ifi_family = AF_UNSPEC, .ifi_index = link->info.index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
     AUTO_MSG *msg = rtnl_msg(RTM_NEWLINK, 0, &head, sizeof head);
     bool leave_group = link->group == (uint32_t)GROUP_UNFINISHED;
-    if (msg == NULL || nla_put(msg, IFLA_IFALIAS, (int)strlen(wanted->alias), wanted->alias) != 0 ||
-        nla_put_u32(msg, IFLA_MTU, wanted->mtu) != 0 || (leave_group && nla_put_u32(msg, IFLA_GROUP, 0) != 0)) {
+    if (msg == NULL || nla_put(msg, IFLA_IFALIAS, (int)strlen(wanted->alias), wanted->alias) != 0 || nla_put_u32(msg, IFLA_MTU, wanted->mtu) != 0 ||
+        (leave_group && nla_put_u32(msg, IFLA_GROUP, 0) != 0)) {
         return ENOMEM;
     }
     return rtnl_talk(r, msg, NULL, NULL);

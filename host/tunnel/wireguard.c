@@ -104,8 +104,7 @@ static bool diff_peer(const struct wireguard_device_peer *seen, const struct wir
     ret->preshared_key = !wireguard_key_equal(&seen->preshared_key, &wanted->preshared_key);
     ret->keepalive = seen->keepalive != wanted->keepalive;
     ret->allowed = !same_allowed(seen, wanted);
-    ret->endpoint = has_endpoint && (seen->endpoint.address.version == IP_NONE ||
-                                     (wanted->endpoint_due && !same_endpoint(&seen->endpoint, &wanted->endpoint)));
+    ret->endpoint = has_endpoint && (seen->endpoint.address.version == IP_NONE || (wanted->endpoint_due && !same_endpoint(&seen->endpoint, &wanted->endpoint)));
     return ret->preshared_key || ret->keepalive || ret->allowed || ret->endpoint;
 }
 

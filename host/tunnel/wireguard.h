@@ -93,8 +93,8 @@ int wireguard_go_stop(const char *mark, const char *interface, struct error *err
  */
 enum { WIREGUARD_WORDS_MAX = 160 };
 int wireguard_words_make(int *ret_fd, struct error *err);
-int wireguard_words_of(int pidfd);         /* of a process that runs; -1: it has none */
-void wireguard_words_make_room(int fd);    /* when half of it is full, it begins anew; only for the one that was made here */
+int wireguard_words_of(int pidfd);                         /* of a process that runs; -1: it has none */
+void wireguard_words_make_room(int fd);                    /* when half of it is full, it begins anew; only for the one that was made here */
 void wireguard_words_last(int fd, char *ret, size_t size); /* fd may be -1 */
 void wireguard_words_pick(const char *text, size_t len, char *ret, size_t size); /* pure */
 

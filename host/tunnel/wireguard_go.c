@@ -30,8 +30,7 @@ static pid_t listener(const char *interface)
     wireguard_uapi_path(interface, path);
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.uid != 0) {
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.uid != 0) {
         return 0;
     }
     return peer.pid;

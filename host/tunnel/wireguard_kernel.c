@@ -53,8 +53,7 @@ static int put_allowed(struct nl_msg *msg, const struct wireguard_device_peer *p
         bool v4 = net->address.version == IP_V4;
         struct nlattr *item = nla_nest_start(msg, 0);
         if (item == NULL || nla_put_u16(msg, WGALLOWEDIP_A_FAMILY, v4 ? AF_INET : AF_INET6) != 0 ||
-            nla_put(msg, WGALLOWEDIP_A_IPADDR, v4 ? 4 : 16, net->address.bytes) != 0 ||
-            nla_put_u8(msg, WGALLOWEDIP_A_CIDR_MASK, net->prefix) != 0) {
+            nla_put(msg, WGALLOWEDIP_A_IPADDR, v4 ? 4 : 16, net->address.bytes) != 0 || nla_put_u8(msg, WGALLOWEDIP_A_CIDR_MASK, net->prefix) != 0) {
             return -1;
         }
         (void)nla_nest_end(msg, item);
@@ -74,8 +73,7 @@ static int put_peer(struct nl_msg *msg, const struct wireguard_peer_change *chan
 {
     const struct wireguard_device_peer *peer = change->peer;
     struct nlattr *nest = nla_nest_start(msg, 0);
-    if (nest == NULL || put_key(msg, WGPEER_A_PUBLIC_KEY, &peer->public_key) != 0 ||
-        nla_put_u32(msg, WGPEER_A_FLAGS, peer_flags(change)) != 0 ||
+    if (nest == NULL || put_key(msg, WGPEER_A_PUBLIC_KEY, &peer->public_key) != 0 || nla_put_u32(msg, WGPEER_A_FLAGS, peer_flags(change)) != 0 ||
         (change->preshared_key && put_key(msg, WGPEER_A_PRESHARED_KEY, &peer->preshared_key) != 0) ||
         (change->endpoint && put_endpoint(msg, &peer->endpoint) != 0) ||
         (change->keepalive && nla_put_u16(msg, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, peer->keepalive) != 0) ||

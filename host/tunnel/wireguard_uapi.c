@@ -178,8 +178,7 @@ static int connect_to(const char *interface, struct error *err)
     (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 ||
-        connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         (void)error_sys(err, ERR_WIREGUARD_SETUP_FAILED, errno, "cannot reach %s", path);
         return -1;
     }

@@ -23,9 +23,7 @@ int vmm_socket_path(const struct vmm_spec *spec, char buf[LIMIT_SOCKET_PATH_BYTE
     const char *dir = spec->jail != NULL ? "" : spec->dir;
     int len = snprintf(buf, LIMIT_SOCKET_PATH_BYTES, "%s/api.sock", dir);
     if (len < 0 || len >= LIMIT_SOCKET_PATH_BYTES) {
-        return error_set(err, ERR_VMM_FAILED,
-                         "%s/api.sock is longer than the %d bytes of a unix socket's address", dir,
-                         LIMIT_SOCKET_PATH_BYTES - 1);
+        return error_set(err, ERR_VMM_FAILED, "%s/api.sock is longer than the %d bytes of a unix socket's address", dir, LIMIT_SOCKET_PATH_BYTES - 1);
     }
     return 0;
 }
@@ -157,14 +155,8 @@ int vmm_run_version(const char *binary, const char *lead_in, char *ret, size_t s
     AUTO_CLOSE int output = ends[0];
     AUTO_CLOSE int input = ends[1];
     const char *const argv[] = {binary, "--version", NULL};
-    const struct process_spec spec = {.path = binary,
-                                      .argv = argv,
-                                      .cwd = "/",
-                                      .stdin_fd = -1,
-                                      .stdout_fd = input,
-                                      .stderr_fd = -1,
-                                      .cgroup_fd = -1,
-                                      .extra_fd = -1};
+    const struct process_spec spec = {
+        .path = binary, .argv = argv, .cwd = "/", .stdin_fd = -1, .stdout_fd = input, .stderr_fd = -1, .cgroup_fd = -1, .extra_fd = -1};
     struct process process;
     if (process_spawn(&spec, &process, err) != 0) {
         return -1;
@@ -177,8 +169,7 @@ int vmm_run_version(const char *binary, const char *lead_in, char *ret, size_t s
     (void)process_signal(pidfd, SIGKILL, NULL);
     (void)process_wait(pidfd, KILL_TIMEOUT_MS, NULL, NULL);
     if (!vmm_parse_version(text, lead_in, ret, size)) {
-        return error_set(err, ERR_VMM_UNAVAILABLE, "%s --version did not say \"%s...\" within %d s", binary,
-                         lead_in, VERSION_TIMEOUT_MS / 1000);
+        return error_set(err, ERR_VMM_UNAVAILABLE, "%s --version did not say \"%s...\" within %d s", binary, lead_in, VERSION_TIMEOUT_MS / 1000);
     }
     return 0;
 }

@@ -68,8 +68,7 @@ int console_open_vmm_ends(const char *dir, int *ret_in, int *ret_out, int *ret_v
     AUTO_CLOSE int in = -1;
     AUTO_CLOSE int out = -1;
     AUTO_CLOSE int vmm = -1;
-    if (open_typed(dir, "console.in", O_RDWR, S_IFIFO, &in, err) != 0 ||
-        open_typed(dir, "console.out", O_RDWR | O_NONBLOCK, S_IFIFO, &out, err) != 0 ||
+    if (open_typed(dir, "console.in", O_RDWR, S_IFIFO, &in, err) != 0 || open_typed(dir, "console.out", O_RDWR | O_NONBLOCK, S_IFIFO, &out, err) != 0 ||
         open_typed(dir, "vmm.out", O_RDWR | O_NONBLOCK, S_IFIFO, &vmm, err) != 0) {
         return -1;
     }
@@ -145,8 +144,7 @@ static uint64_t kept_from(uint64_t end, uint64_t max_bytes)
     return end <= max_bytes ? 0 : (end - max_bytes) / page * page;
 }
 
-static int start_again(int fd, const char *bytes, size_t len, uint64_t max_bytes, uint64_t *ret_end,
-                       struct error *err)
+static int start_again(int fd, const char *bytes, size_t len, uint64_t max_bytes, uint64_t *ret_end, struct error *err)
 {
     size_t kept = len <= max_bytes ? len : (size_t)max_bytes;
     if (ftruncate(fd, 0) != 0) {
@@ -159,8 +157,7 @@ static int start_again(int fd, const char *bytes, size_t len, uint64_t max_bytes
     return 0;
 }
 
-int console_log_append(int fd, const void *bytes, size_t len, uint64_t max_bytes, uint64_t *ret_end,
-                       struct error *err)
+int console_log_append(int fd, const void *bytes, size_t len, uint64_t max_bytes, uint64_t *ret_end, struct error *err)
 {
     uint64_t end = 0;
     struct error problem;
@@ -175,8 +172,7 @@ int console_log_append(int fd, const void *bytes, size_t len, uint64_t max_bytes
     }
     uint64_t from = kept_from(end, max_bytes);
     uint64_t from_before = kept_from(end - (len < end ? len : end), max_bytes);
-    if (from > from_before &&
-        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)from) != 0) {
+    if (from > from_before && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)from) != 0) {
         if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EPERM) {
             return error_sys(err, ERR_SYSTEM, errno, "cannot give back the old part of the console log");
         }

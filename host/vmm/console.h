@@ -35,8 +35,7 @@ int console_log_open_read(const char *dir, const char *name, int *ret, struct er
 
 /* Appends and keeps the newest max_bytes (rounded up to a page). *ret_end is the position after the last
  * byte. */
-int console_log_append(int fd, const void *bytes, size_t len, uint64_t max_bytes, uint64_t *ret_end,
-                       struct error *err);
+int console_log_append(int fd, const void *bytes, size_t len, uint64_t max_bytes, uint64_t *ret_end, struct error *err);
 
 /* Where the kept part begins: the first position that was not punched (SEEK_DATA), given the bound. */
 int console_log_begin(int fd, uint64_t max_bytes, uint64_t *ret_begin, uint64_t *ret_end, struct error *err);

@@ -10,8 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const firecracker_noise[] = {"Firecracker exiting", "Running Firecracker",
-                                         "Error: ", "note: ", NULL};
+const char *const firecracker_noise[] = {"Firecracker exiting", "Running Firecracker", "Error: ", "note: ", NULL};
 const char *const firecracker_lead_ins[] = {"RunWithApiError error: ", "Error: ", NULL};
 
 /* What comes before Firecracker's own arguments. Its jailer needs no --cgroup: the process is in its cgroup already, with its limits. */
@@ -101,8 +100,7 @@ int firecracker_parse_instance(const char *body, size_t len, enum vmm_state *ret
             return 0;
         }
     }
-    return error_set(err, ERR_VMM_FAILED, "Firecracker reports no state that is known: \"%s\"",
-                     name == NULL ? "" : name);
+    return error_set(err, ERR_VMM_FAILED, "Firecracker reports no state that is known: \"%s\"", name == NULL ? "" : name);
 }
 
 static bool has_no_guest(pid_t pid)
@@ -111,8 +109,8 @@ static bool has_no_guest(pid_t pid)
     return firecracker_guest(pid, &vcpu) == VMM_GUEST_NONE;
 }
 
-static int call(const struct vmm_peer *peer, int timeout_ms, const char *method, const char *target, const char *body,
-                struct unix_http_reply *ret, struct error *err)
+static int call(const struct vmm_peer *peer, int timeout_ms, const char *method, const char *target, const char *body, struct unix_http_reply *ret,
+                struct error *err)
 {
     char path[VMM_PEER_PATH_MAX];
     char name[VMM_PATH_MAX];
@@ -128,8 +126,7 @@ static int call(const struct vmm_peer *peer, int timeout_ms, const char *method,
     return 0;
 }
 
-static int order(const struct vmm_peer *peer, int timeout_ms, const char *method, const char *target, const char *body,
-                 struct error *err)
+static int order(const struct vmm_peer *peer, int timeout_ms, const char *method, const char *target, const char *body, struct error *err)
 {
     AUTO_UNIX_HTTP_REPLY reply = UNIX_HTTP_REPLY_INIT;
     return call(peer, timeout_ms, method, target, body, &reply, err);

@@ -23,7 +23,7 @@ int firecracker_resume(const struct vmm_peer *peer, int timeout_ms, struct error
 int firecracker_shutdown(const struct vmm_peer *peer, int timeout_ms, struct error *err);
 int firecracker_version(const char *binary, char *ret, size_t size, struct error *err);
 int firecracker_jailer_version(const char *jailer, char *ret, size_t size, struct error *err); /* as version() of the driver */
-int firecracker_caught_signal(int exit_status); /* pure */
+int firecracker_caught_signal(int exit_status);                                                /* pure */
 
 /*
  * By the names of its threads: fc_api and fc_vcpu N. Firecracker (seen in 1.12.1) hangs for ever when its guest ends while a request is under

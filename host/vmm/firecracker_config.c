@@ -17,8 +17,7 @@
  */
 static json_t *boot_source(const struct vmm_spec *spec)
 {
-    return json_pack("{s:s, s:s, s:s*}", "kernel_image_path", vmm_kernel(spec), "boot_args", spec->boot_args,
-                     "initrd_path", vmm_initrd(spec));
+    return json_pack("{s:s, s:s, s:s*}", "kernel_image_path", vmm_kernel(spec), "boot_args", spec->boot_args, "initrd_path", vmm_initrd(spec));
 }
 
 static json_t *drives(const struct vmm_spec *spec)
@@ -27,9 +26,8 @@ static json_t *drives(const struct vmm_spec *spec)
     for (size_t i = 0; i < spec->drive_count; i++) {
         const struct vmm_drive *drive = vmm_drive_at(spec, i);
         char path[VMM_PATH_MAX];
-        json_t *item =
-            json_pack("{s:s, s:s, s:b, s:b}", "drive_id", drive->drive_id, "path_on_host", vmm_drive(spec, drive, path),
-                      "is_root_device", drive->is_root_device, "is_read_only", drive->is_read_only);
+        json_t *item = json_pack("{s:s, s:s, s:b, s:b}", "drive_id", drive->drive_id, "path_on_host", vmm_drive(spec, drive, path), "is_root_device",
+                                 drive->is_root_device, "is_read_only", drive->is_read_only);
         if (json_array_append_new(list, item) != 0) {
             return NULL;
         }
@@ -43,8 +41,8 @@ static json_t *interfaces(const struct vmm_spec *spec)
     for (size_t i = 0; i < spec->interface_count; i++) {
         const struct vmm_interface *interface = &spec->interfaces[i];
         char mac[MAC_TEXT_MAX];
-        json_t *item = json_pack("{s:s, s:s, s:s}", "iface_id", interface->iface_id, "host_dev_name",
-                                 interface->tap, "guest_mac", mac_format(interface->mac, mac));
+        json_t *item =
+            json_pack("{s:s, s:s, s:s}", "iface_id", interface->iface_id, "host_dev_name", interface->tap, "guest_mac", mac_format(interface->mac, mac));
         if (json_array_append_new(list, item) != 0) {
             return NULL;
         }
@@ -65,8 +63,7 @@ static json_t *entropy(const struct vmm_spec *spec)
 
 /* Each device's section, where it has one (core/device.h). */
 json_t *(*const firecracker_sections[DEVICE_COUNT_])(const struct vmm_spec *spec) = {
-    [DEVICE_BOOT_ARGS] = boot_source,  [DEVICE_MACHINE] = machine, [DEVICE_DRIVES] = drives,
-    [DEVICE_INTERFACES] = interfaces, [DEVICE_ENTROPY] = entropy,
+    [DEVICE_BOOT_ARGS] = boot_source, [DEVICE_MACHINE] = machine, [DEVICE_DRIVES] = drives, [DEVICE_INTERFACES] = interfaces, [DEVICE_ENTROPY] = entropy,
 };
 
 int firecracker_config(const struct vmm_spec *spec, char **ret, struct error *err)
@@ -109,10 +106,7 @@ static int write_file(const char *dir, const char *name, const char *text, struc
     AUTO_CLOSE int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     char temporary[32];
     (void)snprintf(temporary, sizeof temporary, "%s.new", name);
-    AUTO_CLOSE int fd = dir_fd < 0
-                            ? -1
-                            : openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-                                     S_IRUSR | S_IWUSR);
+    AUTO_CLOSE int fd = dir_fd < 0 ? -1 : openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
     if (fd < 0 || write_all(fd, text, strlen(text)) != 0 || renameat(dir_fd, temporary, dir_fd, name) != 0) {
         return error_sys(err, ERR_SYSTEM, errno, "cannot write %s/%s", dir, name);
     }

@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 
 enum {
-    JAIL_INODES = 256,         /* it needs about 15 */
-    JAIL_BYTES = 4 << 20,      /* besides the copy of the program */
+    JAIL_INODES = 256,    /* it needs about 15 */
+    JAIL_BYTES = 4 << 20, /* besides the copy of the program */
     ROOT_PREFIX_MAX = 128,
 };
 

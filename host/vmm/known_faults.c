@@ -6,9 +6,11 @@
 /* Source: https://github.com/firecracker-microvm/firecracker/security/advisories. What concerns virtio-pci (CVE-2026-5747) is not here: it is never turned on. */
 const struct known_fault known_faults[] = {
     {"jailer", "0", "1.13.1", "CVE-2026-1386",
-     "links that an earlier VMM left in a chroot lead the jailer to files of the host; smartvmd makes each chroot anew, and nothing of a guest is ever in it before"},
+     "links that an earlier VMM left in a chroot lead the jailer to files of the host; smartvmd makes each chroot anew, and nothing of a guest is ever in it "
+     "before"},
     {"jailer", "1.14.0", "1.14.0", "CVE-2026-1386",
-     "links that an earlier VMM left in a chroot lead the jailer to files of the host; smartvmd makes each chroot anew, and nothing of a guest is ever in it before"},
+     "links that an earlier VMM left in a chroot lead the jailer to files of the host; smartvmd makes each chroot anew, and nothing of a guest is ever in it "
+     "before"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

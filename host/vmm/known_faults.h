@@ -5,10 +5,10 @@
 #include <stdbool.h>
 
 struct known_fault {
-    const char *program;     /* "jailer" */
+    const char *program;      /* "jailer" */
     const char *first, *last; /* versions, both of them included */
-    const char *name;        /* "CVE-2026-1386" */
-    const char *words;       /* what it is, and what it means here */
+    const char *name;         /* "CVE-2026-1386" */
+    const char *words;        /* what it is, and what it means here */
 };
 extern const struct known_fault known_faults[]; /* ends with a program of NULL */
 

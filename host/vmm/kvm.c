@@ -29,11 +29,11 @@ enum {
 
 /* Bits of the x86-64 architecture: page table entries, control registers, EFER, segment types. */
 #define PAGE_PRESENT_WRITABLE UINT64_C(3)
-#define PAGE_LARGE UINT64_C(0x80)
-#define CR0_PE_ET_PG UINT64_C(0x80000011)
-#define CR4_PAE UINT64_C(0x20)
-#define EFER_LME_LMA UINT64_C(0x500)
-#define RFLAGS_RESERVED UINT64_C(2)
+#define PAGE_LARGE            UINT64_C(0x80)
+#define CR0_PE_ET_PG          UINT64_C(0x80000011)
+#define CR4_PAE               UINT64_C(0x20)
+#define EFER_LME_LMA          UINT64_C(0x500)
+#define RFLAGS_RESERVED       UINT64_C(2)
 
 static const uint8_t guest_code[] = {
     0xff, 0xc9, /* loop: dec ecx */
@@ -67,8 +67,7 @@ static void guest_free(struct guest *guest)
 static bool say(struct kvm_probe *probe, int errnum, const char *what)
 {
     const char *words = strerrordesc_np(errnum);
-    (void)snprintf(probe->reason, sizeof probe->reason, "%s: %s", what,
-                   words != NULL ? words : "unknown error");
+    (void)snprintf(probe->reason, sizeof probe->reason, "%s: %s", what, words != NULL ? words : "unknown error");
     return false;
 }
 
@@ -79,8 +78,7 @@ static bool open_kvm(struct guest *guest, struct kvm_probe *probe)
         return say(probe, errno, "/dev/kvm cannot be opened");
     }
     if (ioctl(guest->kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
-        (void)snprintf(probe->reason, sizeof probe->reason, "/dev/kvm does not speak KVM's API version %d",
-                       KVM_API_VERSION);
+        (void)snprintf(probe->reason, sizeof probe->reason, "/dev/kvm does not speak KVM's API version %d", KVM_API_VERSION);
         return false;
     }
     return true;
@@ -122,8 +120,7 @@ static bool load_memory(struct guest *guest, struct kvm_probe *probe)
     write_entry(memory, GUEST_PDPT, GUEST_PD | PAGE_PRESENT_WRITABLE);
     write_entry(memory, GUEST_PD, PAGE_LARGE | PAGE_PRESENT_WRITABLE);
     memcpy(guest->memory + GUEST_CODE, guest_code, sizeof guest_code);
-    const struct kvm_userspace_memory_region region = {.memory_size = GUEST_BYTES,
-                                                       .userspace_addr = (uint64_t)(uintptr_t)memory};
+    const struct kvm_userspace_memory_region region = {.memory_size = GUEST_BYTES, .userspace_addr = (uint64_t)(uintptr_t)memory};
     if (ioctl(guest->vm, KVM_SET_USER_MEMORY_REGION, &region) != 0) {
         return say(probe, errno, "KVM takes no memory for a VM");
     }
@@ -137,8 +134,7 @@ static bool set_registers(const struct guest *guest, struct kvm_probe *probe)
     if (ioctl(guest->vcpu, KVM_GET_SREGS, &sregs) != 0) {
         return say(probe, errno, "KVM does not tell the registers of a vCPU");
     }
-    const struct kvm_segment code = {
-        .limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
+    const struct kvm_segment code = {.limit = 0xffffffff, .selector = 8, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1};
     struct kvm_segment data = code;
     data.selector = 16;
     data.type = 3;
@@ -176,21 +172,18 @@ static bool allow_interruption(const struct guest *guest, const sigset_t *outsid
 static void judge(const struct guest *guest, int result, int errnum, int64_t took_us, struct kvm_probe *probe)
 {
     if (result != 0 && errnum == EINTR) {
-        (void)snprintf(
-            probe->reason, sizeof probe->reason,
-            "KVM is there but runs a guest far too slowly: a loop of %d million iterations did not finish in "
-            "%lld ms",
-            LOOP_COUNT / 1000000, (long long)(took_us / 1000));
+        (void)snprintf(probe->reason, sizeof probe->reason,
+                       "KVM is there but runs a guest far too slowly: a loop of %d million iterations did not finish in "
+                       "%lld ms",
+                       LOOP_COUNT / 1000000, (long long)(took_us / 1000));
     } else if (result != 0) {
         (void)say(probe, errnum, "KVM does not run a guest");
     } else if (guest->run->exit_reason != KVM_EXIT_HLT) {
-        (void)snprintf(probe->reason, sizeof probe->reason, "KVM ended the test guest with exit reason %u",
-                       guest->run->exit_reason);
+        (void)snprintf(probe->reason, sizeof probe->reason, "KVM ended the test guest with exit reason %u", guest->run->exit_reason);
     } else {
         probe->usable = true;
         probe->loop_us = took_us;
-        (void)snprintf(probe->reason, sizeof probe->reason,
-                       "KVM runs a guest: a loop of %d million iterations took %lld us", LOOP_COUNT / 1000000,
+        (void)snprintf(probe->reason, sizeof probe->reason, "KVM runs a guest: a loop of %d million iterations took %lld us", LOOP_COUNT / 1000000,
                        (long long)took_us);
     }
 }

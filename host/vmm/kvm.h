@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 struct kvm_probe {
-    bool present; /* /dev/kvm can be opened and makes a VM and a vCPU: Firecracker can be asked for by name */
-    bool usable;  /* and a counted loop of ten million iterations plus hlt finished in time */
+    bool present;     /* /dev/kvm can be opened and makes a VM and a vCPU: Firecracker can be asked for by name */
+    bool usable;      /* and a counted loop of ten million iterations plus hlt finished in time */
     char reason[256]; /* one sentence for people, always set */
     int64_t loop_us;  /* how long the loop took, or -1 when it was cut off or never began */
 };

@@ -87,8 +87,7 @@ static void add_drives(struct argv *argv, const struct vmm_spec *spec)
         const struct vmm_drive *drive = vmm_drive_at(spec, i);
         char end[96];
         char path[VMM_PATH_MAX];
-        (void)snprintf(end, sizeof end, ",id=drive%zu,format=raw,if=none,read-only=%s", i,
-                       drive->is_read_only ? "on" : "off");
+        (void)snprintf(end, sizeof end, ",id=drive%zu,format=raw,if=none,read-only=%s", i, drive->is_read_only ? "on" : "off");
         argv_add(argv, "-drive");
         add_option(argv, "file=", vmm_drive(spec, drive, path), end);
         argv_add(argv, "-device");
@@ -105,8 +104,7 @@ static void add_interfaces(struct argv *argv, const struct vmm_spec *spec)
         argv_add(argv, "-netdev");
         add_option(argv, begin, spec->interfaces[i].tap, ",script=no,downscript=no,vhost=off");
         argv_add(argv, "-device");
-        argv_addf(argv, "virtio-net-device,netdev=net%zu,mac=%s", i,
-                  mac_format(spec->interfaces[i].mac, mac));
+        argv_addf(argv, "virtio-net-device,netdev=net%zu,mac=%s", i, mac_format(spec->interfaces[i].mac, mac));
     }
 }
 
@@ -130,7 +128,7 @@ static void add_entropy(struct argv *argv, const struct vmm_spec *spec)
 }
 
 void (*const qemu_writers[DEVICE_COUNT_])(struct argv *argv, const struct vmm_spec *spec) = {
-    [DEVICE_BOOT_ARGS] = add_kernel,       [DEVICE_MACHINE] = add_machine, [DEVICE_DRIVES] = add_drives,
+    [DEVICE_BOOT_ARGS] = add_kernel,      [DEVICE_MACHINE] = add_machine, [DEVICE_DRIVES] = add_drives,
     [DEVICE_INTERFACES] = add_interfaces, [DEVICE_ENTROPY] = add_entropy,
 };
 
@@ -194,8 +192,7 @@ int qemu_parse_status(const char *status, enum vmm_state *ret, struct error *err
             return 0;
         }
     }
-    return error_set(err, ERR_VMM_FAILED, "QEMU reports that the guest does not run: \"%s\"",
-                     status == NULL ? "" : status);
+    return error_set(err, ERR_VMM_FAILED, "QEMU reports that the guest does not run: \"%s\"", status == NULL ? "" : status);
 }
 
 static int call(const struct vmm_peer *peer, const char *command, int timeout_ms, json_t **ret, struct error *err)
@@ -231,9 +228,8 @@ int qemu_resume(const struct vmm_peer *peer, int timeout_ms, struct error *err)
  */
 int qemu_shutdown(const struct vmm_peer *peer, int timeout_ms, struct error *err)
 {
-    static const char press[] =
-        "{\"execute\": \"send-key\", \"arguments\": {\"keys\": [{\"type\": \"qcode\", \"data\": \"ctrl\"}, "
-        "{\"type\": \"qcode\", \"data\": \"alt\"}, {\"type\": \"qcode\", \"data\": \"delete\"}]}}";
+    static const char press[] = "{\"execute\": \"send-key\", \"arguments\": {\"keys\": [{\"type\": \"qcode\", \"data\": \"ctrl\"}, "
+                                "{\"type\": \"qcode\", \"data\": \"alt\"}, {\"type\": \"qcode\", \"data\": \"delete\"}]}}";
     int64_t deadline = clock_monotonic_ms() + timeout_ms;
     if (call(peer, "{\"execute\": \"system_powerdown\"}", timeout_ms, NULL, err) != 0) {
         return -1;

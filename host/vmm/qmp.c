@@ -63,8 +63,7 @@ static int send_line(const struct qmp *q, const char *text, struct error *err)
 static int receive_more(struct qmp *q, struct error *err)
 {
     if (q->len == QMP_LINE_MAX) {
-        return error_set(err, ERR_VMM_FAILED, "QEMU sent a line of more than %d bytes on %s", QMP_LINE_MAX,
-                         q->socket);
+        return error_set(err, ERR_VMM_FAILED, "QEMU sent a line of more than %d bytes on %s", QMP_LINE_MAX, q->socket);
     }
     if (wait_ready(q, POLLIN, err) != 0) {
         return -1;
@@ -96,8 +95,7 @@ static int receive(struct qmp *q, json_t **ret, struct error *err)
         q->used = (size_t)(end - q->buf) + 1;
         AUTO_JSON *message = NULL;
         if (json_parse(q->buf, q->used, &message, NULL) != 0 || !json_is_object(message)) {
-            return error_set(err, ERR_VMM_FAILED, "QEMU sent a line on %s that is not a JSON object",
-                             q->socket);
+            return error_set(err, ERR_VMM_FAILED, "QEMU sent a line on %s that is not a JSON object", q->socket);
         }
         if (json_object_get(message, "event") == NULL) {
             *ret = TAKE_PTR(message);

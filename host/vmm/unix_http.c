@@ -87,8 +87,7 @@ static bool is_hopeless(unix_http_hopeless *hopeless, int fd)
 {
     struct ucred peer;
     socklen_t len = sizeof peer;
-    return hopeless != NULL && fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 &&
-           hopeless(peer.pid);
+    return hopeless != NULL && fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 && hopeless(peer.pid);
 }
 
 /* *ret_gone: given up, since the peer will never answer. */
@@ -132,8 +131,7 @@ static int explain(CURL *curl, CURLcode code, const char *socket, int timeout_ms
     case CURLE_OUT_OF_MEMORY:
         return error_oom(err);
     case CURLE_WRITE_ERROR:
-        return error_set(err, ERR_VMM_FAILED, "the answer on %s is longer than %d bytes", socket,
-                         UNIX_HTTP_REPLY_MAX);
+        return error_set(err, ERR_VMM_FAILED, "the answer on %s is longer than %d bytes", socket, UNIX_HTTP_REPLY_MAX);
     default:
         return error_set(err, ERR_VMM_FAILED, "the call to %s failed: %s", socket, curl_easy_strerror(code));
     }
@@ -141,8 +139,7 @@ static int explain(CURL *curl, CURLcode code, const char *socket, int timeout_ms
 
 /* NOSIGNAL: libcurl's own timeouts must not use SIGALRM in a program with threads. PROXY "": whatever the
  * environment says. */
-static void set_options(CURL *curl, const char *socket, const char *url, const char *method, const char *body,
-                        const struct curl_slist *headers, int timeout_ms)
+static void set_options(CURL *curl, const char *socket, const char *url, const char *method, const char *body, const struct curl_slist *headers, int timeout_ms)
 {
     (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -156,8 +153,8 @@ static void set_options(CURL *curl, const char *socket, const char *url, const c
     }
 }
 
-int unix_http_call(const char *socket, const struct unix_http_check *check, const char *method, const char *target, const char *body,
-                   int timeout_ms, unix_http_hopeless *hopeless, struct unix_http_reply *ret, struct error *err)
+int unix_http_call(const char *socket, const struct unix_http_check *check, const char *method, const char *target, const char *body, int timeout_ms,
+                   unix_http_hopeless *hopeless, struct unix_http_reply *ret, struct error *err)
 {
     (void)pthread_once(&curl_once, start_curl);
     char url[URL_MAX];
@@ -165,8 +162,7 @@ int unix_http_call(const char *socket, const struct unix_http_check *check, cons
         return error_set(err, ERR_VMM_FAILED, "%s is too long for a request", target);
     }
     __attribute__((cleanup(cleanup_curl))) CURL *curl = curl_easy_init();
-    __attribute__((cleanup(cleanup_slist))) struct curl_slist *headers =
-        curl_slist_append(NULL, "Content-Type: application/json");
+    __attribute__((cleanup(cleanup_slist))) struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     if (curl == NULL || headers == NULL) {
         return error_oom(err);
     }

@@ -33,7 +33,7 @@ struct unix_http_check {
  * `body` is JSON, or NULL for none. timeout_ms bounds the whole call. `check` and `hopeless` may be NULL. Every HTTP status is a success here.
  * Errors: TIMEOUT; VMM_FAILED, with sys_errno ENOENT or ECONNREFUSED when nobody listens on the socket, and EOWNERDEAD when it is hopeless.
  */
-int unix_http_call(const char *socket, const struct unix_http_check *check, const char *method, const char *target, const char *body,
-                   int timeout_ms, unix_http_hopeless *hopeless, struct unix_http_reply *ret, struct error *err);
+int unix_http_call(const char *socket, const struct unix_http_check *check, const char *method, const char *target, const char *body, int timeout_ms,
+                   unix_http_hopeless *hopeless, struct unix_http_reply *ret, struct error *err);
 
 #endif

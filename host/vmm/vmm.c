@@ -149,8 +149,7 @@ static int found(const char *path, char *ret, size_t size, struct error *err)
 int vmm_find_binary(const char *name, const char *search_path, char *ret, size_t size, struct error *err)
 {
     if (name[0] == '/') {
-        return is_program(name) ? found(name, ret, size, err)
-                                : error_set(err, ERR_VMM_UNAVAILABLE, "%s is not an executable file", name);
+        return is_program(name) ? found(name, ret, size, err) : error_set(err, ERR_VMM_UNAVAILABLE, "%s is not an executable file", name);
     }
     for (const char *dir = search_path; strchr(name, '/') == NULL && *dir != '\0';) {
         char path[LIMIT_PATH_BYTES];

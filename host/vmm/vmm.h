@@ -76,12 +76,12 @@ struct vmm_jail {
 
 struct vmm_spec {
     const char *id;
-    const char *dir;    /* the runtime directory */
-    const char *binary; /* absolute path of the VMM */
+    const char *dir;             /* the runtime directory */
+    const char *binary;          /* absolute path of the VMM */
     const struct vmm_jail *jail; /* NULL: it runs as root, without one */
     enum vmm_accel accel;
-    const char *kernel; /* ELF */
-    const char *initrd; /* or NULL */
+    const char *kernel;    /* ELF */
+    const char *initrd;    /* or NULL */
     const char *boot_args; /* kernel_args_compose() */
     unsigned vcpu_count;
     unsigned mem_size_mib;
@@ -147,7 +147,7 @@ struct vmm_driver {
     const char *const *lead_ins; /* beginnings of lines that are cut off */
 };
 
-extern const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_]; /* indexed by enum vmm_kind */
+extern const struct vmm_driver vmm_drivers[VMM_KIND_COUNT_];   /* indexed by enum vmm_kind */
 const struct vmm_driver *vmm_driver_by_name(const char *name); /* NULL when there is none */
 void vmm_argv_free(char **argv);
 const char *vmm_accel_name(enum vmm_accel accel); /* "kvm", "tcg" */

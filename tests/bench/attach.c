@@ -269,7 +269,8 @@ static void detach_bare(void)
 
 START_TEST(figures)
 {
-    struct nft_base base = {.mark = "svb", .bridge = "svb0", .tap_prefix = "svbt", .subnet = {0x0a090000, 24}, .gateway = 0x0a090001, .max_flows = 100, .flow_rate = 100};
+    struct nft_base base = {
+        .mark = "svb", .bridge = "svb0", .tap_prefix = "svbt", .subnet = {0x0a090000, 24}, .gateway = 0x0a090001, .max_flows = 100, .flow_rate = 100};
     bool created = false;
     netns_enter();
     must(link_bridge_ensure("svb0", "svb:bridge", (struct mac){{2, 0xff, 0, 0, 0, 1}}, base.gateway, 24, &created, &err));

@@ -111,7 +111,7 @@ START_TEST(policies_replaced)
     /* The best counts: what else the host does only adds to it. */
     qsort(all, REPLACEMENTS, sizeof *all, by_value);
     qsort(one, REPLACEMENTS, sizeof *one, by_value);
-    figure("policy_replace_1000", (double)all[0] / 1000, "ms", (double)one[0] * VMS / 1000); /* floor: a thousand times one */
+    figure("policy_replace_1000", (double)all[0] / 1000, "ms", (double)one[0] * VMS / 1000);      /* floor: a thousand times one */
     figure("policy_replace_1000_processor", used / REPLACEMENTS, "ms", by_kernel / REPLACEMENTS); /* floor: inside the kernel, for the same messages */
     figure("policy_replace_one_of_1000", (double)one[0] / 1000, "ms", 0);
 }
@@ -147,8 +147,14 @@ static int64_t forward(const struct frame *f)
 
 static void answer(const struct packet *p)
 {
-    const struct packet back = {.from = OUTSIDE, .to = 0, .source = p->destination, .destination = p->source, .protocol = p->protocol,
-                                .source_port = p->port, .port = p->source_port, .number = 1};
+    const struct packet back = {.from = OUTSIDE,
+                                .to = 0,
+                                .source = p->destination,
+                                .destination = p->source,
+                                .protocol = p->protocol,
+                                .source_port = p->port,
+                                .port = p->source_port,
+                                .number = 1};
     packet_send(&back);
     packets_await(&back, &(bool){true}, 1);
     ck_assert(net.sent[1].arrived);
@@ -157,8 +163,13 @@ static void answer(const struct packet *p)
 /* One and a thousand take turns, so that what else the host does befalls both; the best round of each counts. */
 static void compare(const char *name, uint16_t source_port, bool established)
 {
-    const struct packet p = {.from = 0, .to = OUTSIDE, .source = net.addresses[0][0], .destination = ip_addr_from_ipv4(0xc6120001),
-                             .protocol = IPPROTO_UDP, .source_port = source_port, .port = 53};
+    const struct packet p = {.from = 0,
+                             .to = OUTSIDE,
+                             .source = net.addresses[0][0],
+                             .destination = ip_addr_from_ipv4(0xc6120001),
+                             .protocol = IPPROTO_UDP,
+                             .source_port = source_port,
+                             .port = 53};
     const struct frame f = packet_frame(&p, bridge_mac, guests[0].mac);
     int64_t best[2] = {INT64_MAX, INT64_MAX};
     for (int round = 0; round < 2 * ROUNDS; round++) {
@@ -209,8 +220,13 @@ static const struct {
 /* What the lock outside of nftables costs a packet: without and with it in turns. */
 START_TEST(packets_through_the_gate)
 {
-    const struct packet p = {.from = 0, .to = OUTSIDE, .source = net.addresses[0][0], .destination = ip_addr_from_ipv4(0xc6120001),
-                             .protocol = IPPROTO_UDP, .source_port = 3002, .port = 53};
+    const struct packet p = {.from = 0,
+                             .to = OUTSIDE,
+                             .source = net.addresses[0][0],
+                             .destination = ip_addr_from_ipv4(0xc6120001),
+                             .protocol = IPPROTO_UDP,
+                             .source_port = 3002,
+                             .port = 53};
     const struct frame f = packet_frame(&p, bridge_mac, guests[0].mac);
     int64_t best[2] = {INT64_MAX, INT64_MAX};
     set_up_with(1);

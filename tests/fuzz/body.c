@@ -13,8 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *const schemas[] = {"VmCreate", "VmPatch", "ImageCreate", "Manifest", "StopOptions", "Config"};
     static struct spec *spec;
     AUTO_JSON *body = NULL;
-    if (spec == NULL &&
-        spec_load(openapi_yaml_begin, openapi_yaml_len, &spec, NULL) != 0) {
+    if (spec == NULL && spec_load(openapi_yaml_begin, openapi_yaml_len, &spec, NULL) != 0) {
         __builtin_trap();
     }
     if (json_parse((const char *)data, size, &body, NULL) != 0) {

@@ -178,7 +178,8 @@ static void ask_keeper(struct db *db, const uint8_t *data, size_t size)
             break;
         }
         struct message_failure failure;
-        if (frame.status > MESSAGE_FAILED || (frame.status == MESSAGE_FAILED && record_read(&message_failure_record, frame.data, frame.len, &failure, NULL, NULL, &err) != 0)) {
+        if (frame.status > MESSAGE_FAILED ||
+            (frame.status == MESSAGE_FAILED && record_read(&message_failure_record, frame.data, frame.len, &failure, NULL, NULL, &err) != 0)) {
             abort();
         }
     }

@@ -139,15 +139,15 @@ ssize_t __wrap_mnl_socket_recvfrom(const struct mnl_socket *nl, void *buf, size_
 }
 
 /* The libraries read as many bytes as they are asked for, whether the attribute has them or not. */
-#define CHECKED(type, name, len_of)                       \
-    type __real_##name(const struct nlattr *attr);             \
-    type __wrap_##name(const struct nlattr *attr);             \
-    type __wrap_##name(const struct nlattr *attr)              \
-    {                                                      \
-        if ((size_t)len_of(attr) < sizeof(type)) {         \
-            abort();                                       \
-        }                                                  \
-        return __real_##name(attr);                        \
+#define CHECKED(type, name, len_of) \
+    type __real_##name(const struct nlattr *attr); \
+    type __wrap_##name(const struct nlattr *attr); \
+    type __wrap_##name(const struct nlattr *attr) \
+    { \
+        if ((size_t)len_of(attr) < sizeof(type)) { \
+            abort(); \
+        } \
+        return __real_##name(attr); \
     }
 CHECKED(uint8_t, mnl_attr_get_u8, mnl_attr_get_payload_len)
 CHECKED(uint16_t, mnl_attr_get_u16, mnl_attr_get_payload_len)
@@ -334,14 +334,28 @@ static const struct {
     const char *name;
     void (*look)(void);
 } looks[] = {
-    {"guests-compared", compare_guests}, {"closed", check_closed},
-    {"uplinks", list_uplinks},      {"drops", get_drops},                {"ports", list_ports},
-    {"policies", look_at_policies}, {"counters", get_counters},          {"vm-chain", find_vm_chain},
-    {"flows", cut_flows},           {"listeners", find_listeners},       {"links", list_links},
-    {"bridge", check_bridge},       {"tap", check_tap},                  {"tunnel", check_tunnel},
-    {"ways-out", find_uplinks}, {"overlap", find_overlap},    {"networks", list_networks},
-    {"routes", list_routes},        {"rules", list_rules},               {"gate", check_gate},
-    {"bridge-ipv6", check_bridge_ipv6}, {"wireguard", get_wireguard},
+    {"guests-compared", compare_guests},
+    {"closed", check_closed},
+    {"uplinks", list_uplinks},
+    {"drops", get_drops},
+    {"ports", list_ports},
+    {"policies", look_at_policies},
+    {"counters", get_counters},
+    {"vm-chain", find_vm_chain},
+    {"flows", cut_flows},
+    {"listeners", find_listeners},
+    {"links", list_links},
+    {"bridge", check_bridge},
+    {"tap", check_tap},
+    {"tunnel", check_tunnel},
+    {"ways-out", find_uplinks},
+    {"overlap", find_overlap},
+    {"networks", list_networks},
+    {"routes", list_routes},
+    {"rules", list_rules},
+    {"gate", check_gate},
+    {"bridge-ipv6", check_bridge_ipv6},
+    {"wireguard", get_wireguard},
 };
 
 static void record(const char *dir)

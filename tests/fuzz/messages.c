@@ -94,7 +94,8 @@ static void answer(const char *question)
         return;
     }
     question_answer(worker, question, -1, &text, &fd);
-    if (text == NULL || json_parse(text, strlen(text), &parsed, NULL) != 0 || (json_object_get(parsed, "answer") == NULL) == (json_object_get(parsed, "error") == NULL)) {
+    if (text == NULL || json_parse(text, strlen(text), &parsed, NULL) != 0 ||
+        (json_object_get(parsed, "answer") == NULL) == (json_object_get(parsed, "error") == NULL)) {
         abort();
     }
     if (fd >= 0) {

@@ -53,8 +53,7 @@ static void set_up(void)
         abort();
     }
     (void)snprintf(path, sizeof path, "%s/db", dir);
-    if (open_ready(path, &worker, NULL) != 0 || db_open(path, DB_API, &db, NULL) != 0 ||
-        spec_load(openapi_yaml_begin, openapi_yaml_len, &spec, NULL) != 0) {
+    if (open_ready(path, &worker, NULL) != 0 || db_open(path, DB_API, &db, NULL) != 0 || spec_load(openapi_yaml_begin, openapi_yaml_len, &spec, NULL) != 0) {
         abort();
     }
     struct api_setup setup = {spec, openapi_yaml_begin, openapi_yaml_len, db, &config, wake, NULL};

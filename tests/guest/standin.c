@@ -33,8 +33,7 @@ void standin_log(const struct standin *s, const char *thread, const char *fmt, .
     (void)localtime_r(&now.tv_sec, &parts);
     (void)strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &parts);
     int len = snprintf(line, sizeof line, "%s.%09ld [%s:%s] %s\n", stamp, now.tv_nsec, s->id, thread, text);
-    AUTO_CLOSE int file =
-        s->log_path == NULL ? -1 : open(s->log_path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
+    AUTO_CLOSE int file = s->log_path == NULL ? -1 : open(s->log_path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
     ssize_t ignored = write(file >= 0 ? file : STDOUT_FILENO, line, (size_t)len);
     (void)ignored;
 }
@@ -97,8 +96,7 @@ static void parse_arguments(struct standin *s, int argc, char **argv)
         const char *name = strncmp(argv[i], "--", 2) == 0 ? argv[i] + 2 : argv[i];
         const int option = option_of(name);
         if (option < 0) {
-            (void)snprintf(words, sizeof words,
-                           "Found argument '%.60s' which wasn't expected, or isn't valid in this context.", name);
+            (void)snprintf(words, sizeof words, "Found argument '%.60s' which wasn't expected, or isn't valid in this context.", name);
             (void)snprintf(debug, sizeof debug, "UnexpectedArgument(\"%.60s\")", name);
             refuse_argument(s, words, debug);
         }
@@ -153,17 +151,14 @@ static void fault_at_start(const struct standin *s)
 
 static _Noreturn void cannot_listen(const struct standin *s)
 {
-    standin_log(s, "main", "RunWithApiError error: Failed to open the API socket at: %s. Check that it is not already used.",
-                s->api_sock);
+    standin_log(s, "main", "RunWithApiError error: Failed to open the API socket at: %s. Check that it is not already used.", s->api_sock);
     (void)fprintf(stderr, "Error: RunWithApi(FailedToBindSocket(\"%s\"))\n", s->api_sock);
     standin_exit(s, EXIT_BAD_CONFIGURATION);
 }
 
 int main(int argc, char **argv)
 {
-    static struct standin standin = {.id = "anonymous-instance",
-                                     .verbose = true,
-                                     .machine = {.vcpu_count = 1, .mem_size_mib = 128}};
+    static struct standin standin = {.id = "anonymous-instance", .verbose = true, .machine = {.vcpu_count = 1, .mem_size_mib = 128}};
     static struct standin_api api = {.standin = &standin};
     struct standin_refusal why = {{0}, {0}};
     pthread_t thread;

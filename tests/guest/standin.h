@@ -24,9 +24,9 @@
 
 enum {
     STANDIN_NICS = 8,
-    STANDIN_VCPUS = 32,          /* Firecracker's MAX_SUPPORTED_VCPUS */
-    STANDIN_BODY_MAX = 51200,    /* Firecracker's default --http-api-max-payload-size */
-    STANDIN_CMDLINE_MAX = 2048,  /* its limit of the kernel's command line on x86-64 */
+    STANDIN_VCPUS = 32,         /* Firecracker's MAX_SUPPORTED_VCPUS */
+    STANDIN_BODY_MAX = 51200,   /* Firecracker's default --http-api-max-payload-size */
+    STANDIN_CMDLINE_MAX = 2048, /* its limit of the kernel's command line on x86-64 */
     STANDIN_FAULT_TEXT_MAX = 512,
 };
 
@@ -69,8 +69,7 @@ struct standin {
 /* standin.c: ends the process, after a line in the log, as the real one does. */
 _Noreturn void standin_exit(const struct standin *s, int status);
 /* "<time> [<id>:<thread>] <text>" to the log file, else to standard output. */
-void standin_log(const struct standin *s, const char *thread, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void standin_log(const struct standin *s, const char *thread, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 const char *standin_boot_args(const struct standin *s); /* "" when there are none */
 /* The value of the word `name=value` among the boot arguments, the last one; false when there is none. */
 bool standin_boot_arg(const struct standin *s, const char *name, char *ret, size_t size);
@@ -106,15 +105,14 @@ extern const struct standin_shape standin_machine_shape;
 extern const struct standin_shape standin_boot_shape;
 bool standin_check_boot_source(const json_t *source, struct standin_refusal *why);
 const char *standin_check_machine(const struct standin_machine *machine); /* NULL when it is right */
-void standin_start_machine(struct standin *s); /* vCPU threads; the state becomes running */
+void standin_start_machine(struct standin *s);                            /* vCPU threads; the state becomes running */
 
 /* standin_api.c: the answer to one request. `path` begins with '/'; body NULL when there was none. */
 struct standin_reply {
     int status;
     struct strbuf body;
 };
-void standin_answer(struct standin *s, const char *method, const char *path, const char *body, size_t len,
-                    struct standin_reply *reply);
+void standin_answer(struct standin *s, const char *method, const char *path, const char *body, size_t len, struct standin_reply *reply);
 /* The name of a request for standin_faults.c: "info", "pause", …; "other" when it is none of those. */
 const char *standin_operation(const char *method, const char *path, const char *body, size_t len);
 

@@ -11,17 +11,15 @@ static const char *const action_types[] = {"FlushMetrics", "InstanceStart", "Sen
 static const struct standin_field vm_fields[] = {{"state", STANDIN_ENUM, true, vm_states}};
 static const struct standin_field action_fields[] = {{"action_type", STANDIN_ENUM, true, action_types}};
 static const struct standin_field patch_machine_fields[] = {
-    {"vcpu_count", STANDIN_U8, false, NULL},         {"mem_size_mib", STANDIN_USIZE, false, NULL},
-    {"smt", STANDIN_BOOL, false, NULL},              {"cpu_template", STANDIN_ANY, false, NULL},
-    {"track_dirty_pages", STANDIN_BOOL, false, NULL}, {"huge_pages", STANDIN_ANY, false, NULL},
+    {"vcpu_count", STANDIN_U8, false, NULL},    {"mem_size_mib", STANDIN_USIZE, false, NULL},     {"smt", STANDIN_BOOL, false, NULL},
+    {"cpu_template", STANDIN_ANY, false, NULL}, {"track_dirty_pages", STANDIN_BOOL, false, NULL}, {"huge_pages", STANDIN_ANY, false, NULL},
 };
 static const struct standin_shape vm_shape = {"Vm", vm_fields, ARRAY_LEN(vm_fields), false};
 static const struct standin_shape action_shape = {"ActionBody", action_fields, ARRAY_LEN(action_fields), false};
-static const struct standin_shape patch_machine_shape = {"MachineConfigUpdate", patch_machine_fields,
-                                                         ARRAY_LEN(patch_machine_fields), false};
+static const struct standin_shape patch_machine_shape = {"MachineConfigUpdate", patch_machine_fields, ARRAY_LEN(patch_machine_fields), false};
 
 #define NOT_BEFORE "The requested operation is not supported before starting the microVM."
-#define NOT_AFTER "The requested operation is not supported after starting the microVM."
+#define NOT_AFTER  "The requested operation is not supported after starting the microVM."
 
 static void answer_json(struct standin_reply *reply, json_t *value)
 {
@@ -51,15 +49,13 @@ static void answer_shape(const struct standin *s, struct standin_reply *reply, c
 static json_t *instance(const struct standin *s)
 {
     static const char *const names[] = {"Not started", "Running", "Paused"};
-    return json_pack("{s:s, s:s, s:s, s:s}", "id", s->id, "state", names[atomic_load(&s->state)], "vmm_version",
-                     STANDIN_VERSION, "app_name", "Firecracker");
+    return json_pack("{s:s, s:s, s:s, s:s}", "id", s->id, "state", names[atomic_load(&s->state)], "vmm_version", STANDIN_VERSION, "app_name", "Firecracker");
 }
 
 static json_t *machine(const struct standin *s)
 {
-    return json_pack("{s:I, s:I, s:b, s:b, s:s}", "vcpu_count", (json_int_t)s->machine.vcpu_count, "mem_size_mib",
-                     (json_int_t)s->machine.mem_size_mib, "smt", s->machine.smt, "track_dirty_pages",
-                     s->machine.track_dirty_pages, "huge_pages", "None");
+    return json_pack("{s:I, s:I, s:b, s:b, s:s}", "vcpu_count", (json_int_t)s->machine.vcpu_count, "mem_size_mib", (json_int_t)s->machine.mem_size_mib, "smt",
+                     s->machine.smt, "track_dirty_pages", s->machine.track_dirty_pages, "huge_pages", "None");
 }
 
 /* What was not given is null, but for the two with a default. */
@@ -93,10 +89,8 @@ static json_t *nics(const struct standin *s)
     json_t *list = json_array();
     for (size_t i = 0; i < s->nic_count; i++) {
         const struct standin_nic *nic = &s->nics[i];
-        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:n, s:n}", "iface_id", nic->iface_id,
-                                                    "host_dev_name", nic->tap_name, "guest_mac",
-                                                    nic->mac[0] != '\0' ? nic->mac : NULL, "rx_rate_limiter",
-                                                    "tx_rate_limiter"));
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:n, s:n}", "iface_id", nic->iface_id, "host_dev_name", nic->tap_name, "guest_mac",
+                                                    nic->mac[0] != '\0' ? nic->mac : NULL, "rx_rate_limiter", "tx_rate_limiter"));
     }
     return list;
 }
@@ -105,12 +99,10 @@ static json_t *whole_config(const struct standin *s)
 {
     const char *kernel = json_get_string(s->boot_source, "kernel_image_path");
     json_t *boot = json_pack("{s:s, s:s?, s:s?}", "kernel_image_path", kernel == NULL ? "" : kernel, "initrd_path",
-                             json_get_string(s->boot_source, "initrd_path"), "boot_args",
-                             json_get_string(s->boot_source, "boot_args"));
+                             json_get_string(s->boot_source, "initrd_path"), "boot_args", json_get_string(s->boot_source, "boot_args"));
     json_t *entropy = s->entropy ? json_pack("{s:n}", "rate_limiter") : json_null();
-    return json_pack("{s:n, s:o, s:o, s:n, s:n, s:o, s:n, s:n, s:o, s:n, s:o}", "balloon", "drives", drives(s),
-                     "boot-source", boot, "cpu-config", "logger", "machine-config", machine(s), "metrics",
-                     "mmds-config", "network-interfaces", nics(s), "vsock", "entropy", entropy);
+    return json_pack("{s:n, s:o, s:o, s:n, s:n, s:o, s:n, s:n, s:o, s:n, s:o}", "balloon", "drives", drives(s), "boot-source", boot, "cpu-config", "logger",
+                     "machine-config", machine(s), "metrics", "mmds-config", "network-interfaces", nics(s), "vsock", "entropy", entropy);
 }
 
 static void put_vm(struct standin *s, const json_t *body, struct standin_reply *reply)
@@ -155,8 +147,7 @@ static void put_action(struct standin *s, const json_t *body, struct standin_rep
     }
 }
 
-static void set_machine(struct standin *s, const json_t *body, struct standin_machine wanted,
-                        struct standin_reply *reply)
+static void set_machine(struct standin *s, const json_t *body, struct standin_machine wanted, struct standin_reply *reply)
 {
     if (atomic_load(&s->state) != STANDIN_NOT_STARTED) {
         answer_fault(s, reply, "", NOT_AFTER);
@@ -252,8 +243,7 @@ static const struct {
     {"PATCH", "vm", NULL, &vm_shape, put_vm},
 };
 
-static bool answer_route(struct standin *s, size_t i, const char *rest, const char *body, size_t len,
-                         struct standin_reply *reply)
+static bool answer_route(struct standin *s, size_t i, const char *rest, const char *body, size_t len, struct standin_reply *reply)
 {
     char why[400];
     bool known = true;
@@ -270,8 +260,7 @@ static bool answer_route(struct standin *s, size_t i, const char *rest, const ch
     return true;
 }
 
-void standin_answer(struct standin *s, const char *method, const char *path, const char *body, size_t len,
-                    struct standin_reply *reply)
+void standin_answer(struct standin *s, const char *method, const char *path, const char *body, size_t len, struct standin_reply *reply)
 {
     char text[400];
     const size_t first = strcspn(path + 1, "/");
@@ -283,8 +272,8 @@ void standin_answer(struct standin *s, const char *method, const char *path, con
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-        if (strcmp(routes[i].method, method) == 0 && strlen(routes[i].first) == first &&
-            strncmp(routes[i].first, path + 1, first) == 0 && answer_route(s, i, rest, body, len, reply)) {
+        if (strcmp(routes[i].method, method) == 0 && strlen(routes[i].first) == first && strncmp(routes[i].first, path + 1, first) == 0 &&
+            answer_route(s, i, rest, body, len, reply)) {
             return;
         }
     }
@@ -309,8 +298,7 @@ const char *standin_operation(const char *method, const char *path, const char *
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (strcmp(method, rows[i].method) == 0 && strcmp(path, rows[i].path) == 0 &&
-            (rows[i].word == NULL ||
-             (body != NULL && memmem(body, len, rows[i].word, strlen(rows[i].word)) != NULL))) {
+            (rows[i].word == NULL || (body != NULL && memmem(body, len, rows[i].word, strlen(rows[i].word)) != NULL))) {
             return rows[i].name;
         }
     }

@@ -19,26 +19,17 @@ enum { CONFIG_MAX = 1024 * 1024, VNET_HEADER_BYTES = 12 };
 #define FROM_JSON "Configuration for VMM from one single json failed: "
 
 static const struct standin_field drive_fields[] = {
-    {"drive_id", STANDIN_STRING, true, NULL},      {"partuuid", STANDIN_STRING, false, NULL},
-    {"is_root_device", STANDIN_BOOL, true, NULL},  {"cache_type", STANDIN_STRING, false, NULL},
-    {"is_read_only", STANDIN_BOOL, false, NULL},   {"path_on_host", STANDIN_STRING, false, NULL},
-    {"rate_limiter", STANDIN_ANY, false, NULL},    {"io_engine", STANDIN_STRING, false, NULL},
-    {"socket", STANDIN_STRING, false, NULL},
+    {"drive_id", STANDIN_STRING, true, NULL},    {"partuuid", STANDIN_STRING, false, NULL},   {"is_root_device", STANDIN_BOOL, true, NULL},
+    {"cache_type", STANDIN_STRING, false, NULL}, {"is_read_only", STANDIN_BOOL, false, NULL}, {"path_on_host", STANDIN_STRING, false, NULL},
+    {"rate_limiter", STANDIN_ANY, false, NULL},  {"io_engine", STANDIN_STRING, false, NULL},  {"socket", STANDIN_STRING, false, NULL},
 };
 static const struct standin_field nic_fields[] = {
-    {"iface_id", STANDIN_STRING, true, NULL},
-    {"host_dev_name", STANDIN_STRING, true, NULL},
-    {"guest_mac", STANDIN_STRING, false, NULL},
-    {"rx_rate_limiter", STANDIN_ANY, false, NULL},
-    {"tx_rate_limiter", STANDIN_ANY, false, NULL},
+    {"iface_id", STANDIN_STRING, true, NULL},      {"host_dev_name", STANDIN_STRING, true, NULL}, {"guest_mac", STANDIN_STRING, false, NULL},
+    {"rx_rate_limiter", STANDIN_ANY, false, NULL}, {"tx_rate_limiter", STANDIN_ANY, false, NULL},
 };
 static const struct standin_field machine_fields[] = {
-    {"vcpu_count", STANDIN_U8, true, NULL},
-    {"mem_size_mib", STANDIN_USIZE, true, NULL},
-    {"smt", STANDIN_BOOL, false, NULL},
-    {"cpu_template", STANDIN_ANY, false, NULL},
-    {"track_dirty_pages", STANDIN_BOOL, false, NULL},
-    {"huge_pages", STANDIN_ANY, false, NULL},
+    {"vcpu_count", STANDIN_U8, true, NULL},     {"mem_size_mib", STANDIN_USIZE, true, NULL},      {"smt", STANDIN_BOOL, false, NULL},
+    {"cpu_template", STANDIN_ANY, false, NULL}, {"track_dirty_pages", STANDIN_BOOL, false, NULL}, {"huge_pages", STANDIN_ANY, false, NULL},
 };
 static const struct standin_field boot_fields[] = {
     {"kernel_image_path", STANDIN_STRING, true, NULL},
@@ -55,8 +46,7 @@ static const struct standin_shape nic_shape = {"NetworkInterfaceConfig", nic_fie
 const struct standin_shape standin_machine_shape = {"MachineConfig", machine_fields, ARRAY_LEN(machine_fields), false};
 const struct standin_shape standin_boot_shape = {"BootSourceConfig", boot_fields, ARRAY_LEN(boot_fields), false};
 
-static bool __attribute__((format(printf, 3, 4))) refuse(struct standin_refusal *why, const char *debug,
-                                                         const char *fmt, ...)
+static bool __attribute__((format(printf, 3, 4))) refuse(struct standin_refusal *why, const char *debug, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -100,8 +90,7 @@ static bool check_shapes(const json_t *config, struct standin_refusal *why)
         (machine != NULL && !standin_check_shape(machine, &standin_machine_shape, text, sizeof text))) {
         return refuse_json(why, text);
     }
-    return check_list(json_object_get(config, "drives"), &drive_shape, why) &&
-           check_list(json_object_get(config, "network-interfaces"), &nic_shape, why);
+    return check_list(json_object_get(config, "drives"), &drive_shape, why) && check_list(json_object_get(config, "network-interfaces"), &nic_shape, why);
 }
 
 const char *standin_check_machine(const struct standin_machine *machine)
@@ -135,8 +124,8 @@ bool standin_check_boot_source(const json_t *source, struct standin_refusal *why
     const char *args = json_get_string(source, "boot_args");
     AUTO_CLOSE int kernel = open(json_get_string(source, "kernel_image_path"), O_RDONLY | O_CLOEXEC);
     if (kernel < 0) {
-        return refuse(why, "ParseFromJson(BootSource(InvalidKernelPath(…)))",
-                      "Boot source error: The kernel file cannot be opened: %s (os error %d)", strerror(errno), errno);
+        return refuse(why, "ParseFromJson(BootSource(InvalidKernelPath(…)))", "Boot source error: The kernel file cannot be opened: %s (os error %d)",
+                      strerror(errno), errno);
     }
     if (args != NULL && strlen(args) >= STANDIN_CMDLINE_MAX) {
         return refuse(why, "ParseFromJson(BootSource(InvalidKernelCommandLine(\"Invalid cmdline capacity provided.\")))",
@@ -167,8 +156,7 @@ static bool take_drives(struct standin *s, const json_t *drives, struct standin_
         const char *path = json_get_string(drive, "path_on_host");
         const bool read_only = json_get_bool(drive, "is_read_only", false);
         if (root && json_get_bool(drive, "is_root_device", false)) {
-            return refuse(why, "ParseFromJson(BlockDevice(RootBlockDeviceAlreadyAdded))",
-                          FROM_JSON "Block device error: A root block device already exists!");
+            return refuse(why, "ParseFromJson(BlockDevice(RootBlockDeviceAlreadyAdded))", FROM_JSON "Block device error: A root block device already exists!");
         }
         AUTO_CLOSE int file = open(path == NULL ? "" : path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
         if (file < 0) {
@@ -214,8 +202,8 @@ static bool take_nic(struct standin *s, const json_t *row, struct standin_refusa
     }
     for (size_t i = 0; mac != NULL && i < s->nic_count; i++) {
         if (strcmp(s->nics[i].mac, mac) == 0) {
-            return refuse(why, "ParseFromJson(NetDevice(GuestMacAddressInUse(…)))",
-                          FROM_JSON "Network device error: The MAC address is already in use: %s", mac);
+            return refuse(why, "ParseFromJson(NetDevice(GuestMacAddressInUse(…)))", FROM_JSON "Network device error: The MAC address is already in use: %s",
+                          mac);
         }
     }
     (void)snprintf(nic->iface_id, sizeof nic->iface_id, "%s", json_get_string(row, "iface_id"));
@@ -272,8 +260,7 @@ bool standin_load_config(struct standin *s, struct standin_refusal *why)
     }
     s->entropy = json_object_get(config, "entropy") != NULL;
     return check_shapes(config, why) && take_machine(s, json_object_get(config, "machine-config"), why) &&
-           take_boot_source(s, json_object_get(config, "boot-source"), why) &&
-           take_drives(s, json_object_get(config, "drives"), why) &&
+           take_boot_source(s, json_object_get(config, "boot-source"), why) && take_drives(s, json_object_get(config, "drives"), why) &&
            take_nics(s, json_object_get(config, "network-interfaces"), why) && check_kernel(s, why);
 }
 

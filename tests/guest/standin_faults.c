@@ -16,10 +16,9 @@ static const struct {
     const char *name;
     enum standin_fault_kind kind;
 } kinds[] = {
-    {"slow", STANDIN_SLOW},       {"hang", STANDIN_HANG},       {"half", STANDIN_HALF},
-    {"cut", STANDIN_CUT},         {"close", STANDIN_CLOSE},     {"error", STANDIN_ERROR},
-    {"die", STANDIN_DIE},         {"die_after", STANDIN_DIE_AFTER}, {"garbage", STANDIN_GARBAGE},
-    {"endless", STANDIN_ENDLESS}, {"wrong", STANDIN_WRONG},     {"deaf", STANDIN_DEAF},
+    {"slow", STANDIN_SLOW},       {"hang", STANDIN_HANG},       {"half", STANDIN_HALF},   {"cut", STANDIN_CUT},
+    {"close", STANDIN_CLOSE},     {"error", STANDIN_ERROR},     {"die", STANDIN_DIE},     {"die_after", STANDIN_DIE_AFTER},
+    {"garbage", STANDIN_GARBAGE}, {"endless", STANDIN_ENDLESS}, {"wrong", STANDIN_WRONG}, {"deaf", STANDIN_DEAF},
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -53,8 +52,7 @@ static bool parse_setting(const char *name, const char *value, struct standin_fa
     const struct {
         const char *name;
         int64_t *number;
-    } numbers[] = {
-        {"nth", &fault->nth}, {"times", &fault->times}, {"ms", &fault->ms}, {"status", &fault->status}};
+    } numbers[] = {{"nth", &fault->nth}, {"times", &fault->times}, {"ms", &fault->ms}, {"status", &fault->status}};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         if (strcmp(name, numbers[i].name) == 0) {
             return parse_number(value, numbers[i].number);

@@ -60,8 +60,7 @@ static struct channel listen_at(const struct standin *s, const char *name, const
     const int len = snprintf(address.sun_path, sizeof address.sun_path, "%.*s%s%s", dir_len, s->api_sock, name, suffix);
     (void)unlink(address.sun_path);
     channel.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (len >= (int)sizeof address.sun_path || channel.listener < 0 ||
-        bind(channel.listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
+    if (len >= (int)sizeof address.sun_path || channel.listener < 0 || bind(channel.listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
         listen(channel.listener, 1) != 0) {
         standin_log(s, "main", "standin: cannot listen on %s: %s", address.sun_path, strerror(errno));
         standin_exit(s, 1);
@@ -143,8 +142,7 @@ static void count_frames(char *text, size_t size)
         refused += wires[i].refused;
         received += wires[i].received;
     }
-    (void)snprintf(text, size, "sent=%llu refused=%llu received=%llu", (unsigned long long)sent,
-                   (unsigned long long)refused, (unsigned long long)received);
+    (void)snprintf(text, size, "sent=%llu refused=%llu received=%llu", (unsigned long long)sent, (unsigned long long)refused, (unsigned long long)received);
 }
 
 /* "fault=<fault>", "clear" (no faults any more), "print=<text>", "end=<status>", "counts". */

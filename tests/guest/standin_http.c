@@ -77,8 +77,7 @@ static bool send_reply(int fd, int status, const char *body, size_t len)
 static bool send_unreadable(int fd, const char *why)
 {
     char text[512];
-    const int len = snprintf(text, sizeof text,
-                             "{ \"error\": \"%.300s\nAll previous unanswered requests will be dropped.\" }", why);
+    const int len = snprintf(text, sizeof text, "{ \"error\": \"%.300s\nAll previous unanswered requests will be dropped.\" }", why);
     return send_reply(fd, 400, text, (size_t)len);
 }
 
@@ -93,8 +92,7 @@ static const char *parse_line(const char *line, size_t len, struct request *requ
     }
     (void)snprintf(request->method, sizeof request->method, "%.*s", (int)(space - line), line);
     (void)snprintf(target, sizeof target, "%.*s", (int)(last - space - 1), space + 1);
-    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "PUT") != 0 &&
-        strcmp(request->method, "PATCH") != 0) {
+    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "PUT") != 0 && strcmp(request->method, "PATCH") != 0) {
         return "Invalid HTTP Method: Unsupported HTTP method.";
     }
     const char *path = strncmp(target, "http://", 7) == 0 ? strchr(target + 7, '/') : target;
@@ -131,8 +129,7 @@ static const char *parse_header(const char *line, struct request *request, char 
         return why;
     }
     if (length > STANDIN_BODY_MAX) {
-        (void)snprintf(why, size, "Request payload with size %lu is larger than the limit of %d allowed by server.",
-                       length, STANDIN_BODY_MAX);
+        (void)snprintf(why, size, "Request payload with size %lu is larger than the limit of %d allowed by server.", length, STANDIN_BODY_MAX);
         return why;
     }
     request->has_length = true;
@@ -178,8 +175,7 @@ static void send_endless(int fd)
 }
 
 /* False: the connection is over. */
-static bool send_faulty(const struct standin *s, int fd, const struct standin_fault *fault,
-                        const struct standin_reply *reply)
+static bool send_faulty(const struct standin *s, int fd, const struct standin_fault *fault, const struct standin_reply *reply)
 {
     static const char garbage[] = "\x16\x03\x01\xff\xfe\x80{{\r\n\r\n\r\nHTTP/9.9 abc\r\n\xc3\x28";
     static const char wrong[] = "{\"id\":[7],\"state\":\"Exploded\",\"vmm_version\":null}";
@@ -200,8 +196,7 @@ static bool send_faulty(const struct standin *s, int fd, const struct standin_fa
     case STANDIN_WRONG:
         return send_reply(fd, 200, wrong, sizeof wrong - 1);
     case STANDIN_ERROR:
-        (void)snprintf(text, sizeof text, "{\"fault_message\":\"%s\"}",
-                       fault->words[0] != '\0' ? fault->words : "standin: an error on demand");
+        (void)snprintf(text, sizeof text, "{\"fault_message\":\"%s\"}", fault->words[0] != '\0' ? fault->words : "standin: an error on demand");
         return send_reply(fd, fault->status < 0 ? 400 : (int)fault->status, text, strlen(text));
     case STANDIN_CLOSE:
         return false;
@@ -223,8 +218,7 @@ static bool serve_request(struct standin *s, int fd, const struct request *reque
     const size_t len = request->body_len;
     const char *given = request->has_length && len > 0 ? body : NULL;
     struct standin_reply reply = {.status = 500, .body = STRBUF_INIT};
-    const struct standin_fault fault =
-        standin_faults_next(standin_operation(request->method, request->path, given, len));
+    const struct standin_fault fault = standin_faults_next(standin_operation(request->method, request->path, given, len));
     if (fault.kind == STANDIN_HANG) {
         standin_hang();
     }

@@ -136,8 +136,7 @@ bool standin_check_shape(const json_t *value, const struct standin_shape *shape,
     const char *key = NULL;
     json_t *member = NULL;
     if (json_is_array(value) && json_array_size(value) == 0) {
-        (void)snprintf(ret_why, size, "invalid length 0, expected struct %s with %zu element%s", shape->name,
-                       shape->count, shape->count == 1 ? "" : "s");
+        (void)snprintf(ret_why, size, "invalid length 0, expected struct %s with %zu element%s", shape->name, shape->count, shape->count == 1 ? "" : "s");
         return false;
     }
     if (!json_is_object(value)) {

@@ -57,8 +57,7 @@ static inline bool tiny_find(const char *vmm)
         (void)fprintf(stderr, "skipped: there is no %s\n", tiny_kernel);
         return false;
     }
-    if (vmm_find_binary(vmm, "/usr/local/bin:/usr/bin:/opt/firecracker", tiny_binary, sizeof tiny_binary,
-                        &err) != 0) {
+    if (vmm_find_binary(vmm, "/usr/local/bin:/usr/bin:/opt/firecracker", tiny_binary, sizeof tiny_binary, &err) != 0) {
         (void)fprintf(stderr, "skipped: %s\n", err.message);
         return false;
     }
@@ -88,8 +87,7 @@ static inline const char *tiny_path(const struct tiny *t, const char *name)
 static inline void tiny_init(struct tiny *t, enum vmm_kind kind, enum vmm_accel accel, const char *mode)
 {
     static const char *const fifos[] = {"console.in", "console.out", "vmm.out"};
-    *t = (struct tiny){
-        .driver = &vmm_drivers[kind], .process = {.pidfd = -1}, .console = -1, .words = -1, .input = -1};
+    *t = (struct tiny){.driver = &vmm_drivers[kind], .process = {.pidfd = -1}, .console = -1, .words = -1, .input = -1};
     (void)strcpy(t->dir, "/tmp/tiny-guest-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(t->dir));
     for (size_t i = 0; i < ARRAY_LEN(fifos); i++) {
@@ -112,8 +110,8 @@ static inline void tiny_compose(struct tiny *t, const char *own)
 {
     char *line = NULL;
     struct error err;
-    const struct kernel_args args = {.vmm = t->driver->args, .image = "", .own = own, .id = "tiny",
-                                     .device_count = t->spec.drive_count + t->spec.interface_count + 1};
+    const struct kernel_args args = {
+        .vmm = t->driver->args, .image = "", .own = own, .id = "tiny", .device_count = t->spec.drive_count + t->spec.interface_count + 1};
     ck_assert_msg(kernel_args_compose(&args, &line, &err) == 0, "%s", err.message);
     (void)snprintf(t->boot_args, sizeof t->boot_args, "%s", line);
     free(line);
@@ -200,8 +198,7 @@ static inline const char *tiny_said(struct tiny *t)
 
 static inline void tiny_expect(struct tiny *t, const char *text)
 {
-    ck_assert_msg(tiny_sees(t, text, TINY_TIMEOUT_MS),
-                  "no \"%s\" on the console: \"%.200s\"; the VMM says: %s", text, t->seen, tiny_said(t));
+    ck_assert_msg(tiny_sees(t, text, TINY_TIMEOUT_MS), "no \"%s\" on the console: \"%.200s\"; the VMM says: %s", text, t->seen, tiny_said(t));
 }
 
 /* Asks until it answers. */

@@ -58,14 +58,8 @@ static int ensure(const char *id)
 
 static struct process spawn(const char *path, const char *const *argv, int cgroup_fd)
 {
-    struct process_spec spec = {.path = path,
-                                .argv = argv,
-                                .cwd = "/",
-                                .stdin_fd = -1,
-                                .stdout_fd = -1,
-                                .stderr_fd = -1,
-                                .cgroup_fd = cgroup_fd,
-                                .extra_fd = -1};
+    struct process_spec spec = {
+        .path = path, .argv = argv, .cwd = "/", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .cgroup_fd = cgroup_fd, .extra_fd = -1};
     struct process process;
     struct error err = {0};
     ck_assert_msg(process_spawn(&spec, &process, &err) == 0, "%s", err.message);
@@ -164,8 +158,7 @@ START_TEST(names_that_lead_elsewhere_are_refused)
     }
     (void)close(ensure("vm-1"));
     int fd = -7;
-    ck_assert_int_eq(cgroup_ensure(mark, "cgroup.procs", &fd, NULL),
-                     -1); /* a control file of the kernel's */
+    ck_assert_int_eq(cgroup_ensure(mark, "cgroup.procs", &fd, NULL), -1); /* a control file of the kernel's */
     ck_assert_int_eq(cgroup_remove(mark, "cgroup.procs", NULL), -1);
 }
 END_TEST
@@ -242,14 +235,8 @@ START_TEST(processes_walk_there_where_clone3_is_missing)
 
     AUTO_CLOSE int other = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* no cgroup at all */
     static const char *const argv[] = {"true", NULL};
-    struct process_spec spec = {.path = "/bin/true",
-                                .argv = argv,
-                                .cwd = "/",
-                                .cgroup_fd = other,
-                                .stdin_fd = -1,
-                                .stdout_fd = -1,
-                                .stderr_fd = -1,
-                                .extra_fd = -1};
+    struct process_spec spec = {
+        .path = "/bin/true", .argv = argv, .cwd = "/", .cgroup_fd = other, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .extra_fd = -1};
     struct error err = {0};
     ck_assert_int_eq(process_spawn(&spec, &process, &err), -1);
     ck_assert_ptr_nonnull(strstr(err.message, "cgroup"));
@@ -260,8 +247,7 @@ END_TEST
 START_TEST(removing_kills_whatever_is_in_it)
 {
     int one = ensure("vm-1");
-    static const char *const argv[] = {"sh", "-c", "sleep 600 & (trap '' TERM HUP INT; sleep 600) & wait",
-                                       NULL};
+    static const char *const argv[] = {"sh", "-c", "sleep 600 & (trap '' TERM HUP INT; sleep 600) & wait", NULL};
     struct process process = spawn("/bin/sh", argv, one);
     struct process bystander = spawn_sleep(-1);
     (void)close(one);

@@ -13,7 +13,7 @@
 enum {
     PORT = 4242,
     MARKER = 1000000, /* its number: the last packet of a series */
-    GSO_UDP_L4 = 5, /* VIRTIO_NET_HDR_GSO_UDP_L4, which headers of 6.1 lack */
+    GSO_UDP_L4 = 5,   /* VIRTIO_NET_HDR_GSO_UDP_L4, which headers of 6.1 lack */
     IN_UDP = 6,
     IN_TCP = 16,
     SEGMENT = 400, /* bytes of data */
@@ -106,14 +106,23 @@ static void add_network(struct frame *f, const struct open_packet *p, const void
 {
     static const uint8_t options[8] = {0, 0, 1, 4};
     if (p->version == 4) {
-        struct iphdr ip = {.version = 4, .ihl = 5, .tot_len = htons((uint16_t)(sizeof ip + len)), .id = htons(1), .frag_off = htons(p->fragment),
-                           .ttl = 64, .protocol = p->protocol, .saddr = htonl(guests[0].address), .daddr = htonl(far)};
+        struct iphdr ip = {.version = 4,
+                           .ihl = 5,
+                           .tot_len = htons((uint16_t)(sizeof ip + len)),
+                           .id = htons(1),
+                           .frag_off = htons(p->fragment),
+                           .ttl = 64,
+                           .protocol = p->protocol,
+                           .saddr = htonl(guests[0].address),
+                           .daddr = htonl(far)};
         ip.check = frame_checksum(0, &ip, sizeof ip);
         frame_add(f, &ip, sizeof ip);
     } else {
         const size_t between = p->extended ? sizeof options : 0;
-        struct ip6_hdr ip = {.ip6_flow = htonl(0x60000000), .ip6_plen = htons((uint16_t)(between + len)),
-                             .ip6_nxt = p->extended ? IPPROTO_DSTOPTS : p->protocol, .ip6_hlim = 64};
+        struct ip6_hdr ip = {.ip6_flow = htonl(0x60000000),
+                             .ip6_plen = htons((uint16_t)(between + len)),
+                             .ip6_nxt = p->extended ? IPPROTO_DSTOPTS : p->protocol,
+                             .ip6_hlim = 64};
         memcpy(&ip.ip6_src, six[0].address6, sizeof ip.ip6_src);
         ck_assert_int_eq(inet_pton(AF_INET6, far6, &ip.ip6_dst), 1);
         frame_add(f, &ip, sizeof ip);
@@ -270,9 +279,12 @@ START_TEST(segments_are_filled_in)
     const size_t at = transport_at(&sent);
     const bool tcp = p.protocol == IPPROTO_TCP;
     const uint8_t type = !tcp ? GSO_UDP_L4 : p.version == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
-    const struct virtio_net_hdr head = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = type, .gso_size = SEGMENT,
+    const struct virtio_net_hdr head = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                        .gso_type = type,
+                                        .gso_size = SEGMENT,
                                         .hdr_len = (uint16_t)(at + (tcp ? sizeof(struct tcphdr) : sizeof(struct udphdr))),
-                                        .csum_start = (uint16_t)at, .csum_offset = (uint16_t)right_offset(&p)};
+                                        .csum_start = (uint16_t)at,
+                                        .csum_offset = (uint16_t)right_offset(&p)};
     if (!send_with(&sent, head)) {
         ck_assert(!tcp);
         return;
@@ -311,8 +323,12 @@ START_TEST(nor_in_segments)
     const struct open_packet p = {.version = 4, .protocol = IPPROTO_TCP, .port = PORT, .more = 1200};
     const struct frame f = open_frame(&p, 1);
     for (int start = 14; start < 34 + IN_TCP; start += 2) {
-        (void)send_with(&f, (struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = SEGMENT, .hdr_len = 54,
-                                                    .csum_start = (uint16_t)start, .csum_offset = start < 34 ? IN_TCP : 0});
+        (void)send_with(&f, (struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                                    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+                                                    .gso_size = SEGMENT,
+                                                    .hdr_len = 54,
+                                                    .csum_start = (uint16_t)start,
+                                                    .csum_offset = start < 34 ? IN_TCP : 0});
     }
     ck_assert_uint_eq(came_through(), 0);
 }

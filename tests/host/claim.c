@@ -24,7 +24,7 @@ START_TEST(what_excludes_what)
     } cases[] = {
         {CLAIM_BRIDGE, "svbr0", "svbr0", true},
         {CLAIM_BRIDGE, "svbr0", "svbr1", false},
-        {CLAIM_BRIDGE, "b", "bt1", true},                    /* the TAP bt1t2 begins as b's do */
+        {CLAIM_BRIDGE, "b", "bt1", true},                         /* the TAP bt1t2 begins as b's do */
         {CLAIM_BRIDGE, "a-long-bridge1", "a-long-bridge2", true}, /* nine bytes of both are the same */
         {CLAIM_SUBNET, "10.0.0.0/24", "10.0.1.0/24", false},
         {CLAIM_SUBNET, "10.0.0.0/8", "10.0.1.0/24", true},
@@ -45,8 +45,13 @@ END_TEST
 START_TEST(names)
 {
     struct claim_listed listed;
-    static const char *const wrong[] = {"", "smartvmd", "smartvmd bridge svbr0 12", "smartvmd bridge svbr0 x svbr0", "smartvmd bridge svbr0 12 svbr0 more",
-                                        "smartvmd bridge svbr0 12 sixteen-bytes-xx", "other bridge svbr0 12 svbr0"};
+    static const char *const wrong[] = {"",
+                                        "smartvmd",
+                                        "smartvmd bridge svbr0 12",
+                                        "smartvmd bridge svbr0 x svbr0",
+                                        "smartvmd bridge svbr0 12 svbr0 more",
+                                        "smartvmd bridge svbr0 12 sixteen-bytes-xx",
+                                        "other bridge svbr0 12 svbr0"};
     ck_assert(claim_parse("smartvmd bridge svbr0 12 svbr0", 30, &listed));
     ck_assert_str_eq(listed.kind, "bridge");
     ck_assert_str_eq(listed.value, "svbr0");

@@ -158,8 +158,8 @@ static bool is_forbidden(const struct conntrack_flow *flow, void *ctx)
     wish->seen++;
     wish->last = *flow;
     wish->published += flow->published;
-    return flow->protocol == IPPROTO_TCP && ip_addr_equal(&flow->source, &wish->source) &&
-           ip_addr_equal(&flow->destination, &wish->destination) && flow->port == wish->port;
+    return flow->protocol == IPPROTO_TCP && ip_addr_equal(&flow->source, &wish->source) && ip_addr_equal(&flow->destination, &wish->destination) &&
+           flow->port == wish->port;
 }
 
 static struct wish wish_of(const char *source, const char *destination, uint16_t port)

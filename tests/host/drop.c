@@ -351,8 +351,7 @@ static void child_refused(void)
 {
     struct error *err = &report->err;
     report->done += drop_privileges("root", getppid(), err) < 0 && err->code == ERR_INVALID_CONFIG;
-    report->done +=
-        drop_privileges("no-such-user-here", getppid(), err) < 0 && err->code == ERR_INVALID_CONFIG;
+    report->done += drop_privileges("no-such-user-here", getppid(), err) < 0 && err->code == ERR_INVALID_CONFIG;
     report->done += getuid() == 0;
     report->done += drop_privileges("nobody", 1 << 22, err) < 0 && err->code == ERR_UNAVAILABLE;
 }

@@ -131,8 +131,7 @@ START_TEST(a_flood_is_dropped)
     ck_assert_str_eq(tiny_said(&t), "");
     size_t kept = 0;
     ssize_t n;
-    while ((n = read(t.console, bytes, sizeof bytes)) > 0 &&
-           kept < 16 * fifo) { /* it goes on while we read */
+    while ((n = read(t.console, bytes, sizeof bytes)) > 0 && kept < 16 * fifo) { /* it goes on while we read */
         kept += (size_t)n;
     }
     ck_assert_uint_ge(kept, fifo);

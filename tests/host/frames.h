@@ -52,11 +52,8 @@ struct arp_fields {
 
 static inline struct frame frame_arp(const struct arp_fields *fields)
 {
-    struct ether_arp arp = {.ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER),
-                                       .ar_pro = htons(ETHERTYPE_IP),
-                                       .ar_hln = ETH_ALEN,
-                                       .ar_pln = 4,
-                                       .ar_op = htons(fields->operation)}};
+    struct ether_arp arp = {
+        .ea_hdr = {.ar_hrd = htons(ARPHRD_ETHER), .ar_pro = htons(ETHERTYPE_IP), .ar_hln = ETH_ALEN, .ar_pln = 4, .ar_op = htons(fields->operation)}};
     const uint32_t sender = htonl(fields->sender);
     const uint32_t target = htonl(fields->target);
     struct frame f = frame_ether(fields->ether_to, fields->ether_from, ETHERTYPE_ARP);
@@ -80,8 +77,7 @@ static inline uint16_t frame_checksum(uint32_t sum, const void *bytes, size_t le
     return htons((uint16_t)~sum);
 }
 
-static inline void frame_add_ipv4(struct frame *f, uint32_t from, uint32_t to, uint8_t protocol,
-                                  const void *payload, size_t len)
+static inline void frame_add_ipv4(struct frame *f, uint32_t from, uint32_t to, uint8_t protocol, const void *payload, size_t len)
 {
     struct iphdr ip = {.version = 4,
                        .ihl = 5,
@@ -96,8 +92,7 @@ static inline void frame_add_ipv4(struct frame *f, uint32_t from, uint32_t to, u
     frame_add(f, payload, len);
 }
 
-static inline struct frame frame_udp(struct mac to_mac, struct mac from_mac, uint32_t from, uint32_t to,
-                                     uint16_t port)
+static inline struct frame frame_udp(struct mac to_mac, struct mac from_mac, uint32_t from, uint32_t to, uint16_t port)
 {
     struct {
         struct udphdr head;
@@ -117,14 +112,11 @@ static inline struct frame frame_ping(struct mac to_mac, struct mac from_mac, ui
     return f;
 }
 
-static inline struct frame frame_syn(struct mac to_mac, struct mac from_mac, uint32_t from, uint32_t to,
-                                     uint16_t port)
+static inline struct frame frame_syn(struct mac to_mac, struct mac from_mac, uint32_t from, uint32_t to, uint16_t port)
 {
-    struct tcphdr tcp = {
-        .source = htons(5001), .dest = htons(port), .seq = htonl(1), .doff = 5, .syn = 1, .window = 1024};
+    struct tcphdr tcp = {.source = htons(5001), .dest = htons(port), .seq = htonl(1), .doff = 5, .syn = 1, .window = 1024};
     struct frame f = frame_ether(to_mac, from_mac, ETHERTYPE_IP);
-    uint32_t sum =
-        (from >> 16) + (from & 0xffff) + (to >> 16) + (to & 0xffff) + IPPROTO_TCP + (uint32_t)sizeof tcp;
+    uint32_t sum = (from >> 16) + (from & 0xffff) + (to >> 16) + (to & 0xffff) + IPPROTO_TCP + (uint32_t)sizeof tcp;
     tcp.check = frame_checksum(sum, &tcp, sizeof tcp);
     frame_add_ipv4(&f, from, to, IPPROTO_TCP, &tcp, sizeof tcp);
     return f;
@@ -178,8 +170,7 @@ static inline bool frame_is(const uint8_t *frame, size_t len, const void *wanted
 /* Sees what a link delivers to this host. */
 static inline int packet_socket(const char *link)
 {
-    struct sockaddr_ll where = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(link)};
+    struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex(link)};
     int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     ck_assert(fd >= 0 && where.sll_ifindex > 0);
     ck_assert(bind(fd, (struct sockaddr *)&where, sizeof where) == 0);

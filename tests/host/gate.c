@@ -43,12 +43,9 @@ END_TEST
 static const struct {
     const char *command, *words;
 } changes[] = {
-    {"tc qdisc del dev br0 clsact", "smartvm_in is gone"},
-    {"tc filter del dev br0 ingress", "smartvm_in is gone"},
-    {"tc filter del dev br0 egress pref 1", "smartvm_out is gone"},
-    {"ip rule del pref 64 iif br0", "comes from the bridge is gone"},
-    {"ip rule del pref 64 iif lo", "to the host is gone"},
-    {"ip rule flush", "comes from the bridge is gone"},
+    {"tc qdisc del dev br0 clsact", "smartvm_in is gone"},          {"tc filter del dev br0 ingress", "smartvm_in is gone"},
+    {"tc filter del dev br0 egress pref 1", "smartvm_out is gone"}, {"ip rule del pref 64 iif br0", "comes from the bridge is gone"},
+    {"ip rule del pref 64 iif lo", "to the host is gone"},          {"ip rule flush", "comes from the bridge is gone"},
 };
 
 START_TEST(what_others_change_is_seen_and_mended)

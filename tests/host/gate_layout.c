@@ -56,8 +56,8 @@ static size_t small_one(uint8_t ret[SMALL_MAX])
     const struct {
         const void *bytes;
         size_t len;
-    } parts[] = {{&outer, sizeof outer}, {&whole, sizeof whole}, {&middle, sizeof middle}, {&alternative, sizeof alternative}, {&inner, sizeof inner},
-                 {members, sizeof members}};
+    } parts[] = {{&outer, sizeof outer}, {&whole, sizeof whole},   {&middle, sizeof middle}, {&alternative, sizeof alternative},
+                 {&inner, sizeof inner}, {members, sizeof members}};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         memcpy(ret + len, parts[i].bytes, parts[i].len);
         len += parts[i].len;

@@ -17,9 +17,9 @@ static const uint32_t metadata_host = 0xa9fea9fe; /* 169.254.169.254 */
 static const struct mac bridge_mac = {{0x02, 0x5a, 0, 0, 0, 1}};
 static const char *const uplink[] = {"up0"};
 
-#define V4(a, b, c, d)                                                                                                 \
-    {                                                                                                                  \
-        .version = IP_V4, .bytes = { a, b, c, d }                                                                      \
+#define V4(a, b, c, d) \
+    { \
+        .version = IP_V4, .bytes = { a, b, c, d } \
     }
 
 static const struct ip_range closed[] = {
@@ -27,8 +27,7 @@ static const struct ip_range closed[] = {
     {.first = V4(169, 254, 0, 0), .last = V4(169, 254, 255, 255)},
     {.first = V4(224, 0, 0, 0), .last = V4(255, 255, 255, 255)}, /* up to the end of all addresses */
     {.first = {.version = IP_V6, .bytes = {0xfe, 0x80}},
-     .last = {.version = IP_V6,
-              .bytes = {0xfe, 0xbf, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}}},
+     .last = {.version = IP_V6, .bytes = {0xfe, 0xbf, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}}},
 };
 
 static const struct nft_base base = {.mark = "smartvmtest",
@@ -105,8 +104,7 @@ static inline void make_beyond(void)
 static inline bool is_arp_reply(const uint8_t *frame, size_t len, const void *wanted)
 {
     static const uint8_t reply[] = {8, 6, 0, 1, 8, 0, 6, 4, 0, 2};
-    return len >= 42 && memcmp(frame + 12, reply, sizeof reply) == 0 &&
-           memcmp(frame + 28, wanted, sizeof(uint32_t)) == 0;
+    return len >= 42 && memcmp(frame + 12, reply, sizeof reply) == 0 && memcmp(frame + 28, wanted, sizeof(uint32_t)) == 0;
 }
 
 static inline struct frame good_arp(int guest)

@@ -37,9 +37,9 @@ static void is_dropped(const char *what, struct frame f, enum nft_drop_reason re
     const uint64_t all = all_drops(0);
     const uint64_t other = all_drops(1);
     frame_send(net.tap[0], &f);
-    ck_assert_msg(drops_of(0, reason) == before + 1, "%s: %llu packets of reason %s, were %llu; %llu of all, were %llu",
-                  what, (unsigned long long)drops_of(0, reason), nft_drop_name(reason), (unsigned long long)before,
-                  (unsigned long long)all_drops(0), (unsigned long long)all);
+    ck_assert_msg(drops_of(0, reason) == before + 1, "%s: %llu packets of reason %s, were %llu; %llu of all, were %llu", what,
+                  (unsigned long long)drops_of(0, reason), nft_drop_name(reason), (unsigned long long)before, (unsigned long long)all_drops(0),
+                  (unsigned long long)all);
     ck_assert_uint_eq(all_drops(0), all + 1);
     ck_assert_uint_eq(all_drops(1), other);
 }
@@ -89,8 +89,7 @@ END_TEST
 
 START_TEST(ether_types)
 {
-    static const uint16_t types[] = {0x0000, 0x0100, 0x05ff, 0x0842, 0x8035, 0x8847,
-                                     0x8863, 0x8864, 0x88b5, 0x88cc, 0x88e5, 0xffff};
+    static const uint16_t types[] = {0x0000, 0x0100, 0x05ff, 0x0842, 0x8035, 0x8847, 0x8863, 0x8864, 0x88b5, 0x88cc, 0x88e5, 0xffff};
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         is_dropped("a type that guests have no use for", with_type(types[i]), NFT_DROP_ETHER_TYPE);
     }
@@ -154,16 +153,12 @@ END_TEST
 
 START_TEST(source_addresses)
 {
-    const uint32_t addresses[] = {
-        guests[1].address, gateway, far, 0, 0x7f000001, 0xffffffff, 0xe0000001, metadata_host, guests[0].address + 256};
+    const uint32_t addresses[] = {guests[1].address, gateway, far, 0, 0x7f000001, 0xffffffff, 0xe0000001, metadata_host, guests[0].address + 256};
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
-        is_dropped("IPv4 of another address", frame_udp(bridge_mac, guests[0].mac, addresses[i], far, 9),
-                   NFT_DROP_SOURCE_ADDRESS);
+        is_dropped("IPv4 of another address", frame_udp(bridge_mac, guests[0].mac, addresses[i], far, 9), NFT_DROP_SOURCE_ADDRESS);
     }
-    is_dropped("a DHCP client's question", frame_udp(broadcast_mac, guests[0].mac, 0, 0xffffffff, 67),
-               NFT_DROP_SOURCE_ADDRESS);
-    is_dropped("the other guest's MAC and address", frame_udp(bridge_mac, guests[1].mac, guests[1].address, far, 9),
-               NFT_DROP_SOURCE_MAC);
+    is_dropped("a DHCP client's question", frame_udp(broadcast_mac, guests[0].mac, 0, 0xffffffff, 67), NFT_DROP_SOURCE_ADDRESS);
+    is_dropped("the other guest's MAC and address", frame_udp(bridge_mac, guests[1].mac, guests[1].address, far, 9), NFT_DROP_SOURCE_MAC);
     is_let_through("its own address", frame_udp(bridge_mac, guests[0].mac, guests[0].address, far, 9));
 }
 END_TEST
@@ -382,12 +377,10 @@ START_TEST(arp_rate)
         frame_send(net.tap[0], &arp);
     }
     const uint64_t dropped = drops_of(0, NFT_DROP_ARP_RATE);
-    ck_assert_msg(dropped > SENT - NFT_NEIGHBOUR_BURST - 2 * NFT_NEIGHBOUR_RATE && dropped < SENT, "%llu dropped",
-                  (unsigned long long)dropped);
+    ck_assert_msg(dropped > SENT - NFT_NEIGHBOUR_BURST - 2 * NFT_NEIGHBOUR_RATE && dropped < SENT, "%llu dropped", (unsigned long long)dropped);
     ck_assert_uint_eq(all_drops(1), 0);
     ck_assert_msg(has_gateway(1, ANSWER_MS), "the other guest pays for it");
-    ck_assert_msg(netns_says("nft list set bridge smartvmtest drops", "\"svt1\" . 0x00000006 counter packets"),
-                  "nft sees no counter");
+    ck_assert_msg(netns_says("nft list set bridge smartvmtest drops", "\"svt1\" . 0x00000006 counter packets"), "nft sees no counter");
     while (frame_await(net.tap[0], VNET_HEADER_BYTES, frame_is, &arp, 10)) {
     }
     (void)usleep(200 * 1000);
@@ -413,8 +406,7 @@ END_TEST
 
 static struct nft_base with_ports(void)
 {
-    static const struct config_port ports[] = {{.protocol = IPPROTO_UDP, .port = 7777},
-                                               {.protocol = IPPROTO_TCP, .port = 7778}};
+    static const struct config_port ports[] = {{.protocol = IPPROTO_UDP, .port = 7777}, {.protocol = IPPROTO_TCP, .port = 7778}};
     struct nft_base open = base;
     open.open_ports = ports;
     open.open_port_count = ARRAY_LEN(ports);
@@ -455,8 +447,7 @@ START_TEST(closed_networks)
 {
     const struct mac me = guests[0].mac;
     const uint32_t own = guests[0].address;
-    const struct ip_range lan[] = {{.first = V4(10, 9, 0, 0), .last = V4(10, 9, 0, 255)},
-                                   {.first = V4(255, 0, 0, 0), .last = V4(255, 255, 255, 255)}};
+    const struct ip_range lan[] = {{.first = V4(10, 9, 0, 0), .last = V4(10, 9, 0, 255)}, {.first = V4(255, 0, 0, 0), .last = V4(255, 255, 255, 255)}};
     const struct frame out = frame_udp(bridge_mac, me, own, far, 7777);
     const int server = beyond_server(7777);
     bool same = false;
@@ -677,14 +668,13 @@ START_TEST(counters_go_with_the_guest)
     ck_assert(netns_says("nft list set inet smartvmtest drops4", "172.30.0.2 . 0x00000024 counter packets 1"));
     MUST(nft_guests_change(base.mark, NULL, 0, guests, 1, NULL, &err));
     ck_assert_uint_eq(all_drops(0), 0);
-    static const char *const sets[] = {"bridge smartvmtest drops", "bridge smartvmtest rate_arp",
-                                       "bridge smartvmtest guest_mac", "inet smartvmtest drops4",
+    static const char *const sets[] = {"bridge smartvmtest drops", "bridge smartvmtest rate_arp", "bridge smartvmtest guest_mac", "inet smartvmtest drops4",
                                        "inet smartvmtest share1"};
     for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
         char command[128];
         (void)snprintf(command, sizeof command, "nft list set %s", sets[i]);
-        ck_assert_msg(!netns_says(command, "svt1") && !netns_says(command, "172.30.0.2") && !netns_says(command, "02:5a:00:00:01:01"), "%s still knows the guest",
-                      sets[i]);
+        ck_assert_msg(!netns_says(command, "svt1") && !netns_says(command, "172.30.0.2") && !netns_says(command, "02:5a:00:00:01:01"),
+                      "%s still knows the guest", sets[i]);
     }
     MUST(nft_base_remove(base.mark, &err));
     ck_assert_uint_eq(all_drops(0), 0); /* no table at all */
@@ -784,8 +774,8 @@ static bool has_net(const struct ip_net *nets, size_t count, uint8_t version, co
 {
     bool found = false;
     for (size_t i = 0; i < count; i++) {
-        found = found || (nets[i].address.version == version && nets[i].prefix == prefix &&
-                          memcmp(nets[i].address.bytes, bytes, version == IP_V4 ? 4 : 16) == 0);
+        found =
+            found || (nets[i].address.version == version && nets[i].prefix == prefix && memcmp(nets[i].address.bytes, bytes, version == IP_V4 ? 4 : 16) == 0);
     }
     return found;
 }

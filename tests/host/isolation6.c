@@ -225,9 +225,9 @@ static struct frame behind(uint8_t kind, const uint8_t words[7], uint8_t type)
 START_TEST(extension_headers)
 {
     static const uint8_t padding[7] = {0, 1, 4, 0, 0, 0, 0};
-    static const uint8_t whole[7] = {0, 0, 0, 0, 0, 0, 1};       /* a fragment that is all there is */
-    static const uint8_t first[7] = {0, 0, 1, 0, 0, 0, 1};       /* more to come */
-    static const uint8_t second[7] = {0, 0, 8, 0, 0, 0, 1};      /* the type was in the one before */
+    static const uint8_t whole[7] = {0, 0, 0, 0, 0, 0, 1};  /* a fragment that is all there is */
+    static const uint8_t first[7] = {0, 0, 1, 0, 0, 0, 1};  /* more to come */
+    static const uint8_t second[7] = {0, 0, 8, 0, 0, 0, 1}; /* the type was in the one before */
     static const uint8_t kinds[] = {IPPROTO_HOPOPTS, IPPROTO_DSTOPTS};
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         is_dropped("a router advertisement behind options", behind(kinds[i], padding, ND_ROUTER_ADVERT), NFT_DROP_ROUTER_ADVERTISEMENT);
@@ -349,7 +349,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const all[] = {not_chosen, sources, servers, questions, answers, extension_headers, malformed, rate, flows_of_both_versions_are_counted_together, elements};
+    const TTest *const all[] = {
+        not_chosen, sources, servers, questions, answers, extension_headers, malformed, rate, flows_of_both_versions_are_counted_together, elements};
     Suite *suite = suite_create("host/isolation6");
     TCase *tc = tcase_create("isolation6");
     tcase_add_checked_fixture(tc, set_up, end_host);

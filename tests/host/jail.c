@@ -143,8 +143,10 @@ END_TEST
 
 START_TEST(what_it_can_fill)
 {
-    check("(head -c 2000000 /dev/zero > large) 2> /dev/null; head -c 2000000 usr/bin/ls > large 2> /dev/null; i=0; while mkdir d$i 2> /dev/null; do i=$((i+1)); done; "
-          "[ $i -lt 64 ] && echo bounded", "bounded\n");
+    check("(head -c 2000000 /dev/zero > large) 2> /dev/null; head -c 2000000 usr/bin/ls > large 2> /dev/null; i=0; while mkdir d$i 2> /dev/null; do "
+          "i=$((i+1)); done; "
+          "[ $i -lt 64 ] && echo bounded",
+          "bounded\n");
 }
 END_TEST
 
@@ -195,8 +197,15 @@ START_TEST(failures_are_told_and_leave_nothing)
     }
     ck_assert_int_eq(jail_add_bind(&jail, "more", "/etc/hostname", JAIL_READ, &err), -1);
     jail.place = "/nonexistent";
-    const struct process_spec spec = {.path = "/bin/true", .argv = (const char *const[]){"true", NULL}, .cwd = "/", .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1,
-                                      .cgroup_fd = -1, .extra_fd = -1, .jail = &jail};
+    const struct process_spec spec = {.path = "/bin/true",
+                                      .argv = (const char *const[]){"true", NULL},
+                                      .cwd = "/",
+                                      .stdin_fd = -1,
+                                      .stdout_fd = -1,
+                                      .stderr_fd = -1,
+                                      .cgroup_fd = -1,
+                                      .extra_fd = -1,
+                                      .jail = &jail};
     ck_assert_int_eq(process_spawn(&spec, &process, &err), -1);
     ck_assert_ptr_nonnull(strstr(err.message, "mounting its jail"));
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);

@@ -308,12 +308,8 @@ static const struct {
     const char *made_by;
     const char *alias;
 } foreign_taps[] = {
-    {"ip tuntap add tap0 mode tap", NULL},
-    {"ip tuntap add tap0 mode tap", "mark:vm2"},
-    {"ip tuntap add tap0 mode tap", "other:vm"},
-    {"ip tuntap add tap0 mode tun", "mark:vm"},
-    {"ip link add tap0 type veth peer name peer0", NULL},
-    {"ip link add tap0 type veth peer name peer0", "mark:vm"},
+    {"ip tuntap add tap0 mode tap", NULL},      {"ip tuntap add tap0 mode tap", "mark:vm2"},          {"ip tuntap add tap0 mode tap", "other:vm"},
+    {"ip tuntap add tap0 mode tun", "mark:vm"}, {"ip link add tap0 type veth peer name peer0", NULL}, {"ip link add tap0 type veth peer name peer0", "mark:vm"},
 };
 
 START_TEST(foreign_tap_is_left_alone)
@@ -502,8 +498,7 @@ START_TEST(only_marked_links_are_deleted)
     netns_run("ip link set prefix0 alias marked:vm");
     MUST(link_delete("mark", names, ARRAY_LEN(names), &err));
     ck_assert(!exists("tap0") && !exists("tap1"));
-    ck_assert(exists("foreign0") && exists("other0") && exists("prefix0") && exists("peer0") &&
-              exists("br0"));
+    ck_assert(exists("foreign0") && exists("other0") && exists("prefix0") && exists("peer0") && exists("br0"));
     ck_assert(netns_says("ip link show foreign0", "group default"));
     MUST(link_delete("mark", names, ARRAY_LEN(names), &err));
     MUST(link_delete("mark", &names[2], 1, &err));
@@ -554,9 +549,8 @@ START_TEST(a_thousand_taps)
     int64_t all_deleted = clock_monotonic_us();
     ck_assert_uint_eq(netns_count("ip -o link show type tun", "\n"), 0);
     ck_assert(exists("br0"));
-    (void)printf("link: tap_ensure %.2f ms, list of %zu %.1f ms, delete of 100 %.0f ms, of %d more %.0f ms\n",
-                 (double)(made - start) / 1000 / MANY, count, (double)(listed - made) / 1000,
-                 (double)(deleted - before) / 1000, MANY - 100, (double)(all_deleted - deleted) / 1000);
+    (void)printf("link: tap_ensure %.2f ms, list of %zu %.1f ms, delete of 100 %.0f ms, of %d more %.0f ms\n", (double)(made - start) / 1000 / MANY, count,
+                 (double)(listed - made) / 1000, (double)(deleted - before) / 1000, MANY - 100, (double)(all_deleted - deleted) / 1000);
     ck_assert_msg(deleted - before < 1000L * 1000, "100 TAPs took as long as one by one");
 }
 END_TEST
@@ -581,8 +575,7 @@ START_TEST(callers_that_delete_at_once_are_combined)
     for (size_t i = 0; i < CALLERS; i++) {
         ck_assert(pthread_join(threads[i], NULL) == 0);
     }
-    (void)printf("link: 10 threads deleted 10 TAPs each, one by one, in %.0f ms\n",
-                 (double)(clock_monotonic_us() - start) / 1000);
+    (void)printf("link: 10 threads deleted 10 TAPs each, one by one, in %.0f ms\n", (double)(clock_monotonic_us() - start) / 1000);
     ck_assert_uint_eq(netns_count("ip -o link show type tun", "\n"), MANY - 100);
     ck_assert(!exists("tap0") && !exists("tap99") && exists("tap100"));
 }
@@ -709,8 +702,8 @@ START_TEST(monitor_tells_what_was_changed)
     for (size_t i = 0; i < ARRAY_LEN(news); i++) {
         netns_run(news[i].command);
         struct heard heard = drain(fd);
-        ck_assert_msg((heard.tap0 == 1) == news[i].tap && heard.routes == news[i].rest, "%s: tap0 %zu, rest %d",
-                      news[i].command, (size_t)heard.tap0, heard.routes);
+        ck_assert_msg((heard.tap0 == 1) == news[i].tap && heard.routes == news[i].rest, "%s: tap0 %zu, rest %d", news[i].command, (size_t)heard.tap0,
+                      heard.routes);
     }
     (void)close(fd);
 }

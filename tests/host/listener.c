@@ -45,8 +45,7 @@ static int bound(int family, int type, uint16_t port)
     struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     int fd = socket(family, type | SOCK_CLOEXEC, 0);
     ck_assert(fd >= 0);
-    ck_assert(family == AF_INET ? bind(fd, (struct sockaddr *)&any4, sizeof any4) == 0
-                                : bind(fd, (struct sockaddr *)&any6, sizeof any6) == 0);
+    ck_assert(family == AF_INET ? bind(fd, (struct sockaddr *)&any4, sizeof any4) == 0 : bind(fd, (struct sockaddr *)&any6, sizeof any6) == 0);
     return fd;
 }
 
@@ -118,9 +117,10 @@ static const struct {
     const char *published;
     bool meets;
 } meetings[] = {
-    {"0.0.0.0", "0.0.0.0", true},   {"127.0.0.1", "0.0.0.0", true}, {"0.0.0.0", "192.0.2.1", true}, {"127.0.0.1", "192.0.2.1", false}, {"192.0.2.1", "192.0.2.1", true},
-    {"both", "0.0.0.0", true},      {"both", "192.0.2.1", true},    {"both", "2001:db8::1", true},  {"::", "0.0.0.0", false},          {"::", "2001:db8::1", true},
-    {"0.0.0.0", "::", false},       {"::1", "::", true},            {"::1", "2001:db8::1", false},
+    {"0.0.0.0", "0.0.0.0", true},     {"127.0.0.1", "0.0.0.0", true}, {"0.0.0.0", "192.0.2.1", true}, {"127.0.0.1", "192.0.2.1", false},
+    {"192.0.2.1", "192.0.2.1", true}, {"both", "0.0.0.0", true},      {"both", "192.0.2.1", true},    {"both", "2001:db8::1", true},
+    {"::", "0.0.0.0", false},         {"::", "2001:db8::1", true},    {"0.0.0.0", "::", false},       {"::1", "::", true},
+    {"::1", "2001:db8::1", false},
 };
 
 START_TEST(which_ports_it_meets)

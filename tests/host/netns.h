@@ -40,8 +40,7 @@ static inline int netns_try(const char *command, char *output)
     size_t len = 0;
     posix_spawn_file_actions_t actions;
     (void)snprintf(text, sizeof text, "%s", command);
-    for (char *save = NULL, *word = strtok_r(text, " ", &save); word != NULL;
-         word = strtok_r(NULL, " ", &save)) {
+    for (char *save = NULL, *word = strtok_r(text, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save)) {
         ck_assert(argc + 1 < ARRAY_LEN(argv));
         argv[argc++] = word;
     }
@@ -50,8 +49,7 @@ static inline int netns_try(const char *command, char *output)
     ck_assert(posix_spawn_file_actions_init(&actions) == 0);
     ck_assert(posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO) == 0);
     ck_assert(posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO) == 0);
-    ck_assert_msg(posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ) == 0, "%s is not installed",
-                  argv[0]);
+    ck_assert_msg(posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ) == 0, "%s is not installed", argv[0]);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)close(ends[1]);
     for (char chunk[4096];;) {
@@ -101,8 +99,7 @@ static inline size_t netns_count(const char *command, const char *text)
 /* A namespace of the test's own; everything in it goes with it. */
 static inline void netns_enter(void)
 {
-    ck_assert_msg(unshare(CLONE_NEWNET) == 0, "a network namespace: %s (these tests need root)",
-                  strerror(errno));
+    ck_assert_msg(unshare(CLONE_NEWNET) == 0, "a network namespace: %s (these tests need root)", strerror(errno));
     netns_run("ip link set lo up");
 }
 

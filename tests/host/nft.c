@@ -31,20 +31,21 @@ START_TEST(base_is_made_and_removed)
     ck_assert(is_right(&base));
     apply();
     ck_assert(is_right(&base));
-    ck_assert(netns_says("nft list chain inet smartvmtest from_guest",
-                         "oifname != \"br0\" oifname != @uplink goto no_uplink"));
+    ck_assert(netns_says("nft list chain inet smartvmtest from_guest", "oifname != \"br0\" oifname != @uplink goto no_uplink"));
     ck_assert(netns_says("nft list chain inet smartvmtest no_uplink", "meta mark set 0x00000020 goto dropped"));
-    ck_assert(
-        netns_says("nft list table inet smartvmtest", "ip saddr 172.30.0.0/24 oifname @uplink masquerade"));
+    ck_assert(netns_says("nft list table inet smartvmtest", "ip saddr 172.30.0.0/24 oifname @uplink masquerade"));
     ck_assert(netns_says("nft list chain inet smartvmtest closed", "ip daddr @closed4 meta mark set 0x00000023 goto dropped"));
     ck_assert(netns_says("nft list chain inet smartvmtest admitted", "ct status & confirmed == confirmed accept"));
-    ck_assert(netns_says("nft list chain inet smartvmtest admitted", "@ll,48,48 @share1 add @flow_rate { @ll,48,48 limit rate 1000/second burst 4096 packets } add @flows { @ll,48,48 ct count 4096 } accept"));
-    ck_assert(netns_says("nft list chain inet smartvmtest admitted", "@ll,48,48 @share4 add @flow_rate { @ll,48,48 limit rate 250/second burst 1024 packets } add @flows { @ll,48,48 ct count 1024 } accept"));
+    ck_assert(
+        netns_says("nft list chain inet smartvmtest admitted",
+                   "@ll,48,48 @share1 add @flow_rate { @ll,48,48 limit rate 1000/second burst 4096 packets } add @flows { @ll,48,48 ct count 4096 } accept"));
+    ck_assert(
+        netns_says("nft list chain inet smartvmtest admitted",
+                   "@ll,48,48 @share4 add @flow_rate { @ll,48,48 limit rate 250/second burst 1024 packets } add @flows { @ll,48,48 ct count 1024 } accept"));
     ck_assert(netns_says("nft list set inet smartvmtest share1", "02:5a:00:00:01:01"));
     ck_assert(netns_says("nft list chain bridge smartvmtest tap_ipv4", "iifname . ether saddr . @nh,96,32 @guest4"));
     ck_assert(netns_says("nft list set inet smartvmtest uplink", "elements = { \"up0\" }"));
-    ck_assert(
-        netns_says("nft list set bridge smartvmtest guest4", "\"svt1\" . 02:5a:00:00:01:01 . 172.30.0.2"));
+    ck_assert(netns_says("nft list set bridge smartvmtest guest4", "\"svt1\" . 02:5a:00:00:01:01 . 172.30.0.2"));
     ck_assert_uint_eq(netns_count("nft -j list table inet smartvmtest", "{\"rule\":"), INET_RULES);
     ck_assert_uint_eq(netns_count("nft -j list table bridge smartvmtest", "{\"rule\":"), BRIDGE_RULES);
     ck_assert_uint_eq(netns_count("nft -j list ruleset", "{\"table\":"), 2);
@@ -118,8 +119,7 @@ START_TEST(every_rule_is_missed)
             continue; /* policies are looked at by themselves: tests/host/nft_policy.c */
         }
         ck_assert(sscanf(strstr(at, "\"handle\": ") + 10, "%d", &handle) == 1);
-        (void)snprintf(command, sizeof command, "nft delete rule %s smartvmtest %s handle %d", family, chain,
-                       handle);
+        (void)snprintf(command, sizeof command, "nft delete rule %s smartvmtest %s handle %d", family, chain, handle);
         netns_run(command);
         ck_assert_msg(!is_right(&base), "%s", command);
     }
@@ -183,8 +183,7 @@ static void check_same(const struct nft_guest *wanted, size_t count)
 
 START_TEST(guests_come_and_go)
 {
-    const struct nft_guest third = {
-        .tap = "svt-longest-nam", .mac = {{2, 0xff, 0, 0, 0, 0}}, .address = 0xffffffff};
+    const struct nft_guest third = {.tap = "svt-longest-nam", .mac = {{2, 0xff, 0, 0, 0, 0}}, .address = 0xffffffff};
     const struct nft_guest all[] = {third, guests[0], guests[1]};
     ck_assert_uint_eq(listed_guests(), 0); /* no table at all */
     apply();
@@ -296,9 +295,8 @@ START_TEST(ten_thousand_guests)
     ck_assert_uint_eq(netns_count("nft list set bridge smartvmtest guest4", "\"svt"), MANY);
     (void)printf("nft: base_apply with %d guests %.1f ms, compare %.1f ms, check %.2f ms, one removed %.0f us, "
                  "one added %.0f us\n",
-                 MANY, (double)(applied - start) / 1000, (double)(compared - applied) / 1000,
-                 (double)(checked - added) / 1000, (double)(removed - compared) / 200,
-                 (double)(added - removed) / 200);
+                 MANY, (double)(applied - start) / 1000, (double)(compared - applied) / 1000, (double)(checked - added) / 1000,
+                 (double)(removed - compared) / 200, (double)(added - removed) / 200);
     MUST(nft_guests_change(base.mark, NULL, 0, many, MANY, NULL, &err));
     ck_assert_uint_eq(listed_guests(), 0);
     free(many);
@@ -541,8 +539,7 @@ END_TEST
 static bool is_echo_reply(const uint8_t *frame, size_t len, const void *wanted)
 {
     (void)wanted;
-    return len >= 42 && frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_ICMP &&
-           frame[34] == ICMP_ECHOREPLY;
+    return len >= 42 && frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_ICMP && frame[34] == ICMP_ECHOREPLY;
 }
 
 static bool is_tcp(const uint8_t *frame, size_t len, const void *wanted)
@@ -581,8 +578,7 @@ END_TEST
 static bool is_udp_to(const uint8_t *frame, size_t len, const void *wanted)
 {
     const struct mac *mac = wanted;
-    return len >= 42 && frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_UDP &&
-           memcmp(frame, mac->bytes, sizeof mac->bytes) == 0;
+    return len >= 42 && frame[12] == 8 && frame[13] == 0 && frame[23] == IPPROTO_UDP && memcmp(frame, mac->bytes, sizeof mac->bytes) == 0;
 }
 
 START_TEST(the_host_reaches_one_guest_and_hears_its_answer)
@@ -591,8 +587,7 @@ START_TEST(the_host_reaches_one_guest_and_hears_its_answer)
     netns_run("ip neigh replace 172.30.0.2 lladdr 02:5a:00:00:01:01 dev br0 nud permanent");
     host_sends(client, guests[0].address, 5000);
     ck_assert(frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, ANSWER_MS));
-    ck_assert_msg(!frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, QUIET_MS),
-                  "the other guest sees it, too");
+    ck_assert_msg(!frame_await(net.tap[1], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, QUIET_MS), "the other guest sees it, too");
     const struct frame answer = frame_udp(bridge_mac, guests[0].mac, guests[0].address, gateway, 5555);
     frame_send(net.tap[0], &answer);
     ck_assert(comes_in(client, NULL, ANSWER_MS));
@@ -608,12 +603,10 @@ END_TEST
 
 START_TEST(guests_do_not_reach_each_other)
 {
-    const struct frame direct =
-        frame_udp(guests[1].mac, guests[0].mac, guests[0].address, guests[1].address, 9);
+    const struct frame direct = frame_udp(guests[1].mac, guests[0].mac, guests[0].address, guests[1].address, 9);
     const struct frame to_all = frame_udp(broadcast_mac, guests[0].mac, guests[0].address, 0xac1e00ff, 9);
     const struct frame arp = good_arp(0);
-    const struct frame by_gateway =
-        frame_udp(bridge_mac, guests[0].mac, guests[0].address, guests[1].address, 9);
+    const struct frame by_gateway = frame_udp(bridge_mac, guests[0].mac, guests[0].address, guests[1].address, 9);
     const struct frame all[] = {direct, to_all, arp, by_gateway};
     netns_run("ip neigh replace 172.30.0.3 lladdr 02:5a:00:00:01:02 dev br0 nud permanent");
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
@@ -643,8 +636,7 @@ START_TEST(guests_leave_by_the_uplink_masqueraded)
     ck_assert(comes_in(server, &from, ANSWER_MS));
     ck_assert_uint_eq(ntohl(from.sin_addr.s_addr), 0x0a090001);
     host_sends(server, 0x0a090001, ntohs(from.sin_port));
-    ck_assert_msg(frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, ANSWER_MS),
-                  "the answer does not come back");
+    ck_assert_msg(frame_await(net.tap[0], VNET_HEADER_BYTES, is_udp_to, &guests[0].mac, ANSWER_MS), "the answer does not come back");
     ck_assert(pings(far, ANSWER_MS));
     /* Without an uplink nothing leaves, not even what was on its way. */
     MUST(nft_uplinks_replace(base.mark, NULL, 0, &err));

@@ -91,8 +91,7 @@ START_TEST(everything_at_once)
     netns_run("nft flush set bridge smartvmtest guest6");
     for (int i = 0; i < 100; i++) {
         char command[160];
-        (void)snprintf(command, sizeof command,
-                       "nft add element bridge smartvmtest guest4 { svt9 . 02:5a:00:00:01:09 . 10.9.9.%d }", i + 1);
+        (void)snprintf(command, sizeof command, "nft add element bridge smartvmtest guest4 { svt9 . 02:5a:00:00:01:09 . 10.9.9.%d }", i + 1);
         netns_run(command);
     }
     struct nft_guest_differences found = differences();

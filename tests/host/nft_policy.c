@@ -55,8 +55,7 @@ static uint32_t next_number;
 
 static struct packet packet_of(const char *remote, enum policy_direction_name direction, uint8_t protocol, uint16_t port)
 {
-    struct packet p = {.from = 0, .to = OUTSIDE, .protocol = protocol, .port = port, .source_port = next_port++,
-                       .number = next_number++ % PACKETS_MAX};
+    struct packet p = {.from = 0, .to = OUTSIDE, .protocol = protocol, .port = port, .source_port = next_port++, .number = next_number++ % PACKETS_MAX};
     ck_assert_msg(ip_addr_parse(remote, &p.destination), "%s", remote);
     p.source = net.addresses[0][p.destination.version == IP_V4 ? 0 : 1];
     for (int i = 0; i < GUESTS; i++) {
@@ -92,7 +91,7 @@ static const struct kind {
     uint16_t port;
     bool passes;
 } kinds[] = {
-#define DENY_ALL "{\"egress\":{\"default_action\":\"deny\",\"rules\":["
+#define DENY_ALL   "{\"egress\":{\"default_action\":\"deny\",\"rules\":["
 #define RULE(text) DENY_ALL text "]}}"
     {"{}", "198.18.0.1", POLICY_EGRESS, IPPROTO_TCP, 80, true},
     {"{}", "198.18.0.1", POLICY_INGRESS, IPPROTO_TCP, 80, false},
@@ -147,12 +146,17 @@ static const struct kind {
     {RULE("{\"action\":\"deny\",\"to\":\"198.18.0.7\"},{\"action\":\"allow\",\"to\":\"198.18.0.0/24\"}"), "198.18.0.7", POLICY_EGRESS, IPPROTO_TCP, 1, false},
     {RULE("{\"action\":\"deny\",\"to\":\"198.18.0.7\"},{\"action\":\"allow\",\"to\":\"198.18.0.0/24\"}"), "198.18.0.8", POLICY_EGRESS, IPPROTO_TCP, 1, true},
     /* ingress looks at the source, and at the port of the guest */
-    {"{\"ingress\":{\"rules\":[{\"action\":\"allow\",\"from\":\"198.18.0.7\",\"protocol\":\"tcp\",\"ports\":443}]}}", "198.18.0.7", POLICY_INGRESS, IPPROTO_TCP, 443, true},
-    {"{\"ingress\":{\"rules\":[{\"action\":\"allow\",\"from\":\"198.18.0.7\",\"protocol\":\"tcp\",\"ports\":443}]}}", "198.18.0.8", POLICY_INGRESS, IPPROTO_TCP, 443, false},
-    {"{\"ingress\":{\"rules\":[{\"action\":\"allow\",\"from\":\"198.18.0.7\",\"protocol\":\"tcp\",\"ports\":443}]}}", "198.18.0.7", POLICY_INGRESS, IPPROTO_TCP, 444, false},
+    {"{\"ingress\":{\"rules\":[{\"action\":\"allow\",\"from\":\"198.18.0.7\",\"protocol\":\"tcp\",\"ports\":443}]}}", "198.18.0.7", POLICY_INGRESS, IPPROTO_TCP,
+     443, true},
+    {"{\"ingress\":{\"rules\":[{\"action\":\"allow\",\"from\":\"198.18.0.7\",\"protocol\":\"tcp\",\"ports\":443}]}}", "198.18.0.8", POLICY_INGRESS, IPPROTO_TCP,
+     443, false},
+    {"{\"ingress\":{\"rules\":[{\"action\":\"allow\",\"from\":\"198.18.0.7\",\"protocol\":\"tcp\",\"ports\":443}]}}", "198.18.0.7", POLICY_INGRESS, IPPROTO_TCP,
+     444, false},
     {"{\"ingress\":{\"rules\":[{\"action\":\"allow\",\"from\":\"2001:db8::/32\"}]}}", "2001:db8::7", POLICY_INGRESS, IPPROTO_TCP, 443, true},
-    {"{\"ingress\":{\"default_action\":\"allow\",\"rules\":[{\"action\":\"deny\",\"from\":\"@caches\"}]}}", "198.18.1.1", POLICY_INGRESS, IPPROTO_ICMP, 0, false},
-    {"{\"ingress\":{\"default_action\":\"allow\",\"rules\":[{\"action\":\"deny\",\"from\":\"@caches\"}]}}", "198.18.3.1", POLICY_INGRESS, IPPROTO_ICMP, 0, true},
+    {"{\"ingress\":{\"default_action\":\"allow\",\"rules\":[{\"action\":\"deny\",\"from\":\"@caches\"}]}}", "198.18.1.1", POLICY_INGRESS, IPPROTO_ICMP, 0,
+     false},
+    {"{\"ingress\":{\"default_action\":\"allow\",\"rules\":[{\"action\":\"deny\",\"from\":\"@caches\"}]}}", "198.18.3.1", POLICY_INGRESS, IPPROTO_ICMP, 0,
+     true},
 };
 
 static bool decided(const struct policy *policy, const struct kind *kind)
@@ -207,9 +211,8 @@ START_TEST(guests_reach_each_other_when_both_sides_say_so)
     const struct {
         const struct policy *host, *first, *second;
         bool passes;
-    } cases[] = {{&closed, NULL, NULL, false},         {&open, NULL, NULL, true},           {&open, NULL, &from_first, true},
-                 {&open, NULL, &closed, false},        {&open, &no_neighbours, NULL, false}, {&closed, &open, &open, false},
-                 {&open, &no_neighbours, &open, false}};
+    } cases[] = {{&closed, NULL, NULL, false},         {&open, NULL, NULL, true},      {&open, NULL, &from_first, true},     {&open, NULL, &closed, false},
+                 {&open, &no_neighbours, NULL, false}, {&closed, &open, &open, false}, {&open, &no_neighbours, &open, false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct nft_policy_vm vms[] = {vm_of(0, cases[i].first), vm_of(1, cases[i].second)};
         const struct nft_policy_change change = {.sets = &sets, .host = cases[i].host, .vms = vms, .vm_count = 2};

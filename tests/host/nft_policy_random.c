@@ -186,12 +186,7 @@ static void apply_world(void)
     for (int i = 0; i < GUESTS; i++) {
         vms[i] = vm_of(i, world.has_own[i] ? &world.vm[i] : NULL);
     }
-    const struct nft_policy_change change = {.sets = &world.sets,
-                                             .host = &world.host,
-                                             .vms = vms,
-                                             .vm_count = GUESTS,
-                                             .refill = refill,
-                                             .refill_count = SETS};
+    const struct nft_policy_change change = {.sets = &world.sets, .host = &world.host, .vms = vms, .vm_count = GUESTS, .refill = refill, .refill_count = SETS};
     MUST(nft_policies_change(base.mark, &change, &err));
 }
 
@@ -243,8 +238,7 @@ static struct packet random_packet(uint32_t number)
 
 static bool decide(int guest, enum policy_direction_name direction, const struct packet *p)
 {
-    const struct policy_packet packet = {
-        .remote = direction == POLICY_EGRESS ? p->destination : p->source, .protocol = p->protocol, .port = p->port};
+    const struct policy_packet packet = {.remote = direction == POLICY_EGRESS ? p->destination : p->source, .protocol = p->protocol, .port = p->port};
     int rule = 0;
     return policy_decide(&world.host.directions[direction], &world.sets, &packet, &rule) &&
            (!world.has_own[guest] || policy_decide(&world.vm[guest].directions[direction], &world.sets, &packet, &rule));
@@ -261,9 +255,8 @@ static void check_packet(const struct packet *p, bool expected, unsigned round)
     packet_text(p, text, sizeof text);
     ck_assert_msg(!net.sent[p->number].astray, "%s went astray", text);
     ck_assert_msg(net.sent[p->number].arrived == expected, "seed %llu round %u: %s %s\nhost %s\nfrom %s\nto %s",
-                  (unsigned long long)environment("SMARTVM_TEST_SEED", 0), round, text,
-                  expected ? "should pass and did not" : "passed and should not", world.host_text,
-                  p->from == OUTSIDE || !world.has_own[p->from] ? "-" : world.vm_text[p->from],
+                  (unsigned long long)environment("SMARTVM_TEST_SEED", 0), round, text, expected ? "should pass and did not" : "passed and should not",
+                  world.host_text, p->from == OUTSIDE || !world.has_own[p->from] ? "-" : world.vm_text[p->from],
                   p->to == OUTSIDE || !world.has_own[p->to] ? "-" : world.vm_text[p->to]);
 }
 
@@ -299,8 +292,8 @@ START_TEST(kernel_and_evaluator_agree)
         free_world();
         MUST(conntrack_cut(every_flow, NULL, NULL, &err));
     }
-    (void)printf("nft_policy_random: seed %llu, %u worlds, %zu packets, %zu of them allowed, %lld ms\n", (unsigned long long)seed, rounds,
-                 total, passed, (long long)(clock_monotonic_ms() - start));
+    (void)printf("nft_policy_random: seed %llu, %u worlds, %zu packets, %zu of them allowed, %lld ms\n", (unsigned long long)seed, rounds, total, passed,
+                 (long long)(clock_monotonic_ms() - start));
     ck_assert(passed > total / 10 && passed < total * 9 / 10);
 }
 END_TEST

@@ -48,8 +48,8 @@ static struct {
     struct ip_addr addresses[GUESTS][2];
     struct {
         int from, to;
-        bool arrived; /* where it was to go */
-        bool astray;  /* where it has no business to be */
+        bool arrived;    /* where it was to go */
+        bool astray;     /* where it has no business to be */
     } sent[PACKETS_MAX]; /* by number */
 } net;
 
@@ -71,8 +71,8 @@ static inline void neighbour(const char *address, struct mac mac, const char *li
 {
     char command[160];
     const uint8_t *m = mac.bytes;
-    (void)snprintf(command, sizeof command, "ip neigh replace %s lladdr %02x:%02x:%02x:%02x:%02x:%02x dev %s nud permanent", address,
-                   m[0], m[1], m[2], m[3], m[4], m[5], link);
+    (void)snprintf(command, sizeof command, "ip neigh replace %s lladdr %02x:%02x:%02x:%02x:%02x:%02x dev %s nud permanent", address, m[0], m[1], m[2], m[3],
+                   m[4], m[5], link);
     netns_run(command);
 }
 
@@ -211,8 +211,7 @@ static inline size_t packet_payload(const struct packet *p, uint8_t buf[64])
         const struct udphdr udp = {.source = htons(p->source_port), .dest = htons(p->port), .len = htons(sizeof udp + sizeof tail)};
         memcpy(buf, &udp, head = sizeof udp);
     } else if (p->protocol == IPPROTO_TCP) {
-        const struct tcphdr tcp = {
-            .source = htons(p->source_port), .dest = htons(p->port), .seq = htonl(1), .doff = 5, .syn = 1, .window = 1024};
+        const struct tcphdr tcp = {.source = htons(p->source_port), .dest = htons(p->port), .seq = htonl(1), .doff = 5, .syn = 1, .window = 1024};
         memcpy(buf, &tcp, head = sizeof tcp);
     } else if (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6) {
         const struct icmphdr icmp = {.type = p->protocol == IPPROTO_ICMP ? ICMP_ECHO : ICMP6_ECHO_REQUEST,
@@ -351,8 +350,7 @@ static inline struct policy policy_of(const char *text)
 
 static inline struct nft_policy_vm vm_of(int guest, const struct policy *policy)
 {
-    return (struct nft_policy_vm){
-        .uid = guest + 1, .policy = policy, .addresses = net.addresses[guest], .address_count = ARRAY_LEN(net.addresses[guest])};
+    return (struct nft_policy_vm){.uid = guest + 1, .policy = policy, .addresses = net.addresses[guest], .address_count = ARRAY_LEN(net.addresses[guest])};
 }
 
 #endif

@@ -5,7 +5,10 @@
 
 enum { LOOPBACK = 0x7f000001, HOST = 0x0a090001, OUT = 8053, IN = 53 };
 
-#define GUEST0 {.version = IP_V4, .bytes = {172, 30, 0, 2}}
+#define GUEST0 \
+    { \
+        .version = IP_V4, .bytes = { 172, 30, 0, 2 } \
+    }
 static const struct nft_port port_udp = {.protocol = IPPROTO_UDP, .host_port = OUT, .host.version = IP_V4, .address = GUEST0, .guest_port = IN};
 static const struct nft_port port_tcp = {.protocol = IPPROTO_TCP, .host_port = OUT, .host.version = IP_V4, .address = GUEST0, .guest_port = 80};
 
@@ -218,7 +221,8 @@ static void check_same(const struct nft_port *wanted, size_t count)
     MUST(nft_ports_list(base.mark, &list, &found, &err));
     ck_assert_uint_eq(found, count);
     for (size_t i = 0; i < found; i++) {
-        ck_assert(nft_port_compare(&list[i], &wanted[i]) == 0 && ip_addr_equal(&list[i].address, &wanted[i].address) && list[i].guest_port == wanted[i].guest_port);
+        ck_assert(nft_port_compare(&list[i], &wanted[i]) == 0 && ip_addr_equal(&list[i].address, &wanted[i].address) &&
+                  list[i].guest_port == wanted[i].guest_port);
     }
 }
 

@@ -221,8 +221,7 @@ static bool same_file(pid_t pid, int number, int fd)
     (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, number);
     struct stat there;
     struct stat here;
-    return stat(path, &there) == 0 && fstat(fd, &here) == 0 && there.st_dev == here.st_dev &&
-           there.st_ino == here.st_ino;
+    return stat(path, &there) == 0 && fstat(fd, &here) == 0 && there.st_dev == here.st_dev && there.st_ino == here.st_ino;
 }
 
 START_TEST(descriptors_are_named_one_by_one)
@@ -253,14 +252,7 @@ START_TEST(descriptors_may_be_numbered_like_each_other)
         ck_assert_int_eq(dup3(fds[i], i, O_CLOEXEC), i);
     }
     const char *const argv[] = {"sleep", "60", NULL};
-    struct process_spec spec = {.path = "/bin/sleep",
-                                .argv = argv,
-                                .cwd = "/",
-                                .cgroup_fd = -1,
-                                .stdin_fd = 3,
-                                .stdout_fd = 2,
-                                .stderr_fd = 1,
-                                .extra_fd = 0};
+    struct process_spec spec = {.path = "/bin/sleep", .argv = argv, .cwd = "/", .cgroup_fd = -1, .stdin_fd = 3, .stdout_fd = 2, .stderr_fd = 1, .extra_fd = 0};
     struct process process;
     struct error err = {0};
     int result = process_spawn(&spec, &process, &err);
@@ -298,8 +290,7 @@ START_TEST(only_the_very_process_is_found_again)
         (void)usleep(1000);
     }
     uint64_t start_time;
-    ck_assert_int_eq(process_start_time(process.pid, &start_time, NULL),
-                     0); /* a zombie still has a line in /proc */
+    ck_assert_int_eq(process_start_time(process.pid, &start_time, NULL), 0); /* a zombie still has a line in /proc */
     ck_assert_uint_eq(start_time, process.start_time);
     pidfd = 5;
     ck_assert_int_eq(process_open(process.pid, process.start_time, &pidfd, NULL), 0);

@@ -101,7 +101,8 @@ END_TEST
 START_TEST(announced_to_a_guest_and_allowed)
 {
     add_helper();
-    make_judged("{\"ingress\": {\"default_action\": \"deny\", \"rules\": [{\"action\": \"allow\", \"from\": \"10.9.0.2\", \"protocol\": \"udp\", \"ports\": 5000}]}}");
+    make_judged(
+        "{\"ingress\": {\"default_action\": \"deny\", \"rules\": [{\"action\": \"allow\", \"from\": \"10.9.0.2\", \"protocol\": \"udp\", \"ports\": 5000}]}}");
     asks_outside(_i == 1);
     ck_assert(guest_gets(OTHER_PORT, ANSWER_MS));
 }

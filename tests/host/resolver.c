@@ -37,7 +37,9 @@ START_TEST(each_form)
     ck_assert_uint_eq(found[1], 0xc6336402);
     /* IPv6 has no room in ip=; loopback, link-local, multicast are of nobody else. */
     ck_assert_uint_eq(read_both("nameserver 2001:db8::1\nnameserver 127.0.0.1\nnameserver 169.254.1.1\nnameserver 0.0.0.0\nnameserver 224.0.0.1\n"
-                                "nameserver 1.2.3\nnameserver x\n", NULL, found), 0);
+                                "nameserver 1.2.3\nnameserver x\n",
+                                NULL, found),
+                      0);
     /* A stub: the other file has whom it asks. */
     ck_assert_uint_eq(read_both("nameserver 127.0.0.53\n", "nameserver 192.0.2.9\n", found), 1);
     ck_assert_uint_eq(found[0], 0xc0000209);

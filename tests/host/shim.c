@@ -42,7 +42,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-    static const char *const names[] = {"console.in", "console.out", "vmm.out", SHIM_SOCKET, SHIM_EXIT, SHIM_CONSOLE, SHIM_CONSOLE_OLDER, SHIM_VMM, SHIM_VMM_OLDER};
+    static const char *const names[] = {"console.in", "console.out",      "vmm.out", SHIM_SOCKET,   SHIM_EXIT,
+                                        SHIM_CONSOLE, SHIM_CONSOLE_OLDER, SHIM_VMM,  SHIM_VMM_OLDER};
     if (process.pidfd >= 0) {
         (void)process_signal(process.pidfd, SIGKILL, NULL);
         (void)process_wait(process.pidfd, TIMEOUT_MS, NULL, NULL);
@@ -63,7 +64,8 @@ static int start_path(const char *path, const char *program)
     AUTO_CLOSE int out = -1;
     AUTO_CLOSE int vmm = -1;
     ck_assert_int_eq(console_open_vmm_ends(dir, &in, &out, &vmm, &err), 0);
-    const struct process_spec spec = {.path = path, .argv = argv, .cwd = dir, .stdin_fd = in, .stdout_fd = out, .stderr_fd = vmm, .cgroup_fd = -1, .extra_fd = -1};
+    const struct process_spec spec = {
+        .path = path, .argv = argv, .cwd = dir, .stdin_fd = in, .stdout_fd = out, .stderr_fd = vmm, .cgroup_fd = -1, .extra_fd = -1};
     const struct shim_spec parent = {.dir = dir, .id = "test", .boot = 7, .cgroup_fd = -1};
     return shim_spawn(&spec, &parent, &process, &shim, &err);
 }
@@ -258,7 +260,8 @@ static bool has_two_parts(void)
 
 START_TEST(a_flood_is_bounded_and_its_end_survives)
 {
-    start("while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done & sleep 3; kill $!; wait; sleep 0.3; echo the end; sleep 60");
+    start("while :; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; done & sleep 3; kill $!; wait; sleep 0.3; echo the end; "
+          "sleep 60");
     (void)close(shim.link);
     shim.link = -1;
     ck_assert(eventually(has_two_parts));
@@ -283,9 +286,18 @@ START_TEST(words_of_an_exit)
         const char *text;
         int status; /* -1: refused */
     } cases[] = {
-        {"3 exited 0 1700000000000 5", 0},    {"3 exited 255 1 5", 255 << 8}, {"3 killed 9 1 5", SIGKILL}, {"3 dumped 6 1 5", SIGABRT | 0x80},
-        {"", -1},                             {"ready", -1},                  {"3 exited 0 1", -1},       {"3 exited 256 1 5", -1},
-        {"3 killed 0 1 5", -1},               {"3 stopped 1 1 5", -1},        {"x exited 0 1 5", -1},     {"3 exited -1 1 5", -1},
+        {"3 exited 0 1700000000000 5", 0},
+        {"3 exited 255 1 5", 255 << 8},
+        {"3 killed 9 1 5", SIGKILL},
+        {"3 dumped 6 1 5", SIGABRT | 0x80},
+        {"", -1},
+        {"ready", -1},
+        {"3 exited 0 1", -1},
+        {"3 exited 256 1 5", -1},
+        {"3 killed 0 1 5", -1},
+        {"3 stopped 1 1 5", -1},
+        {"x exited 0 1 5", -1},
+        {"3 exited -1 1 5", -1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct shim_exit told = {.status = -1};

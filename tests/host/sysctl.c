@@ -45,9 +45,8 @@ START_TEST(a_missing_interface_is_named)
 END_TEST
 
 static const char *const bridge_items[] = {
-    "ipv4/conf/d0/proxy_arp_pvlan", "ipv4/neigh/d0/proxy_delay",        "ipv4/conf/d0/send_redirects", "ipv4/conf/d0/accept_redirects",
-    "ipv4/conf/d0/rp_filter",       "ipv4/conf/d0/accept_source_route", "ipv4/conf/d0/src_valid_mark", "ipv6/conf/d0/accept_ra",
-    "ipv6/conf/d0/accept_redirects",
+    "ipv4/conf/d0/proxy_arp_pvlan",     "ipv4/neigh/d0/proxy_delay",   "ipv4/conf/d0/send_redirects", "ipv4/conf/d0/accept_redirects", "ipv4/conf/d0/rp_filter",
+    "ipv4/conf/d0/accept_source_route", "ipv4/conf/d0/src_valid_mark", "ipv6/conf/d0/accept_ra",      "ipv6/conf/d0/accept_redirects",
 };
 
 START_TEST(a_bridge_is_tuned)

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MARK "smartvm_test"
+#define MARK   "smartvm_test"
 #define BINARY "/usr/bin/wireguard-go"
 
 static struct error err;

@@ -68,16 +68,14 @@ static int read_failure(const struct frame *frame, struct error *err)
 }
 
 /* *ret_broken: the connection is of no use any more. */
-static int exchange(struct border *border, enum message_kind kind, const struct record_bytes *bytes, struct frame *ret, bool *ret_broken,
-                    struct error *err)
+static int exchange(struct border *border, enum message_kind kind, const struct record_bytes *bytes, struct frame *ret, bool *ret_broken, struct error *err)
 {
     int64_t deadline_ms = clock_monotonic_ms() + BORDER_ANSWER_MS;
     *ret_broken = false;
     if (border->socket < 0) {
         return error_sys(err, ERR_UNAVAILABLE, EPIPE, "the keeper of the database is just being started");
     }
-    if (frame_send(border->socket, (uint16_t)kind, 0, bytes, deadline_ms, err) != 0 ||
-        frame_receive(border->socket, ret, deadline_ms, err) != 0) {
+    if (frame_send(border->socket, (uint16_t)kind, 0, bytes, deadline_ms, err) != 0 || frame_receive(border->socket, ret, deadline_ms, err) != 0) {
         *ret_broken = true;
         return error_sys(err, ERR_UNAVAILABLE, EPIPE, "the keeper of the database does not answer");
     }
@@ -103,9 +101,8 @@ int border_ask(struct border *border, enum message_kind kind, const void *questi
     int result = exchange(border, kind, &bytes, &frame, &broken, err);
     struct error why = {0};
     if (result == 0) {
-        result = frame.status == MESSAGE_FAILED
-                     ? read_failure(&frame, &why)
-                     : record_read(type->answer, frame.data, frame.len, answer, border->setup.spared, border->setup.ctx, &why);
+        result = frame.status == MESSAGE_FAILED ? read_failure(&frame, &why)
+                                                : record_read(type->answer, frame.data, frame.len, answer, border->setup.spared, border->setup.ctx, &why);
         if (result != 0 && err != NULL) {
             *err = why;
         }

@@ -37,8 +37,7 @@ int border_fact_set(struct border *border, enum message_fact_name fact, const ch
 
 int border_event_add(struct border *border, enum event_type type, const char *kind, const char *id, const char *data, struct error *err)
 {
-    const struct message_event question = {
-        .type = type, .kind = border_only_read(kind), .id = border_only_read(id), .data = border_only_read(data)};
+    const struct message_event question = {.type = type, .kind = border_only_read(kind), .id = border_only_read(id), .data = border_only_read(data)};
     return border_tell(border, MESSAGE_EVENT_ADD, &question, err);
 }
 
@@ -47,8 +46,7 @@ int border_firewall_load(struct border *border, struct firewall_rows *ret, struc
     return border_ask(border, MESSAGE_FIREWALL_LOAD, &nothing, ret, err);
 }
 
-static int ask_firewall_row(struct border *border, enum message_kind kind, const void *question, struct firewall_row *ret,
-                            bool *ret_found, struct error *err)
+static int ask_firewall_row(struct border *border, enum message_kind kind, const void *question, struct firewall_row *ret, bool *ret_found, struct error *err)
 {
     struct message_firewall_list list;
     if (border_ask(border, kind, question, &list, err) != 0) {
@@ -143,8 +141,8 @@ int border_network_settings(struct border *border, const struct config *config, 
     return 0;
 }
 
-int border_addresses_outside(struct border *border, uint32_t first, uint32_t last, struct network_address_row *ret, size_t limit,
-                             size_t *ret_count, size_t *ret_total, struct error *err)
+int border_addresses_outside(struct border *border, uint32_t first, uint32_t last, struct network_address_row *ret, size_t limit, size_t *ret_count,
+                             size_t *ret_total, struct error *err)
 {
     const struct message_address_range question = {.first = first, .last = last, .limit = (uint32_t)limit};
     struct message_addresses addresses;

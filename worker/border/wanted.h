@@ -56,8 +56,8 @@ void border_firewall_overdue_free(struct message_overdue_list *list);
 int border_network_settings(struct border *border, const struct config *config, struct network_settings *ret, struct error *err);
 /* The same of overrides that came another way. */
 void border_network_settings_of(const struct network_overrides *overrides, const struct config *config, struct network_settings *ret);
-int border_addresses_outside(struct border *border, uint32_t first, uint32_t last, struct network_address_row *ret, size_t limit,
-                             size_t *ret_count, size_t *ret_total, struct error *err);
+int border_addresses_outside(struct border *border, uint32_t first, uint32_t last, struct network_address_row *ret, size_t limit, size_t *ret_count,
+                             size_t *ret_total, struct error *err);
 int border_interface_list(struct border *border, struct interface_row **ret, size_t *ret_count, struct error *err); /* free() */
 int border_address_changes(struct border *border, uint32_t address, bool *ret, struct error *err);
 /* *ret_found false: no VM has this TAP. */

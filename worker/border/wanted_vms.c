@@ -61,8 +61,7 @@ static int add_page(struct border *border, struct vm_list *list, struct message_
     return 0;
 }
 
-static int ask_page(struct border *border, const char *after, const enum vm_state *state, size_t limit, struct message_vms *ret,
-                    struct error *err)
+static int ask_page(struct border *border, const char *after, const enum vm_state *state, size_t limit, struct message_vms *ret, struct error *err)
 {
     struct message_vm_page question = {.has_state = state != NULL, .state = state != NULL ? *state : VM_CREATING, .limit = (uint32_t)limit};
     (void)snprintf(question.after, sizeof question.after, "%s", after);
@@ -230,10 +229,8 @@ static int take_interfaces(const struct network_settings *settings, const struct
 
 int border_vm_readdress(struct border *border, const struct network_settings *settings, struct vm_row *row, struct error *err)
 {
-    struct message_vm_readdress question = {.uid = row->uid,
-                                            .subnet = settings->subnet.address,
-                                            .prefix = settings->subnet.prefix,
-                                            .lease_quarantine_s = settings->lease_quarantine_s};
+    struct message_vm_readdress question = {
+        .uid = row->uid, .subnet = settings->subnet.address, .prefix = settings->subnet.prefix, .lease_quarantine_s = settings->lease_quarantine_s};
     struct message_vm given;
     (void)snprintf(question.id, sizeof question.id, "%s", row->id);
     (void)snprintf(question.bridge, sizeof question.bridge, "%s", settings->bridge);

@@ -14,8 +14,7 @@
 
 enum { ROLLED_BACK_NAMED_MAX = 16, ROLLED_BACK_NAME_MAX = LIMIT_VM_ID_BYTES + 24 };
 
-int firewall_policies_of(const struct firewall_wanted *wanted, struct nft_policies *ret, struct nft_policy_vm **ret_vms,
-                         struct error *err)
+int firewall_policies_of(const struct firewall_wanted *wanted, struct nft_policies *ret, struct nft_policy_vm **ret_vms, struct error *err)
 {
     struct nft_policy_vm *vms = calloc(wanted->vm_count + 1, sizeof *vms);
     size_t count = 0;
@@ -25,8 +24,7 @@ int firewall_policies_of(const struct firewall_wanted *wanted, struct nft_polici
     for (size_t i = 0; i < wanted->vm_count; i++) {
         const struct firewall_vm *vm = &wanted->vms[i];
         if (vm->present && vm->has_policy) {
-            vms[count++] = (struct nft_policy_vm){
-                .uid = vm->uid, .policy = &vm->policy, .addresses = vm->addresses, .address_count = vm->address_count};
+            vms[count++] = (struct nft_policy_vm){.uid = vm->uid, .policy = &vm->policy, .addresses = vm->addresses, .address_count = vm->address_count};
         }
     }
     *ret = (struct nft_policies){.host = &wanted->host, .sets = &wanted->sets, .vms = vms, .vm_count = count};
@@ -41,8 +39,7 @@ static int cut_forbidden(const struct firewall_wanted *wanted, struct error *err
     size_t local_count = 0;
     size_t cut = 0;
     char count[24];
-    if (conntrack_local_addresses(NULL, 0, &local, &local_count, err) != 0 ||
-        firewall_flows_make(wanted, local, local_count, &flows, err) != 0) {
+    if (conntrack_local_addresses(NULL, 0, &local, &local_count, err) != 0 || firewall_flows_make(wanted, local, local_count, &flows, err) != 0) {
         return -1;
     }
     int result = conntrack_cut(firewall_flows_forbid, &flows, &cut, err);
@@ -186,8 +183,8 @@ static void await_deadline(struct worker *worker)
     }
 }
 
-static int publish(struct worker *worker, const struct firewall_observed *before, const struct firewall_wanted *wanted,
-                   const struct error *failure, struct error *err)
+static int publish(struct worker *worker, const struct firewall_observed *before, const struct firewall_wanted *wanted, const struct error *failure,
+                   struct error *err)
 {
     bool changed = false;
     /* What was not even read was an attempt at what was wanted before. */
@@ -228,8 +225,7 @@ int firewall_reconcile(struct worker *worker, struct error *err)
 
 /* ---- a look, for dry runs ---- */
 
-int firewall_look(struct worker *worker, const struct plan_wish *wish, void (*each)(const struct firewall_op *op, void *ctx), void *ctx,
-                  struct error *err)
+int firewall_look(struct worker *worker, const struct plan_wish *wish, void (*each)(const struct firewall_op *op, void *ctx), void *ctx, struct error *err)
 {
     struct network_work work;
     AUTO_FIREWALL_WANTED wanted = {.vm_count = 0};

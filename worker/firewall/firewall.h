@@ -25,12 +25,10 @@ struct firewall_op {
 };
 
 /* Each operation that would be done with *wish as what is wanted. Changes nothing. Any thread. */
-int firewall_look(struct worker *worker, const struct plan_wish *wish, void (*each)(const struct firewall_op *op, void *ctx), void *ctx,
-                  struct error *err);
+int firewall_look(struct worker *worker, const struct plan_wish *wish, void (*each)(const struct firewall_op *op, void *ctx), void *ctx, struct error *err);
 
 /* All policies that the tables have to hold; *ret refers to `wanted` and to *ret_vms, which is owned by the caller (free). */
-int firewall_policies_of(const struct firewall_wanted *wanted, struct nft_policies *ret, struct nft_policy_vm **ret_vms,
-                         struct error *err);
+int firewall_policies_of(const struct firewall_wanted *wanted, struct nft_policies *ret, struct nft_policy_vm **ret_vms, struct error *err);
 
 /* What to change in the batch that adds or removes a VM's addresses. */
 struct firewall_vm_change {
@@ -43,8 +41,7 @@ struct firewall_vm_change {
     struct ip_addr addresses[FIREWALL_ADDRESSES_MAX];
 };
 /* Under worker->guests_lock, until the batch is through. *ret must be zeroed, and stays where it is. */
-int firewall_vm_prepare(struct worker *worker, const struct vm_row *row, bool present, struct firewall_vm_change *ret,
-                        struct error *err);
+int firewall_vm_prepare(struct worker *worker, const struct vm_row *row, bool present, struct firewall_vm_change *ret, struct error *err);
 void firewall_vm_change_free(struct firewall_vm_change *change); /* harmless on zeroes */
 #define AUTO_FIREWALL_VM_CHANGE __attribute__((cleanup(firewall_vm_change_free))) struct firewall_vm_change
 

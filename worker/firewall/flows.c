@@ -16,15 +16,13 @@ static int compare_addresses(const void *a, const void *b)
     return x->version != y->version ? (int)x->version - (int)y->version : memcmp(x->bytes, y->bytes, sizeof x->bytes);
 }
 
-int firewall_flows_make(const struct firewall_wanted *wanted, struct ip_addr *local, size_t local_count, struct firewall_flows *ret,
-                        struct error *err)
+int firewall_flows_make(const struct firewall_wanted *wanted, struct ip_addr *local, size_t local_count, struct firewall_flows *ret, struct error *err)
 {
     size_t size = 1;
     for (size_t i = 0; i < wanted->vm_count; i++) {
         size += wanted->vms[i].address_count;
     }
-    *ret = (struct firewall_flows){
-        .wanted = wanted, .local = local, .local_count = local_count, .addresses = calloc(size, sizeof *ret->addresses)};
+    *ret = (struct firewall_flows){.wanted = wanted, .local = local, .local_count = local_count, .addresses = calloc(size, sizeof *ret->addresses)};
     if (ret->addresses == NULL) {
         firewall_flows_free(ret);
         return error_oom(err);
@@ -68,12 +66,12 @@ static bool policy_allows(const struct firewall_flows *flows, const struct polic
     return allowed || (direction == POLICY_INGRESS && rule == POLICY_BY_DEFAULT && published);
 }
 
-static bool vm_allows(const struct firewall_flows *flows, const struct firewall_vm *vm, enum policy_direction_name direction,
-                      const struct conntrack_flow *flow)
+static bool vm_allows(const struct firewall_flows *flows, const struct firewall_vm *vm, enum policy_direction_name direction, const struct conntrack_flow *flow)
 {
-    const struct policy_packet packet = {
-        .remote = direction == POLICY_EGRESS ? flow->destination : flow->source, .protocol = flow->protocol, .port = flow->port,
-        .host_port = flow->published ? flow->asked_port : 0};
+    const struct policy_packet packet = {.remote = direction == POLICY_EGRESS ? flow->destination : flow->source,
+                                         .protocol = flow->protocol,
+                                         .port = flow->port,
+                                         .host_port = flow->published ? flow->asked_port : 0};
     return policy_allows(flows, &flows->wanted->host, direction, &packet, flow->published) &&
            (!vm->has_policy || policy_allows(flows, &vm->policy, direction, &packet, flow->published));
 }
@@ -86,6 +84,5 @@ bool firewall_flows_forbid(const struct conntrack_flow *flow, void *ctx)
     }
     const struct firewall_vm *from = find_vm(flows, &flow->source);
     const struct firewall_vm *to = find_vm(flows, &flow->destination);
-    return (from != NULL && !vm_allows(flows, from, POLICY_EGRESS, flow)) ||
-           (to != NULL && !vm_allows(flows, to, POLICY_INGRESS, flow));
+    return (from != NULL && !vm_allows(flows, from, POLICY_EGRESS, flow)) || (to != NULL && !vm_allows(flows, to, POLICY_INGRESS, flow));
 }

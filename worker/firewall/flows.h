@@ -17,8 +17,7 @@ struct firewall_flows {
 };
 
 /* Takes over `local` (also on failure); *ret refers to `wanted`. Error: OUT_OF_MEMORY. */
-int firewall_flows_make(const struct firewall_wanted *wanted, struct ip_addr *local, size_t local_count, struct firewall_flows *ret,
-                        struct error *err);
+int firewall_flows_make(const struct firewall_wanted *wanted, struct ip_addr *local, size_t local_count, struct firewall_flows *ret, struct error *err);
 void firewall_flows_free(struct firewall_flows *flows); /* harmless on zeroes */
 
 /* For conntrack_cut(); ctx is a struct firewall_flows. */

@@ -62,8 +62,7 @@ static int check_chains(struct planner *p, int64_t uid, const struct policy *pol
         if (uid == 0) {
             note(p, "the host-wide %s policy is %s", word, chain == NULL ? "gone" : chain->whole ? "another" : "not whole");
         } else {
-            note(p, "the %s policy of VM number %lld is %s", word, (long long)uid,
-                 chain == NULL ? "gone" : chain->whole ? "another" : "not whole");
+            note(p, "the %s policy of VM number %lld is %s", word, (long long)uid, chain == NULL ? "gone" : chain->whole ? "another" : "not whole");
         }
     }
     return 0;
@@ -90,8 +89,7 @@ static int compare_vms(const void *a, const void *b)
 static const struct firewall_vm *find_vm(const struct planner *p, int64_t uid)
 {
     const struct firewall_vm key = {.uid = uid};
-    const struct firewall_vm *vm =
-        p->wanted->vm_count == 0 ? NULL : bsearch(&key, p->wanted->vms, p->wanted->vm_count, sizeof key, compare_vms);
+    const struct firewall_vm *vm = p->wanted->vm_count == 0 ? NULL : bsearch(&key, p->wanted->vms, p->wanted->vm_count, sizeof key, compare_vms);
     return vm != NULL && vm->present && vm->has_policy ? vm : NULL;
 }
 
@@ -108,8 +106,8 @@ static void plan_elements(struct planner *p, size_t *right)
         }
         char text[IP_TEXT_MAX];
         p->plan->remove_elements[change->remove_element_count++] = *element;
-        note(p, "%s has the %s policy of VM number %lld", ip_addr_format(&element->address, text),
-             policy_direction_text(element->direction), (long long)element->uid);
+        note(p, "%s has the %s policy of VM number %lld", ip_addr_format(&element->address, text), policy_direction_text(element->direction),
+             (long long)element->uid);
     }
 }
 
@@ -176,8 +174,7 @@ static int plan_sets(struct planner *p, struct error *err)
             return -1;
         }
         memcpy(key.name, set->name, sizeof key.name);
-        const struct nft_policy_set *there =
-            p->seen->set_count == 0 ? NULL : bsearch(&key, p->seen->sets, p->seen->set_count, sizeof key, compare_sets);
+        const struct nft_policy_set *there = p->seen->set_count == 0 ? NULL : bsearch(&key, p->seen->sets, p->seen->set_count, sizeof key, compare_sets);
         if (there == NULL || !there->v4 || !there->v6 || there->digest != digest) {
             note(p, "the address set %s %s", set->name, there == NULL ? "is not there" : "holds other networks");
             p->plan->refill[change->refill_count++] = set;
@@ -204,14 +201,13 @@ static int grow_plan(struct planner *p, size_t **ret_right, struct error *err)
     plan->remove_sets = calloc(p->seen->set_count + 1, sizeof *plan->remove_sets);
     plan->remove_elements = calloc(p->seen->element_count + 1, sizeof *plan->remove_elements);
     *ret_right = calloc(p->wanted->vm_count + 1, sizeof **ret_right);
-    return plan->vms == NULL || plan->refill == NULL || plan->remove_names == NULL || plan->remove_sets == NULL ||
-                   plan->remove_elements == NULL || *ret_right == NULL
+    return plan->vms == NULL || plan->refill == NULL || plan->remove_names == NULL || plan->remove_sets == NULL || plan->remove_elements == NULL ||
+                   *ret_right == NULL
                ? error_oom(err)
                : 0;
 }
 
-int firewall_plan_make(const struct firewall_wanted *wanted, const struct nft_policies_seen *seen, struct firewall_plan *ret,
-                       struct error *err)
+int firewall_plan_make(const struct firewall_wanted *wanted, const struct nft_policies_seen *seen, struct firewall_plan *ret, struct error *err)
 {
     struct planner planner = {.wanted = wanted, .seen = seen, .plan = ret};
     size_t *right = NULL;

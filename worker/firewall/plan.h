@@ -9,7 +9,7 @@ enum { FIREWALL_FOUND_MAX = 256 };
 
 struct firewall_plan {
     bool empty;
-    char found[FIREWALL_FOUND_MAX]; /* the first difference in words; "" when there is none */
+    char found[FIREWALL_FOUND_MAX];  /* the first difference in words; "" when there is none */
     struct nft_policy_change change; /* refers to `wanted` and to what follows, all owned */
     struct nft_policy_vm *vms;
     const struct address_set **refill;
@@ -19,8 +19,7 @@ struct firewall_plan {
 };
 
 /* *ret refers to `wanted`, which has to live as long. Error: OUT_OF_MEMORY. */
-int firewall_plan_make(const struct firewall_wanted *wanted, const struct nft_policies_seen *seen, struct firewall_plan *ret,
-                       struct error *err);
+int firewall_plan_make(const struct firewall_wanted *wanted, const struct nft_policies_seen *seen, struct firewall_plan *ret, struct error *err);
 void firewall_plan_free(struct firewall_plan *plan); /* harmless on zeroes */
 #define AUTO_FIREWALL_PLAN __attribute__((cleanup(firewall_plan_free))) struct firewall_plan
 

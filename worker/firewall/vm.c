@@ -35,8 +35,7 @@ static int add_set(struct worker *worker, const char *name, struct firewall_vm_c
         return error_oom(err);
     }
     ret->sets.sets = grown;
-    if (json_parse(row.text, strlen(row.text), &json, &why) == 0 &&
-        address_set_parse(name, json, &ret->sets.sets[ret->sets.count], &why) == 0) {
+    if (json_parse(row.text, strlen(row.text), &json, &why) == 0 && address_set_parse(name, json, &ret->sets.sets[ret->sets.count], &why) == 0) {
         ret->sets.count++;
     }
     return why.code == ERR_OUT_OF_MEMORY ? error_oom(err) : 0;
@@ -83,8 +82,7 @@ static int read_policy(struct worker *worker, const struct vm_row *row, struct f
     return firewall_policy_read(stored.text, &ret->policy, &damaged, err) == 0 ? add_sets(worker, ret, err) : -1;
 }
 
-int firewall_vm_prepare(struct worker *worker, const struct vm_row *row, bool present, struct firewall_vm_change *ret,
-                        struct error *err)
+int firewall_vm_prepare(struct worker *worker, const struct vm_row *row, bool present, struct firewall_vm_change *ret, struct error *err)
 {
     const struct network_settings settings = worker_network(worker);
     ret->vm = (struct nft_policy_vm){.uid = row->uid, .addresses = ret->addresses};
@@ -92,8 +90,7 @@ int firewall_vm_prepare(struct worker *worker, const struct vm_row *row, bool pr
         ret->vm.address_count += firewall_addresses(&settings, row->interfaces[i].address, ret->addresses + ret->vm.address_count);
     }
     int result = present ? read_policy(worker, row, ret, err) : nft_policy_vm_is_there(worker->mark, row->uid, &ret->needed, err);
-    ret->change = (struct nft_policy_change){
-        .sets = &ret->sets, .vms = &ret->vm, .vm_count = 1, .refill = ret->refill, .refill_count = ret->sets.count};
+    ret->change = (struct nft_policy_change){.sets = &ret->sets, .vms = &ret->vm, .vm_count = 1, .refill = ret->refill, .refill_count = ret->sets.count};
     return result;
 }
 

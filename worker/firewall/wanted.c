@@ -64,7 +64,8 @@ static int read_sets(const struct firewall_rows *rows, struct firewall_wanted *r
         const struct firewall_row *row = &rows->sets[i];
         struct error why = {0};
         struct address_set *set = &ret->sets.sets[ret->sets.count];
-        if (row->name == NULL || row->text == NULL || json_parse(row->text, strlen(row->text), &json, &why) != 0 || address_set_parse(row->name, json, set, &why) != 0) {
+        if (row->name == NULL || row->text == NULL || json_parse(row->text, strlen(row->text), &json, &why) != 0 ||
+            address_set_parse(row->name, json, set, &why) != 0) {
             if (why.code == ERR_OUT_OF_MEMORY) {
                 return error_oom(err);
             }
@@ -90,8 +91,7 @@ size_t firewall_addresses(const struct network_settings *settings, uint32_t addr
     return ret[1].version == IP_NONE ? 1 : 2;
 }
 
-static int add_interface(struct firewall_wanted *ret, const struct network_settings *settings, const struct interface_row *row,
-                         bool present, struct error *err)
+static int add_interface(struct firewall_wanted *ret, const struct network_settings *settings, const struct interface_row *row, bool present, struct error *err)
 {
     struct firewall_vm *vm = ret->vm_count > 0 ? &ret->vms[ret->vm_count - 1] : NULL;
     if (vm == NULL || vm->uid != row->vm_uid) {
@@ -180,15 +180,15 @@ static int take_wish(struct firewall_rows *rows, const struct plan_wish *wish, s
                : 0;
 }
 
-int firewall_wanted_load(struct border *border, const struct plan_wish *wish, const struct network_settings *settings, const struct interface_row *interfaces, size_t count,
-                         bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret,
-                         struct error *err)
+int firewall_wanted_load(struct border *border, const struct plan_wish *wish, const struct network_settings *settings, const struct interface_row *interfaces,
+                         size_t count, bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret, struct error *err)
 {
     AUTO_FIREWALL_ROWS rows = {.policy_count = 0};
     AUTO_FIREWALL_WANTED wanted = {.vm_count = 0};
     policy_defaults(&wanted.host);
-    if (border_firewall_load(border, &rows, err) != 0 || take_wish(&rows, wish, err) != 0 || read_vms(settings, interfaces, count, present, ctx, &wanted, err) != 0 ||
-        read_policies(&rows, &wanted, err) != 0 || read_sets(&rows, &wanted, err) != 0) {
+    if (border_firewall_load(border, &rows, err) != 0 || take_wish(&rows, wish, err) != 0 ||
+        read_vms(settings, interfaces, count, present, ctx, &wanted, err) != 0 || read_policies(&rows, &wanted, err) != 0 ||
+        read_sets(&rows, &wanted, err) != 0) {
         // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): freed by its cleanup
         return -1;
     }

@@ -38,9 +38,8 @@ size_t firewall_addresses(const struct network_settings *settings, uint32_t addr
  * *ret must be zeroed.
  */
 struct plan_wish;
-int firewall_wanted_load(struct border *border, const struct plan_wish *wish, const struct network_settings *settings, const struct interface_row *interfaces, size_t count,
-                         bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret,
-                         struct error *err);
+int firewall_wanted_load(struct border *border, const struct plan_wish *wish, const struct network_settings *settings, const struct interface_row *interfaces,
+                         size_t count, bool (*present)(const struct interface_row *row, void *ctx), void *ctx, struct firewall_wanted *ret, struct error *err);
 void firewall_wanted_free(struct firewall_wanted *wanted); /* harmless on zeroes */
 #define AUTO_FIREWALL_WANTED __attribute__((cleanup(firewall_wanted_free))) struct firewall_wanted
 

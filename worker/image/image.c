@@ -29,7 +29,7 @@ struct import {
     uint64_t bytes_before; /* of the parts that are done */
     _Atomic uint64_t bytes_now;
     atomic_bool called_off; /* somebody deleted the image meanwhile */
-    pthread_mutex_t lock; /* of row and observed */
+    pthread_mutex_t lock;   /* of row and observed */
     pthread_cond_t over;
     bool is_over;
 };
@@ -43,9 +43,9 @@ static char **digest_of(struct image_row *row, enum image_part part)
 static int describe(struct import *import, struct error *err)
 {
     uint64_t done = import->bytes_before + atomic_load(&import->bytes_now);
-    json_build_put(&import->observed, "progress",
-                   json_pack("{s:I, s:I}", "bytes_done", (json_int_t)done, "bytes_total",
-                             (json_int_t)(import->bytes_total > done ? import->bytes_total : done)));
+    json_build_put(
+        &import->observed, "progress",
+        json_pack("{s:I, s:I}", "bytes_done", (json_int_t)done, "bytes_total", (json_int_t)(import->bytes_total > done ? import->bytes_total : done)));
     free(import->row->observed);
     import->row->observed = json_text(import->observed.value);
     return import->row->observed != NULL ? 0 : error_oom(err);
@@ -125,8 +125,7 @@ static int import_part(struct import *import, enum image_part part, struct error
     (void)pthread_mutex_lock(&import->lock);
     import->bytes_before += atomic_exchange(&import->bytes_now, 0);
     json_build_put(&import->observed, name,
-                              json_pack("{s:s, s:s, s:I}", "sha256", result.sha256, "source_sha256",
-                                        result.source_sha256, "size_bytes", (json_int_t)result.size_bytes));
+                   json_pack("{s:s, s:s, s:I}", "sha256", result.sha256, "source_sha256", result.source_sha256, "size_bytes", (json_int_t)result.size_bytes));
     char **digest = digest_of(import->row, part);
     free(*digest);
     *digest = strdup(result.sha256);
@@ -184,11 +183,9 @@ static int finish(struct import *import, int result, const struct error *failure
     const enum event_type event = result == 0 ? EVENT_IMAGE_READY : EVENT_IMAGE_FAILED;
     import->row->state = result == 0 ? IMAGE_READY : IMAGE_FAILED;
     if (result != 0) {
-        json_build_put(&import->observed, "error",
-                                  json_pack("{s:s, s:s}", "code", error_code_name(failure->code), "message",
-                                            failure->message));
-        log_event(LOG_WARN, "image.failed", "image", import->row->id, "code", error_code_name(failure->code), "message",
-                  failure->message, "request", request_of(import), NULL);
+        json_build_put(&import->observed, "error", json_pack("{s:s, s:s}", "code", error_code_name(failure->code), "message", failure->message));
+        log_event(LOG_WARN, "image.failed", "image", import->row->id, "code", error_code_name(failure->code), "message", failure->message, "request",
+                  request_of(import), NULL);
     }
     if (save_end(import, event, err) != 0) {
         return -1;
@@ -317,8 +314,7 @@ int image_sweep(struct worker *worker, struct error *err)
 {
     AUTO_FREE char(*digests)[SHA256_HEX_MAX] = NULL;
     size_t count = 0;
-    if (store_open(worker->store_root, err) != 0 ||
-        store_list(worker->store_root, &digests, &count, err) != 0) {
+    if (store_open(worker->store_root, err) != 0 || store_list(worker->store_root, &digests, &count, err) != 0) {
         return -1;
     }
     for (size_t i = 0; i < count; i++) {

@@ -46,8 +46,7 @@ static void add(struct image_plan *plan, enum image_op_type type, enum image_par
     plan->ops[plan->count++] = (struct image_op){type, part};
 }
 
-void image_plan_make(enum image_state state, const struct image_row *row, const json_t *manifest, const bool needed[IMAGE_PART_COUNT_],
-                     struct image_plan *ret)
+void image_plan_make(enum image_state state, const struct image_row *row, const json_t *manifest, const bool needed[IMAGE_PART_COUNT_], struct image_plan *ret)
 {
     ret->count = 0;
     for (int i = 0; i < IMAGE_PART_COUNT_; i++) {

@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 enum image_part { IMAGE_KERNEL, IMAGE_ROOTFS, IMAGE_INITRD, IMAGE_PART_COUNT_ };
-const char *image_part_name(enum image_part part);                                        /* "kernel": in manifests, too */
+const char *image_part_name(enum image_part part);                                /* "kernel": in manifests, too */
 const char *image_part_digest(const struct image_row *row, enum image_part part); /* its name in the store; NULL: none */
 
 enum image_op_type {
@@ -30,8 +30,7 @@ struct image_plan {
 };
 
 /* `manifest`: that of the row. `needed`: of each part, whether another image has its file, too. */
-void image_plan_make(enum image_state state, const struct image_row *row, const json_t *manifest, const bool needed[IMAGE_PART_COUNT_],
-                     struct image_plan *ret);
+void image_plan_make(enum image_state state, const struct image_row *row, const json_t *manifest, const bool needed[IMAGE_PART_COUNT_], struct image_plan *ret);
 
 const char *image_op_name(enum image_op_type type);        /* "import" */
 const char *image_op_description(enum image_op_type type); /* "check the file and copy it into the store" */

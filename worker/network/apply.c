@@ -34,8 +34,7 @@ static int ensure_bridge(struct network_work *work, struct error *err)
                          ipv4_net_format(net, subnet), foreign);
     }
     network_bridge_alias(worker, alias, sizeof alias);
-    if (link_bridge_ensure(work->bridge, alias, network_bridge_mac(&work->settings), work->settings.gateway, net.prefix, &created,
-                           err) != 0) {
+    if (link_bridge_ensure(work->bridge, alias, network_bridge_mac(&work->settings), work->settings.gateway, net.prefix, &created, err) != 0) {
         return -1;
     }
     if (created) {

@@ -74,6 +74,5 @@ bool network_egress_moved(const struct network_work *work)
 {
     const struct network_egress *before = &work->memory.egress;
     const struct network_egress *now = &work->egress;
-    return strcmp(before->tunnel, now->tunnel) != 0 || before->all != now->all ||
-           before->tunnel_only != now->tunnel_only || before->mtu != now->mtu;
+    return strcmp(before->tunnel, now->tunnel) != 0 || before->all != now->all || before->tunnel_only != now->tunnel_only || before->mtu != now->mtu;
 }

@@ -63,8 +63,7 @@ static int ask_policies(struct judges *judges, struct error *err)
 
 static void set_subnets(struct stale_flows *stale, const struct network_settings *settings)
 {
-    stale->subnets[0] =
-        (struct ip_net){.address = ip_addr_from_ipv4(settings->subnet.address), .prefix = (uint8_t)settings->subnet.prefix};
+    stale->subnets[0] = (struct ip_net){.address = ip_addr_from_ipv4(settings->subnet.address), .prefix = (uint8_t)settings->subnet.prefix};
     if (network_has_ipv6(settings)) {
         stale->subnets[1] = settings->subnet6;
     }
@@ -122,8 +121,7 @@ static int read_network(struct network_work *work, struct judges *judges, struct
     const struct nft_base base = network_firewall_base(work);
     const char *uplinks[NETWORK_UPLINKS_MAX];
     const size_t uplink_count = network_uplinks(work, uplinks);
-    if (read_local(judges, err) != 0 ||
-        conntrack_local_addresses(uplinks, uplink_count, &judges->uplinks, &stale->uplink_count, err) != 0 ||
+    if (read_local(judges, err) != 0 || conntrack_local_addresses(uplinks, uplink_count, &judges->uplinks, &stale->uplink_count, err) != 0 ||
         nft_ports_list(work->worker->mark, &judges->ports, &stale->port_count, err) != 0) {
         return -1;
     }
@@ -164,8 +162,7 @@ static bool is_there(const struct interface_row *row, void *ctx)
 }
 
 /* The policies that this VM is asked by: those of others are not read into the judge. */
-static int read_policies(struct worker *worker, const struct network_settings *settings, const struct vm_row *row, struct judges *judges,
-                         struct error *err)
+static int read_policies(struct worker *worker, const struct network_settings *settings, const struct vm_row *row, struct judges *judges, struct error *err)
 {
     struct interface_row interfaces[LIMIT_INTERFACES];
     for (size_t i = 0; i < row->interface_count; i++) {
@@ -177,8 +174,7 @@ static int read_policies(struct worker *worker, const struct network_settings *s
                : -1;
 }
 
-int network_flows_cut_of_vm(struct worker *worker, const struct ports_diff *diff, const struct vm_row *row, bool present, bool policy,
-                            struct error *err)
+int network_flows_cut_of_vm(struct worker *worker, const struct ports_diff *diff, const struct vm_row *row, bool present, bool policy, struct error *err)
 {
     const struct network_settings settings = worker_network(worker);
     AUTO_JUDGES judges = {.ask_policies = false};

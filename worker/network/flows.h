@@ -11,8 +11,8 @@
 
 /* What is due after an operation of the network, bits of network_memory.flows_due; `repair` as in struct network_op. */
 enum network_flows_due {
-    NETWORK_FLOWS_JUDGE = 1,    /* all flows of guests */
-    NETWORK_FLOWS_UNMASK = 2,   /* also those that appear with the host's address, if guests are to appear with their own */
+    NETWORK_FLOWS_JUDGE = 1,  /* all flows of guests */
+    NETWORK_FLOWS_UNMASK = 2, /* also those that appear with the host's address, if guests are to appear with their own */
 };
 unsigned network_flows_due(enum network_op_type op, bool repair);
 
@@ -24,7 +24,6 @@ int network_flows_cut(struct network_work *work, struct error *err);
  * addresses that are gone, and with `policy` those that the VM's own policy would not let begin. Not under the lock, as it looks at all flows of
  * the host.
  */
-int network_flows_cut_of_vm(struct worker *worker, const struct ports_diff *diff, const struct vm_row *row, bool present, bool policy,
-                            struct error *err);
+int network_flows_cut_of_vm(struct worker *worker, const struct ports_diff *diff, const struct vm_row *row, bool present, bool policy, struct error *err);
 
 #endif

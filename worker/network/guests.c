@@ -159,8 +159,8 @@ static void describe(const struct network_work *work, const struct guests *guest
         }
     }
     if (count > 0) {
-        (void)snprintf(buf, size, "%zu %s %s: %s%s", count, count == 1 ? "element" : "elements",
-                       missing ? "missing" : "of no running VM", b.failed ? "" : b.data, count > NAMED_MAX ? " and others" : "");
+        (void)snprintf(buf, size, "%zu %s %s: %s%s", count, count == 1 ? "element" : "elements", missing ? "missing" : "of no running VM",
+                       b.failed ? "" : b.data, count > NAMED_MAX ? " and others" : "");
     }
 }
 
@@ -205,13 +205,11 @@ static int apply_base(struct network_work *work, struct guests *guests, struct e
     struct nft_base base = network_firewall_base(work);
     const char *uplinks[NETWORK_UPLINKS_MAX];
     struct nft_policies policies;
-    if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0 ||
-        network_ports_wanted(work, &guests->ports, &base.port_count, err) != 0) {
+    if (read_interfaces(work, err) != 0 || find_wanted(work, guests, err) != 0 || network_ports_wanted(work, &guests->ports, &base.port_count, err) != 0) {
         return -1;
     }
     base.ports = guests->ports;
-    if (network_policies_wanted(work, &guests->firewall, err) != 0 ||
-        firewall_policies_of(&guests->firewall, &policies, &guests->policy_vms, err) != 0) {
+    if (network_policies_wanted(work, &guests->firewall, err) != 0 || firewall_policies_of(&guests->firewall, &policies, &guests->policy_vms, err) != 0) {
         return -1;
     }
     base.policies = &policies;
@@ -236,8 +234,7 @@ static int set_loopback(struct network_work *work, struct guests *guests, struct
     return read_interfaces(work, err) == 0 ? network_loopback_set(work, err) : -1;
 }
 
-static int under_lock(struct network_work *work,
-                      int (*run)(struct network_work *work, struct guests *guests, struct error *err), struct error *err)
+static int under_lock(struct network_work *work, int (*run)(struct network_work *work, struct guests *guests, struct error *err), struct error *err)
 {
     struct guests guests = {.wanted = NULL};
     (void)pthread_mutex_lock(&work->worker->guests_lock);

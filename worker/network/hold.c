@@ -21,8 +21,7 @@ static const struct {
     [NETWORK_OP_SET_ENTRIES] = {.needs_bridge = true}, /* its set is in the tables, which wait as well */
 };
 
-void network_hold_make(const struct network_plan *plan, const struct repair_backoff *backoffs, int64_t now_ms,
-                       struct network_hold *ret)
+void network_hold_make(const struct network_plan *plan, const struct repair_backoff *backoffs, int64_t now_ms, struct network_hold *ret)
 {
     bool bridge_waits = false;
     memset(ret, 0, sizeof *ret);

@@ -11,14 +11,13 @@
 #include "worker/repair_backoff.h"
 
 struct network_hold {
-    bool held[NETWORK_OP_COUNT_]; /* by position in the plan */
+    bool held[NETWORK_OP_COUNT_];   /* by position in the plan */
     const struct network_op *first; /* that waits by itself; NULL: nothing does */
     int64_t wait_ms;                /* until the next of them is due */
     bool cut_off;
 };
 
 /* `backoffs`: one for each type of operation. */
-void network_hold_make(const struct network_plan *plan, const struct repair_backoff *backoffs, int64_t now_ms,
-                       struct network_hold *ret);
+void network_hold_make(const struct network_plan *plan, const struct repair_backoff *backoffs, int64_t now_ms, struct network_hold *ret);
 
 #endif

@@ -17,8 +17,8 @@ static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
 
 struct look {
     const struct vm_config *config;
-    struct vm_port choice;                 /* where ports are chosen, at any address */
-    struct listener found[LIMIT_PORTS];    /* of each entry, the first */
+    struct vm_port choice;              /* where ports are chosen, at any address */
+    struct listener found[LIMIT_PORTS]; /* of each entry, the first */
     bool is_found[LIMIT_PORTS];
     bool is_own[LIMIT_PORTS]; /* it is the daemon's */
     bool own;                 /* and so are those that are told now */

@@ -26,9 +26,9 @@ struct network_memory {
     struct interface_names uplinks;
     int uplink_indices[INTERFACE_NAMES_MAX];
     struct network_egress egress; /* that the network was set up with last */
-    uint64_t closed_digest; /* of the networks that guests don't reach */
+    uint64_t closed_digest;       /* of the networks that guests don't reach */
     struct repair_backoff backoffs[NETWORK_OP_COUNT_];
-    unsigned flows_due; /* bits of enum network_flows_due: flows that are still to be judged */
+    unsigned flows_due;    /* bits of enum network_flows_due: flows that are still to be judged */
     unsigned repair_epoch; /* worker->repair_epoch, when the back-offs were forgotten last */
 };
 

@@ -18,8 +18,7 @@
 
 enum { CONTESTED_TEXT_MAX = 400 };
 
-void network_tell(struct worker *worker, enum event_type type, const char *vm, const char *operation, const char *found,
-                  const char *done)
+void network_tell(struct worker *worker, enum event_type type, const char *vm, const char *operation, const char *found, const char *done)
 {
     bool of_vm = vm[0] != '\0';
     log_event(LOG_WARN, event_type_name(type), "vm", vm, "operation", operation, "found", found, NULL);
@@ -61,8 +60,7 @@ static int cut_off(struct network_work *work, const struct network_hold *hold, s
         return hold->cut_off ? -1 : 0;
     }
     if (changed) {
-        network_tell(work->worker, EVENT_NETWORK_CUT_OFF, "", "cut_off", hold->first->found,
-                     "the bridge is taken down until the firewall is repaired");
+        network_tell(work->worker, EVENT_NETWORK_CUT_OFF, "", "cut_off", hold->first->found, "the bridge is taken down until the firewall is repaired");
     }
     return 0;
 }
@@ -152,8 +150,7 @@ static json_t *closed_json(const struct network_work *work)
     for (size_t i = 0; i < work->closed_count; i++) {
         char first[IP_TEXT_MAX];
         char last[IP_TEXT_MAX];
-        json_build_add(&list, json_sprintf("%s-%s", ip_addr_format(&work->closed[i].first, first),
-                                                       ip_addr_format(&work->closed[i].last, last)));
+        json_build_add(&list, json_sprintf("%s-%s", ip_addr_format(&work->closed[i].first, first), ip_addr_format(&work->closed[i].last, last)));
     }
     return json_build_take(&list);
 }
@@ -173,13 +170,13 @@ static json_t *fact_json(struct network_work *work, const json_t *old, const str
 {
     const char *uplink = work->egress.all ? work->egress.tunnel : work->observed.uplinks.count > 0 ? work->observed.uplinks.items[0] : "";
     AUTO_JSON_BUILD conditions = json_build_array();
-    conditions_add(&conditions, old, CONDITION_READY, failure == NULL ? CONDITION_TRUE : CONDITION_FALSE, failure == NULL ? REASON_SET_UP : condition_reason_of(failure->code),
-                  failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message);
+    conditions_add(&conditions, old, CONDITION_READY, failure == NULL ? CONDITION_TRUE : CONDITION_FALSE,
+                   failure == NULL ? REASON_SET_UP : condition_reason_of(failure->code),
+                   failure == NULL ? "bridge, firewall and forwarding are as they should be" : failure->message);
     add_contested(work, &conditions, old);
     add_obstacles(work, &conditions, old);
     return json_pack("{s:o, s:o, s:I, s:o, s:o}", "uplink", uplink[0] != '\0' ? json_string(uplink) : json_null(), "uplinks", uplinks_json(work),
-                     "observed_generation", (json_int_t)work->settings.generation, "conditions", json_build_take(&conditions), "closed",
-                     closed_json(work));
+                     "observed_generation", (json_int_t)work->settings.generation, "conditions", json_build_take(&conditions), "closed", closed_json(work));
 }
 
 static int publish(struct network_work *work, const struct error *failure, struct error *err)
@@ -196,8 +193,7 @@ static int publish(struct network_work *work, const struct error *failure, struc
     if (text == NULL) {
         return error_oom(err);
     }
-    if (border_fact_set(work->worker->border, FACT_NETWORK, text, &changed, err) != 0 ||
-        memory_set(work->worker->memory, MEMORY_NETWORK, text, err) != 0) {
+    if (border_fact_set(work->worker->border, FACT_NETWORK, text, &changed, err) != 0 || memory_set(work->worker->memory, MEMORY_NETWORK, text, err) != 0) {
         return -1;
     }
     if (changed) {
@@ -236,8 +232,7 @@ static void remember(struct network_work *work, bool ready)
         /* One that is not there yet is followed when it comes. */
         remember_uplinks(work);
         work->memory.closed_digest = ip_ranges_digest(work->closed, work->closed_count);
-        if (link_get(work->bridge, &bridge, &found, NULL) == 0 && found &&
-            link_alias_has_mark(bridge.alias, worker->mark)) {
+        if (link_get(work->bridge, &bridge, &found, NULL) == 0 && found && link_alias_has_mark(bridge.alias, worker->mark)) {
             work->memory.bridge_index = bridge.index;
         }
     }
@@ -310,9 +305,8 @@ int network_reconcile(struct worker *worker, struct error *err)
     }
     if (result == 0 && hold.first != NULL) {
         bool of_bridge = hold.first->type == NETWORK_OP_RESTORE_ALIAS || hold.first->type == NETWORK_OP_ENSURE_BRIDGE;
-        (void)error_set(&failure, of_bridge ? ERR_BRIDGE_SETUP_FAILED : ERR_FIREWALL_SETUP_FAILED,
-                        "%s; the repair waits, as somebody undoes it%s", hold.first->found,
-                        hold.cut_off ? ", and the guests are cut off meanwhile" : "");
+        (void)error_set(&failure, of_bridge ? ERR_BRIDGE_SETUP_FAILED : ERR_FIREWALL_SETUP_FAILED, "%s; the repair waits, as somebody undoes it%s",
+                        hold.first->found, hold.cut_off ? ", and the guests are cut off meanwhile" : "");
         (void)queue_add_after(worker->queue, "network", hold.wait_ms);
     }
     if (result != 0 && failure.code == ERR_UNAVAILABLE && atomic_load(&worker->network_state) != NETWORK_UNKNOWN) {
@@ -324,8 +318,7 @@ int network_reconcile(struct worker *worker, struct error *err)
     }
     bool ready = result == 0 && hold.first == NULL;
     if (atomic_exchange(&worker->network_state, ready ? NETWORK_READY : NETWORK_FAILED) != NETWORK_READY && ready) {
-        log_event(LOG_INFO, "network.ready", "bridge", work.bridge, "uplink",
-                  work.observed.uplinks.count > 0 ? work.observed.uplinks.items[0] : NULL, NULL);
+        log_event(LOG_INFO, "network.ready", "bridge", work.bridge, "uplink", work.observed.uplinks.count > 0 ? work.observed.uplinks.items[0] : NULL, NULL);
     }
     remember(&work, ready);
     network_observe_obstacles(&work, ready);

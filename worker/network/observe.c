@@ -60,14 +60,14 @@ struct nft_base network_firewall_base(const struct network_work *work)
 
 /* What no host's network may ever be reached by, whatever its routes say. */
 static const struct ip_net always_closed[] = {
-    {.address = {.version = IP_V4, .bytes = {0}}, .prefix = 8},               /* this network: some stacks take it for the host */
-    {.address = {.version = IP_V4, .bytes = {127}}, .prefix = 8},             /* loopback */
-    {.address = {.version = IP_V4, .bytes = {169, 254}}, .prefix = 16},       /* link-local: metadata services */
-    {.address = {.version = IP_V4, .bytes = {224}}, .prefix = 3},             /* multicast, reserved, broadcast */
-    {.address = {.version = IP_V6, .bytes = {0}}, .prefix = 96},              /* unspecified, loopback, IPv4-compatible */
+    {.address = {.version = IP_V4, .bytes = {0}}, .prefix = 8},                         /* this network: some stacks take it for the host */
+    {.address = {.version = IP_V4, .bytes = {127}}, .prefix = 8},                       /* loopback */
+    {.address = {.version = IP_V4, .bytes = {169, 254}}, .prefix = 16},                 /* link-local: metadata services */
+    {.address = {.version = IP_V4, .bytes = {224}}, .prefix = 3},                       /* multicast, reserved, broadcast */
+    {.address = {.version = IP_V6, .bytes = {0}}, .prefix = 96},                        /* unspecified, loopback, IPv4-compatible */
     {.address = {.version = IP_V6, .bytes = {[10] = 0xff, [11] = 0xff}}, .prefix = 96}, /* IPv4-mapped */
-    {.address = {.version = IP_V6, .bytes = {0xfe, 0x80}}, .prefix = 10},     /* link-local */
-    {.address = {.version = IP_V6, .bytes = {0xff}}, .prefix = 8},            /* multicast */
+    {.address = {.version = IP_V6, .bytes = {0xfe, 0x80}}, .prefix = 10},               /* link-local */
+    {.address = {.version = IP_V6, .bytes = {0xff}}, .prefix = 8},                      /* multicast */
 };
 
 /* Those, and the networks that the host is connected to, but not by what guests are led to. *ret is owned by the caller. */
@@ -98,8 +98,8 @@ static int observe_closed(struct network_work *work, struct error *err)
     if (list_closed(work, &nets, &count, err) != 0) {
         return -1;
     }
-    int result = ip_ranges_make(nets, count, config->network.allow_host_networks, config->network.allow_host_network_count,
-                                &work->closed, &work->closed_count, err);
+    int result =
+        ip_ranges_make(nets, count, config->network.allow_host_networks, config->network.allow_host_network_count, &work->closed, &work->closed_count, err);
     free(nets);
     if (result != 0) {
         return -1;
@@ -114,8 +114,8 @@ static int observe_bridge(struct network_work *work, struct error *err)
     char alias[LINK_ALIAS_MAX];
     struct link_check check;
     network_bridge_alias(worker, alias, sizeof alias);
-    if (link_bridge_check(work->bridge, alias, network_bridge_mac(&work->settings), work->settings.gateway,
-                          work->settings.subnet.prefix, work->memory.bridge_index, &check, err) != 0) {
+    if (link_bridge_check(work->bridge, alias, network_bridge_mac(&work->settings), work->settings.gateway, work->settings.subnet.prefix,
+                          work->memory.bridge_index, &check, err) != 0) {
         return -1;
     }
     work->bridge_index = check.ours ? check.index : 0;
@@ -123,8 +123,8 @@ static int observe_bridge(struct network_work *work, struct error *err)
     (void)snprintf(work->observed.bridge_found, sizeof work->observed.bridge_found, "%s", check.found);
     for (size_t i = 0; i < work->link_count && check.ours; i++) {
         const struct link_info *link = &work->links[i];
-        work->observed.bridge_alias_changed = work->observed.bridge_alias_changed ||
-            (link->index == check.index && !link_alias_has_mark(link->alias, worker->mark));
+        work->observed.bridge_alias_changed =
+            work->observed.bridge_alias_changed || (link->index == check.index && !link_alias_has_mark(link->alias, worker->mark));
     }
     return 0;
 }
@@ -168,14 +168,13 @@ static int observe_orphan_taps(struct network_work *work, struct error *err)
     }
     for (size_t i = 0; i < work->link_count; i++) {
         const struct link_info *link = &work->links[i];
-        if (link->is_tap && link_alias_has_mark(link->alias, work->worker->mark) && !has_vm(work, link) &&
-            is_there_still(link)) {
+        if (link->is_tap && link_alias_has_mark(link->alias, work->worker->mark) && !has_vm(work, link) && is_there_still(link)) {
             work->orphan_taps[work->orphan_tap_count++] = link->name;
         }
     }
     if (work->orphan_tap_count > 0) {
-        (void)snprintf(seen->orphan_taps, sizeof seen->orphan_taps, "%zu TAPs of VMs that are gone: %s%s",
-                       work->orphan_tap_count, work->orphan_taps[0], work->orphan_tap_count > 1 ? " and others" : "");
+        (void)snprintf(seen->orphan_taps, sizeof seen->orphan_taps, "%zu TAPs of VMs that are gone: %s%s", work->orphan_tap_count, work->orphan_taps[0],
+                       work->orphan_tap_count > 1 ? " and others" : "");
     }
     return 0;
 }
@@ -197,14 +196,12 @@ int network_observe(struct network_work *work, struct error *err)
         return -1;
     }
     /* What differs because the settings were changed is no repair. */
-    work->observed.set_up_before =
-        work->memory.set_up_before && work->memory.generation == work->settings.generation && !network_egress_moved(work);
+    work->observed.set_up_before = work->memory.set_up_before && work->memory.generation == work->settings.generation && !network_egress_moved(work);
     if (observe_bridge(work, err) != 0 || network_uplinks_observe(work, err) != 0 || observe_closed(work, err) != 0) {
         return -1;
     }
     struct nft_base base = network_firewall_base(work);
-    if (nft_base_check(&base, work->observed.firewall_found, err) != 0 ||
-        network_guests_observe(work, err) != 0 || observe_orphan_taps(work, err) != 0) {
+    if (nft_base_check(&base, work->observed.firewall_found, err) != 0 || network_guests_observe(work, err) != 0 || observe_orphan_taps(work, err) != 0) {
         return -1;
     }
     if (observe_forwarding(work, err) != 0 || network_gate_observe(work, err) != 0 || network_ipv6_observe(work, err) != 0) {

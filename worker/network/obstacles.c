@@ -79,8 +79,7 @@ static bool no_uplink(const struct network_seen *seen, const struct network_sett
 
 static bool no_uplink_ipv6(const struct network_seen *seen, char *buf)
 {
-    (void)snprintf(buf, OBSTACLE_TEXT_MAX,
-                   "the host has no IPv6 default route that leads guests out (%s): they reach nothing outside by IPv6 until it has one",
+    (void)snprintf(buf, OBSTACLE_TEXT_MAX, "the host has no IPv6 default route that leads guests out (%s): they reach nothing outside by IPv6 until it has one",
                    seen->hole6[0] != '\0' ? seen->hole6 : "nothing leads out");
     return seen->no_uplink6;
 }
@@ -111,10 +110,11 @@ static bool uplink_unused(const struct network_seen *seen, const struct network_
                        "all that the routes lead to (PATCH /network, {\"uplink\": null} or \"default\")",
                        seen->unused, settings->uplink);
     } else if (seen->left_out > 0) {
-        (void)snprintf(buf, OBSTACLE_TEXT_MAX,
-                       "%zu more uplinks or routing rules than the daemon follows (%d uplinks, 32 rules that tell guests apart, of TCP, UDP and ICMP): what is led "
-                       "there is dropped",
-                       seen->left_out, INTERFACE_NAMES_MAX);
+        (void)snprintf(
+            buf, OBSTACLE_TEXT_MAX,
+            "%zu more uplinks or routing rules than the daemon follows (%d uplinks, 32 rules that tell guests apart, of TCP, UDP and ICMP): what is led "
+            "there is dropped",
+            seen->left_out, INTERFACE_NAMES_MAX);
     } else {
         (void)snprintf(buf, OBSTACLE_TEXT_MAX,
                        "the host reaches %s%s, where guests don't leave: what they send there is dropped, as just a default route, or a part of one (prefix "
@@ -126,10 +126,11 @@ static bool uplink_unused(const struct network_seen *seen, const struct network_
 
 static bool answers_lost(const struct network_seen *seen, const struct network_settings *settings, char *buf)
 {
-    (void)snprintf(buf, OBSTACLE_TEXT_MAX,
-                   "%s, so guests get no answers that way: let a routing rule or a route lead what is for the guests' network to %s (ip rule, ip route), or set "
-                   "rp_filter to 2 where that is the reason",
-                   seen->lost, settings->bridge);
+    (void)snprintf(
+        buf, OBSTACLE_TEXT_MAX,
+        "%s, so guests get no answers that way: let a routing rule or a route lead what is for the guests' network to %s (ip rule, ip route), or set "
+        "rp_filter to 2 where that is the reason",
+        seen->lost, settings->bridge);
     return seen->lost[0] != '\0';
 }
 

@@ -45,7 +45,7 @@ struct network_seen {
     size_t left_out; /* links and rules */
     char lost[UPLINKS_TEXT_MAX];
     struct forward_block block;
-    char no_gate[GATE_FOUND_MAX]; /* why */
+    char no_gate[GATE_FOUND_MAX];        /* why */
     char open_checksums[GATE_FOUND_MAX]; /* why */
 };
 

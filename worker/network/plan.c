@@ -41,8 +41,7 @@ const char *network_op_description(enum network_op_type type)
     return op_table[type].description;
 }
 
-static void plan_op(struct network_plan *plan, enum network_op_type type, bool repair, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+static void plan_op(struct network_plan *plan, enum network_op_type type, bool repair, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 static void plan_op(struct network_plan *plan, enum network_op_type type, bool repair, const char *fmt, ...)
 {
@@ -85,7 +84,7 @@ static void plan_firewall(const struct network_observed *seen, struct network_pl
     }
     if (!seen->closed_ok) {
         plan_op(plan, NETWORK_OP_REPLACE_CLOSED, seen->set_up_before && !seen->closed_moved,
-            seen->closed_moved ? "the host is connected to other networks than before" : "sets closed4 and closed6 hold other networks");
+                seen->closed_moved ? "the host is connected to other networks than before" : "sets closed4 and closed6 hold other networks");
     }
     if (seen->orphan_guests[0] != '\0') {
         plan_op(plan, NETWORK_OP_REMOVE_GUESTS, seen->set_up_before, "%s", seen->orphan_guests);
@@ -129,20 +128,18 @@ static void plan_forwarding(const struct network_observed *seen, struct network_
 {
     if (!seen->bridge_present || seen->bridge_tuning_found[0] != '\0') {
         plan_op(plan, NETWORK_OP_TUNE_BRIDGE, seen->set_up_before && seen->bridge_present, "%s",
-            seen->bridge_present ? seen->bridge_tuning_found : "the bridge is new");
+                seen->bridge_present ? seen->bridge_tuning_found : "the bridge is new");
     }
     /* Behind the tables, without whose marks it lets nothing through. */
     if (!seen->bridge_present || seen->gate_found[0] != '\0') {
-        plan_op(plan, NETWORK_OP_SET_GATE, seen->set_up_before && seen->bridge_present, "%s",
-            seen->bridge_present ? seen->gate_found : "the bridge is new");
+        plan_op(plan, NETWORK_OP_SET_GATE, seen->set_up_before && seen->bridge_present, "%s", seen->bridge_present ? seen->gate_found : "the bridge is new");
     }
     if (seen->loopback_wanted != seen->loopback_open) {
         plan_op(plan, NETWORK_OP_SET_LOOPBACK, false, "route_localnet of the bridge is %s", seen->loopback_open ? "on" : "off");
     }
     if (!seen->bridge_forwards) {
         /* A bridge that was just made anew forwards nothing; that is part of the same repair. */
-        plan_op(plan, NETWORK_OP_FORWARD_BRIDGE, seen->set_up_before && seen->bridge_present,
-            "forwarding is off on the bridge");
+        plan_op(plan, NETWORK_OP_FORWARD_BRIDGE, seen->set_up_before && seen->bridge_present, "forwarding is off on the bridge");
     }
     plan_old_uplinks(&seen->forwarded_uplinks, &seen->uplinks, NETWORK_OP_UNFORWARD_OLD_UPLINK, "", plan);
     plan_idle_uplinks(seen, &seen->idle_uplinks, NETWORK_OP_FORWARD_UPLINK, "", plan);

@@ -151,13 +151,11 @@ static int plan_ports(struct network_work *work, struct ports_diff *ret, size_t 
     AUTO_FREE struct nft_port *there = NULL;
     AUTO_FREE struct nft_port *wanted = NULL;
     size_t there_count = 0;
-    if (nft_ports_list(work->worker->mark, &there, &there_count, err) != 0 ||
-        network_ports_wanted(work, &wanted, ret_wanted, err) != 0) {
+    if (nft_ports_list(work->worker->mark, &there, &there_count, err) != 0 || network_ports_wanted(work, &wanted, ret_wanted, err) != 0) {
         return -1;
     }
     work->entries_wanted = has_clients_outside(wanted, *ret_wanted);
-    if (ports_diff_make(there, there_count, wanted, *ret_wanted, NULL, ret, err) != 0 ||
-        leave_what_changes(work, ret->add, &ret->add_count, err) != 0) {
+    if (ports_diff_make(there, there_count, wanted, *ret_wanted, NULL, ret, err) != 0 || leave_what_changes(work, ret->add, &ret->add_count, err) != 0) {
         return -1;
     }
     return leave_what_changes(work, ret->remove, &ret->remove_count, err);
@@ -174,8 +172,8 @@ int network_ports_observe(struct network_work *work, struct error *err)
     }
     if (diff.add_count > 0 || diff.remove_count > 0) {
         const struct nft_port *first = diff.add_count > 0 ? &diff.add[0] : &diff.remove[0];
-        (void)snprintf(seen->ports_found, sizeof seen->ports_found, "%zu published ports are missing, %zu should not be there: %s %u%s",
-                       diff.add_count, diff.remove_count, first->protocol == IPPROTO_UDP ? "udp" : "tcp", first->host_port,
+        (void)snprintf(seen->ports_found, sizeof seen->ports_found, "%zu published ports are missing, %zu should not be there: %s %u%s", diff.add_count,
+                       diff.remove_count, first->protocol == IPPROTO_UDP ? "udp" : "tcp", first->host_port,
                        diff.add_count + diff.remove_count > 1 ? " and others" : "");
     }
     seen->loopback_wanted = wanted > 0;

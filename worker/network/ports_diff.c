@@ -27,11 +27,10 @@ void ports_diff_free(struct ports_diff *diff)
     memset(diff, 0, sizeof *diff);
 }
 
-int ports_diff_make(const struct nft_port *there, size_t there_count, const struct nft_port *wanted, size_t wanted_count,
-                    const struct ip_addr only[2], struct ports_diff *ret, struct error *err)
+int ports_diff_make(const struct nft_port *there, size_t there_count, const struct nft_port *wanted, size_t wanted_count, const struct ip_addr only[2],
+                    struct ports_diff *ret, struct error *err)
 {
-    struct ports_diff diff = {.add = calloc(wanted_count + 1, sizeof *diff.add),
-                              .remove = calloc(there_count + 1, sizeof *diff.remove)};
+    struct ports_diff diff = {.add = calloc(wanted_count + 1, sizeof *diff.add), .remove = calloc(there_count + 1, sizeof *diff.remove)};
     if (diff.add == NULL || diff.remove == NULL) {
         ports_diff_free(&diff);
         return error_oom(err);

@@ -18,9 +18,9 @@
 #include "host/nft/ports.h"
 
 struct stale_flows {
-    struct ip_net subnets[2];       /* of guests; version IP_NONE for none */
-    bool masqueraded[2];            /* guests of that subnet appear with an address of the uplink */
-    const struct ip_addr *local;    /* of the host, sorted by stale_flows_sort() */
+    struct ip_net subnets[2];    /* of guests; version IP_NONE for none */
+    bool masqueraded[2];         /* guests of that subnet appear with an address of the uplink */
+    const struct ip_addr *local; /* of the host, sorted by stale_flows_sort() */
     size_t local_count;
 
     /* Published ports, by nft_port_compare(), none twice: those that lead somewhere, and those that led there before. */

@@ -33,9 +33,9 @@ struct network_work {
     struct network_observed observed;
     struct network_plan plan;
     struct network_seen obstacles;
-    int bridge_index; /* as it was seen now; 0: not there */
-    struct uplinks ways;  /* out of the host, as its routing has them */
-    bool asked_early;     /* for them, before the bridge took part in the routing, or left the tunnel's: to be asked again */
+    int bridge_index;    /* as it was seen now; 0: not there */
+    struct uplinks ways; /* out of the host, as its routing has them */
+    bool asked_early;    /* for them, before the bridge took part in the routing, or left the tunnel's: to be asked again */
     struct link_info *links;
     size_t link_count;
     struct interface_row *interfaces; /* of all VMs, by TAP */
@@ -67,14 +67,14 @@ enum { NETWORK_UPLINKS_MAX = INTERFACE_NAMES_MAX + 1 };
 int network_uplinks_observe(struct network_work *work, struct error *err);
 /* What the firewall's set has to hold; names in *work. */
 size_t network_uplinks(const struct network_work *work, const char *ret[NETWORK_UPLINKS_MAX]);
-struct uplinks_question network_uplinks_question(const struct network_work *work); /* refers to *work */
+struct uplinks_question network_uplinks_question(const struct network_work *work);       /* refers to *work */
 const struct link_info *network_link(const struct network_work *work, const char *name); /* NULL: there is none */
 
 /* Forwarding of uplinks, of either IP version; `fact` records where the daemon turned it on. */
 typedef int network_forwarding_get(const char *interface, bool *ret, struct error *err);
 typedef int network_forwarding_set(const char *interface, bool on, struct error *err);
 int network_find_idle(const struct network_work *work, network_forwarding_get *get, enum memory_item item, struct interface_names *ret_idle,
-                       struct interface_names *ret_forwarded, struct error *err);
+                      struct interface_names *ret_forwarded, struct error *err);
 int network_forward(struct network_work *work, network_forwarding_set *set, enum memory_item item, const struct interface_names *idle,
                     struct interface_names *forwarded, struct error *err);
 int network_unforward(struct network_work *work, network_forwarding_set *set, enum memory_item item, const struct interface_names *uplinks,
@@ -138,7 +138,6 @@ int network_gate_observe(struct network_work *work, struct error *err);
 int network_gate_apply(struct network_work *work, struct error *err);
 
 /* Tells of a repair: an event, a line of the log. `vm`: the resource, or "" for the network. */
-void network_tell(struct worker *worker, enum event_type type, const char *vm, const char *operation, const char *found,
-                  const char *done);
+void network_tell(struct worker *worker, enum event_type type, const char *vm, const char *operation, const char *found, const char *done);
 
 #endif

@@ -38,8 +38,7 @@ static size_t guests_of(const struct vm_work *work, struct nft_guest *ret)
 static int set_ports(struct vm_work *work, bool present, struct ports_diff *ret_diff, struct error *err)
 {
     struct runtime *runtime = work->runtime;
-    if ((runtime->has_ports || (present && work->row.config.port_count > 0)) &&
-        network_ports_of_vm(work->worker, &work->row, present, ret_diff, err) != 0) {
+    if ((runtime->has_ports || (present && work->row.config.port_count > 0)) && network_ports_of_vm(work->worker, &work->row, present, ret_diff, err) != 0) {
         return -1;
     }
     runtime->has_ports = present && work->row.config.port_count > 0;
@@ -66,8 +65,7 @@ static int change_guest(struct vm_work *work, bool present, struct change *ret, 
         return -1;
     }
     ret->policy = policy.needed;
-    return nft_guests_change(work->worker->mark, guests, present ? count : 0, guests, present ? 0 : count,
-                                  policy.needed ? &policy.change : NULL, err);
+    return nft_guests_change(work->worker->mark, guests, present ? count : 0, guests, present ? 0 : count, policy.needed ? &policy.change : NULL, err);
 }
 
 static int add_elements(struct vm_work *work, struct change *ret, struct error *err)
@@ -91,8 +89,7 @@ static int change_ports(struct vm_work *work, struct change *ret, struct error *
 }
 
 /* Changes the firewall under the lock, and then cuts the flows that would be decided otherwise now. */
-static int change_firewall(struct vm_work *work, bool present,
-                           int (*apply)(struct vm_work *work, struct change *ret, struct error *err), struct error *err)
+static int change_firewall(struct vm_work *work, bool present, int (*apply)(struct vm_work *work, struct change *ret, struct error *err), struct error *err)
 {
     struct change change = {.policy = false};
     (void)pthread_mutex_lock(&work->worker->guests_lock);

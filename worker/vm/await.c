@@ -33,8 +33,8 @@ static int explain_start_failure(struct vm_work *work, struct error *err)
     if (!ended) {
         return words[0] == '\0' ? -1 : error_set(err, why.code, "%.400s; its last words: %s", why.message, words);
     }
-    return error_set(err, ERR_VMM_START_FAILED, "the VMM ended at once (%s): %s",
-                     process_status_text(status, status_text), words[0] != '\0' ? words : "it said nothing");
+    return error_set(err, ERR_VMM_START_FAILED, "the VMM ended at once (%s): %s", process_status_text(status, status_text),
+                     words[0] != '\0' ? words : "it said nothing");
 }
 
 /*

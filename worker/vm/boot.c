@@ -101,8 +101,7 @@ static int load_image(struct vm_work *work, struct boot_image *ret, struct error
         return -1;
     }
     memset(ret, 0, sizeof *ret);
-    if (!store_path(root, row.kernel_sha256, ret->kernel, sizeof ret->kernel) ||
-        !store_path(root, row.rootfs_sha256, ret->rootfs, sizeof ret->rootfs) ||
+    if (!store_path(root, row.kernel_sha256, ret->kernel, sizeof ret->kernel) || !store_path(root, row.rootfs_sha256, ret->rootfs, sizeof ret->rootfs) ||
         (row.initrd_sha256 != NULL && !store_path(root, row.initrd_sha256, ret->initrd, sizeof ret->initrd))) {
         return error_set(err, ERR_DATABASE, "the image '%s' has a damaged digest", work->row.config.image);
     }
@@ -202,8 +201,7 @@ int vm_stage_drives(struct vm_work *work, struct error *err)
     if (boot->image.rootfs_is_read_only) {
         return 0;
     }
-    if (make_dir(work->worker->stage_root, err) != 0 || (work->observed.host_rebooted && vm_remove_dir(dir, err) != 0) ||
-        make_dir(dir, err) != 0) {
+    if (make_dir(work->worker->stage_root, err) != 0 || (work->observed.host_rebooted && vm_remove_dir(dir, err) != 0) || make_dir(dir, err) != 0) {
         return -1;
     }
     return stage_drive(work, err) == 0 ? give_drive(work, boot->stage, err) : -1;
@@ -307,8 +305,7 @@ static int note_boot(struct vm_work *work, const struct vm_boot_record *record, 
 int vm_prepare_vmm(struct vm_work *work, struct error *err)
 {
     const struct vmm_driver *driver = &vmm_drivers[work->choice.kind];
-    struct vm_boot_record record = {
-        .boot = work->row.boot_wanted, .kind = work->choice.kind, .accel = work->choice.accel};
+    struct vm_boot_record record = {.boot = work->row.boot_wanted, .kind = work->choice.kind, .accel = work->choice.accel};
     char network[VM_NETWORK_ARGUMENTS_MAX];
     memcpy(record.version, work->choice.version, sizeof record.version);
     record.uid = vm_owner(work);
@@ -339,8 +336,8 @@ static int spawn(struct vm_work *work, char **argv, struct process *ret, struct 
     if (vmm_spec->jail != NULL && vmm_drivers[work->choice.kind].jail(vmm_spec, &jail, err) != 0) {
         return -1;
     }
-    if (console_open_vmm_ends(work->dir, &in, &out, &vmm, err) != 0 ||
-        cgroup_ensure(work->worker->mark, work->row.id, &cgroup, err) != 0 || cgroup_ensure_shims(work->worker->mark, &shims, err) != 0) {
+    if (console_open_vmm_ends(work->dir, &in, &out, &vmm, err) != 0 || cgroup_ensure(work->worker->mark, work->row.id, &cgroup, err) != 0 ||
+        cgroup_ensure_shims(work->worker->mark, &shims, err) != 0) {
         return -1;
     }
     const struct process_spec spec = {.path = argv[0],

@@ -12,7 +12,7 @@ int vm_spawn(struct vm_work *work, struct error *err);
 int vm_await(struct vm_work *work, struct error *err);
 
 /* The image of a boot and what is made of it, from its first operation to its last; work->boot, NULL outside of a start. */
-void boot_plan_free(struct boot_plan *boot); /* harmless on NULL */
+void boot_plan_free(struct boot_plan *boot);               /* harmless on NULL */
 json_t *vm_boot_drives_json(const struct boot_plan *boot); /* as the API shows them: a new reference, NULL when memory is short */
 
 /* <stage_root>/<id> */

@@ -289,8 +289,7 @@ static void take_all_kept(struct console_hub *hub, struct console *console)
 
 static int console_open(struct console *console, const char *dir, struct error *err)
 {
-    if (console_open_readers(dir, &console->guest.fifo, &console->vmm.fifo, err) != 0 ||
-        console_log_open(dir, "console.log", &console->guest.log, err) != 0 ||
+    if (console_open_readers(dir, &console->guest.fifo, &console->vmm.fifo, err) != 0 || console_log_open(dir, "console.log", &console->guest.log, err) != 0 ||
         console_log_open(dir, "vmm.log", &console->vmm.log, err) != 0) {
         return -1;
     }

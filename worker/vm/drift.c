@@ -67,8 +67,7 @@ void vm_drift_note(struct vm_work *work, const struct vm_op *op)
 {
     char found[LINK_FOUND_MAX + 32];
     const char *name = vm_op_name(op->type);
-    (void)snprintf(found, sizeof found, "TAP %s: %s", work->row.interfaces[op->index].tap,
-                   work->observed.tap_found[op->index]);
+    (void)snprintf(found, sizeof found, "TAP %s: %s", work->row.interfaces[op->index].tap, work->observed.tap_found[op->index]);
     network_tell(work->worker, EVENT_NETWORK_REPAIRED, work->row.id, name, found, vm_op_description(op->type));
     if (repair_backoff_note(&work->runtime->tap_repairs, clock_monotonic_ms())) {
         network_tell(work->worker, EVENT_NETWORK_CONTESTED, work->row.id, name, found,
@@ -78,8 +77,7 @@ void vm_drift_note(struct vm_work *work, const struct vm_op *op)
 
 void vm_drift_note_limits(struct vm_work *work)
 {
-    network_tell(work->worker, EVENT_VM_REPAIRED, work->row.id, vm_op_name(VM_OP_SET_LIMITS), work->observed.limits_found,
-                 vm_op_description(VM_OP_SET_LIMITS));
+    network_tell(work->worker, EVENT_VM_REPAIRED, work->row.id, vm_op_name(VM_OP_SET_LIMITS), work->observed.limits_found, vm_op_description(VM_OP_SET_LIMITS));
 }
 
 void vm_drift_settle(struct vm_work *work)

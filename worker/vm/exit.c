@@ -28,8 +28,8 @@ bool vm_exit_wait(struct vm_work *work, int timeout_ms)
         runtime->exit_known = true;
     }
     if (!runtime->exit_known) {
-        runtime->exit_known = shim_hear_exit(&runtime->shim, WORD_TIMEOUT_MS, &runtime->exit) ||
-                              shim_read_exit(work->dir, runtime->process_boot, &runtime->exit);
+        runtime->exit_known =
+            shim_hear_exit(&runtime->shim, WORD_TIMEOUT_MS, &runtime->exit) || shim_read_exit(work->dir, runtime->process_boot, &runtime->exit);
     }
     return true;
 }
@@ -105,8 +105,8 @@ static void describe(struct vm_work *work, const struct exit_facts *facts, const
         (void)snprintf(caught, sizeof caught, ", for %s", process_status_text(facts->caught_signal, text));
     }
     if (facts->status < 0) {
-        (void)snprintf(exit->message, sizeof exit->message, "the VMM ended, and nobody is left who knows how%s%.160s", words[0] != '\0' ? "; its last words: " : "",
-                       words);
+        (void)snprintf(exit->message, sizeof exit->message, "the VMM ended, and nobody is left who knows how%s%.160s",
+                       words[0] != '\0' ? "; its last words: " : "", words);
         return;
     }
     if (facts->guest_gone) {
@@ -207,6 +207,7 @@ void vm_exit_recall(struct vm_work *work)
         console_hub_flush(work->worker->consoles, work->row.uid);
     }
     conclude(work, record);
-    work->exit.lasted_ms = work->row.start_time > 0 && !(unrecorded && runtime->exit_known) ? work->exit.uptime_ms - process_start_ms((uint64_t)work->row.start_time) : 0;
+    work->exit.lasted_ms =
+        work->row.start_time > 0 && !(unrecorded && runtime->exit_known) ? work->exit.uptime_ms - process_start_ms((uint64_t)work->row.start_time) : 0;
     console_hub_remove(work->worker->consoles, work->row.uid);
 }

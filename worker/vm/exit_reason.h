@@ -32,7 +32,7 @@ struct exit_facts {
     bool host_rebooted;
     enum vmm_cause cause;     /* that the VMM told */
     enum vmm_cause quiet_end; /* what a clean end of it means of which nothing was told */
-    enum guest_end words; /* that the guest's kernel said last */
+    enum guest_end words;     /* that the guest's kernel said last */
 };
 
 enum exit_reason exit_reason_decide(const struct exit_facts *facts);

@@ -16,15 +16,15 @@ const struct guest_words guest_words[] = {
     {"Unable to mount root fs", GUEST_NO_ROOT},
     {"VFS: Cannot open root device", GUEST_NO_ROOT},
     {"Unable to find a medium containing a live file system", GUEST_NO_ROOT}, /* live-boot, casper */
-    {"does not exist.  Dropping to a shell!", GUEST_NO_ROOT},                  /* initramfs-tools: ALERT!  … */
+    {"does not exist.  Dropping to a shell!", GUEST_NO_ROOT},                 /* initramfs-tools: ALERT!  … */
     {"does not exist. Dropping to a shell!", GUEST_NO_ROOT},
     {"dracut: FATAL: Don't know how to handle 'root=", GUEST_NO_ROOT},
-    {"Warning: Could not boot.", GUEST_NO_ROOT},                        /* dracut */
+    {"Warning: Could not boot.", GUEST_NO_ROOT},                          /* dracut */
     {"You are now being dropped into an emergency shell", GUEST_NO_ROOT}, /* mkinitcpio */
-    {"Unable to find root device", GUEST_NO_ROOT},                      /* mkinitcpio */
-    {"initramfs emergency recovery shell launched", GUEST_NO_ROOT},     /* Alpine */
-    {"smartvm-guest: the root device", GUEST_NO_ROOT},                  /* deploy/image/initrd-init: … did not appear */
-    {"has no file system of the kind", GUEST_NO_ROOT},                  /* the same */
+    {"Unable to find root device", GUEST_NO_ROOT},                        /* mkinitcpio */
+    {"initramfs emergency recovery shell launched", GUEST_NO_ROOT},       /* Alpine */
+    {"smartvm-guest: the root device", GUEST_NO_ROOT},                    /* deploy/image/initrd-init: … did not appear */
+    {"has no file system of the kind", GUEST_NO_ROOT},                    /* the same */
     {NULL, GUEST_BOOTING},
 };
 

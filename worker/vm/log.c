@@ -35,9 +35,8 @@ void vm_log_started(const struct vm_work *work)
     (void)snprintf(ms, sizeof ms, "%.1f", (double)(clock_monotonic_us() - work->runtime->start_us) / 1000);
     (void)snprintf(boot, sizeof boot, "%lld", (long long)work->runtime->process_boot);
     list_steps(work->runtime, steps);
-    log_event(LOG_INFO, "vm.started", "vm", work->row.id, "ms", ms, "boot", boot, "vmm", vmm_drivers[work->choice.kind].name, "version",
-              work->choice.version, "accelerator", vmm_accel_name(work->choice.accel), "pid", pid, "steps_ms", steps, "request",
-              request_of(work), NULL);
+    log_event(LOG_INFO, "vm.started", "vm", work->row.id, "ms", ms, "boot", boot, "vmm", vmm_drivers[work->choice.kind].name, "version", work->choice.version,
+              "accelerator", vmm_accel_name(work->choice.accel), "pid", pid, "steps_ms", steps, "request", request_of(work), NULL);
 }
 
 void vm_log_adopted(const struct vm_work *work)
@@ -50,14 +49,14 @@ void vm_log_adopted(const struct vm_work *work)
 void vm_log_ended(const struct vm_work *work)
 {
     const struct vm_exit *exit = &work->exit;
-    log_event(LOG_INFO, "vm.ended", "vm", work->row.id, "how", exit->tier, "reason", exit_reason_name(exit->reason), "message", exit->message,
-              "request", exit->reason == EXIT_ASKED ? request_of(work) : NULL, NULL);
+    log_event(LOG_INFO, "vm.ended", "vm", work->row.id, "how", exit->tier, "reason", exit_reason_name(exit->reason), "message", exit->message, "request",
+              exit->reason == EXIT_ASKED ? request_of(work) : NULL, NULL);
 }
 
 void vm_log_failed(const struct vm_work *work)
 {
-    log_event(LOG_WARN, "vm.failed", "vm", work->row.id, "code", error_code_name(work->error.code), "message", work->error.message,
-              "request", request_of(work), NULL);
+    log_event(LOG_WARN, "vm.failed", "vm", work->row.id, "code", error_code_name(work->error.code), "message", work->error.message, "request", request_of(work),
+              NULL);
 }
 
 void vm_log_deleted(const struct vm_work *work)

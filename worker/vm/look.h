@@ -8,7 +8,7 @@
 #include "worker/vm/work.h"
 
 struct vm_look {
-    struct vm_work work; /* `row` is borrowed; observed and wanted are filled in; there is no plan yet */
+    struct vm_work work;    /* `row` is borrowed; observed and wanted are filled in; there is no plan yet */
     struct runtime runtime; /* a copy, for the work alone */
 };
 

@@ -15,7 +15,7 @@
 
 enum {
     SHIM_TIMEOUT_MS = 2000,
-    GUEST_GONE_MS = 200, /* for a VMM to end by itself after its guest */
+    GUEST_GONE_MS = 200,     /* for a VMM to end by itself after its guest */
     SILENT_TIMEOUT_MS = 250, /* of a call to a VMM that left the one before unanswered */
 };
 
@@ -29,8 +29,7 @@ static bool exists(const char *path)
 static int adopt(struct vm_work *work, pid_t pid, struct error *err)
 {
     struct process process = {.pid = pid, .pidfd = -1};
-    if (process_start_time(pid, &process.start_time, NULL) != 0 ||
-        process_open(pid, process.start_time, &process.pidfd, err) != 0 || process.pidfd < 0) {
+    if (process_start_time(pid, &process.start_time, NULL) != 0 || process_open(pid, process.start_time, &process.pidfd, err) != 0 || process.pidfd < 0) {
         return 0; /* gone meanwhile */
     }
     if (!vm_process_is(work->worker, work->row.id, pid)) {
@@ -193,8 +192,7 @@ static int observe_taps(struct vm_work *work, struct error *err)
         const struct vm_interface *interface = &work->row.interfaces[i];
         _Atomic int *known = &work->runtime->tap_index[i];
         struct link_check check;
-        if (link_tap_check(interface->tap, alias, work->worker->config->network.bridge, interface->mac,
-                           atomic_load(known), &check, err) != 0) {
+        if (link_tap_check(interface->tap, alias, work->worker->config->network.bridge, interface->mac, atomic_load(known), &check, err) != 0) {
             return -1;
         }
         seen->tap_present[i] = check.present && check.ours;
@@ -258,8 +256,7 @@ int vm_observe(struct vm_work *work, struct error *err)
         cgroup_pids(worker->mark, work->row.id, &pid, 1, &count, &work->observed.cgroup_present, err) != 0) {
         return -1;
     }
-    work->observed.host_rebooted =
-        work->row.boot_id[0] != '\0' && strcmp(work->row.boot_id, worker->boot_id) != 0;
+    work->observed.host_rebooted = work->row.boot_id[0] != '\0' && strcmp(work->row.boot_id, worker->boot_id) != 0;
     return 0;
 }
 
@@ -290,8 +287,7 @@ void vm_work_want(struct vm_work *work)
         .lasted_ms = work->exit_noted && !work->start_failed ? work->exit.lasted_ms : 0,
         .restart_keeps_drives = row->restart_keeps_drives,
         .interface_count = row->interface_count,
-        .start_failed = row->desired != VM_WANT_STOPPED && boot_done >= row->boot_wanted &&
-                        (work->start_failed || row->state == VM_FAILED),
+        .start_failed = row->desired != VM_WANT_STOPPED && boot_done >= row->boot_wanted && (work->start_failed || row->state == VM_FAILED),
         .ports_changed = runtime->ports_generation != row->generation && (runtime->has_ports || row->config.port_count > 0),
         .readdress = vm_readdress_is_due(work),
         .guest_elements = atomic_load(&runtime->guests) == RUNTIME_GUESTS_PRESENT,

@@ -214,10 +214,8 @@ static void plan_again(const struct vm_wanted *wanted, const struct vm_observed 
     int64_t streak = restart_streak(wanted->boot_is_restart ? wanted->restart_streak : 0, wanted->lasted_ms);
     int64_t delay_ms = restart_delay_ms(streak, is_reboot);
     plan->state = VM_STARTING;
-    plan->restart = (struct vm_restart){.boot = wanted->boot_wanted + 1,
-                                        .streak = streak,
-                                        .due_ms = delay_ms > 0 ? wanted->now_ms + delay_ms : 0,
-                                        .keeps_drives = is_reboot};
+    plan->restart = (struct vm_restart){
+        .boot = wanted->boot_wanted + 1, .streak = streak, .due_ms = delay_ms > 0 ? wanted->now_ms + delay_ms : 0, .keeps_drives = is_reboot};
     if (delay_ms > 0) {
         plan_teardown(wanted, observed, plan);
     }

@@ -64,13 +64,13 @@ struct vm_observed {
     bool staged_present;
     bool cgroup_present;
     bool uid_held;
-    bool foreign_socket; /* what is at the place of the VMM's socket is not the VMM's: nobody spoke to it */
-    bool guest_unwatched; /* there is a guest, and the kernel can't tell of its end */
-    bool guest_gone;    /* the guest ended, and its VMM hangs: it only needs to be buried */
+    bool foreign_socket;                      /* what is at the place of the VMM's socket is not the VMM's: nobody spoke to it */
+    bool guest_unwatched;                     /* there is a guest, and the kernel can't tell of its end */
+    bool guest_gone;                          /* the guest ended, and its VMM hangs: it only needs to be buried */
     char network_found[VM_NETWORK_FOUND_MAX]; /* the running guest was told of another network than the one in force, in words */
-    int64_t guest_halted_ms; /* since when the guest has said that it does nothing any more, and has done nothing else; 0: it has not */
-    char limits_found[VM_LIMITS_FOUND_MAX]; /* the running VMM's cgroup has others than it is to have, in words; "": it has those */
-    bool host_rebooted; /* since the process was recorded */
+    int64_t guest_halted_ms;                  /* since when the guest has said that it does nothing any more, and has done nothing else; 0: it has not */
+    char limits_found[VM_LIMITS_FOUND_MAX];   /* the running VMM's cgroup has others than it is to have, in words; "": it has those */
+    bool host_rebooted;                       /* since the process was recorded */
 };
 
 /* What is wanted, and what the worker remembers of this VM. All times: milliseconds of the monotonic clock. */
@@ -83,11 +83,11 @@ struct vm_wanted {
     bool was_running;    /* a process is on record */
     enum vm_restart_policy restart_policy;
     enum exit_reason exit_reason; /* of the end that this look found, when was_running */
-    bool boot_is_restart;    /* the wanted boot is one that the worker wanted by itself */
-    int64_t restart_due_ms;  /* and when it is due */
-    int64_t restart_streak;  /* with it there are so many in a row */
-    int64_t lasted_ms;       /* so long the process ran that ended */
-    bool restart_keeps_drives; /* the next boot goes on with the drives */
+    bool boot_is_restart;         /* the wanted boot is one that the worker wanted by itself */
+    int64_t restart_due_ms;       /* and when it is due */
+    int64_t restart_streak;       /* with it there are so many in a row */
+    int64_t lasted_ms;            /* so long the process ran that ended */
+    bool restart_keeps_drives;    /* the next boot goes on with the drives */
     size_t interface_count;
     bool start_failed;   /* the wanted boot was tried and failed: clean up and stay failed */
     bool guest_elements; /* firewall elements may be there */
@@ -111,11 +111,11 @@ struct vm_plan {
     enum vm_state state; /* what to show while, and after, this is applied */
     struct vm_op ops[VM_PLAN_OPS_MAX];
     size_t count;
-    int64_t look_again_ms; /* -1, or when to look at it again although nothing happened */
-    bool ended_by_itself;  /* the VMM is gone, and nobody asked for that */
+    int64_t look_again_ms;     /* -1, or when to look at it again although nothing happened */
+    bool ended_by_itself;      /* the VMM is gone, and nobody asked for that */
     struct vm_restart restart; /* for VM_OP_WANT_RESTART; boot 0: none is wanted */
-    bool guest_gone;       /* VM_OP_KILL_VMM only buries the VMM: its guest is gone */
-    bool forced;           /* the deadline of a graceful stop has passed */
+    bool guest_gone;           /* VM_OP_KILL_VMM only buries the VMM: its guest is gone */
+    bool forced;               /* the deadline of a graceful stop has passed */
 };
 
 void vm_plan_make(const struct vm_wanted *wanted, const struct vm_observed *observed, struct vm_plan *ret);

@@ -22,8 +22,8 @@ bool vm_boot_record_read(const char *dir, struct vm_boot_record *ret)
     ret->console_begin = 0;
     unsigned disk[2] = {0, 0};
     ret->uid = 0;
-    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNu32 " %u:%u", &ret->boot, driver, accel, ret->version,
-                               &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin, &ret->uid, &disk[0], &disk[1]) < 4) {
+    if (file == NULL || fscanf(file, "%" SCNd64 " %31s %15s %63s %" SCNu64 " %" SCNu64 " %" SCNd64 " %" SCNu32 " %u:%u", &ret->boot, driver, accel,
+                               ret->version, &ret->limits.memory_max, &ret->limits.pids_max, &ret->console_begin, &ret->uid, &disk[0], &disk[1]) < 4) {
         return false;
     }
     ret->limits.io_device = makedev(disk[0], disk[1]);

@@ -50,8 +50,7 @@ static void network_condition(struct vm_work *work, struct json_build *list)
     for (size_t i = 0; i < work->row.interface_count; i++) {
         if (!seen->tap_present[i]) {
             char message[200];
-            (void)snprintf(message, sizeof message,
-                           "the TAP %s of %.32s was removed by someone else; a running VMM can't be given a new one: reboot the VM",
+            (void)snprintf(message, sizeof message, "the TAP %s of %.32s was removed by someone else; a running VMM can't be given a new one: reboot the VM",
                            work->row.interfaces[i].tap, work->row.interfaces[i].iface_id);
             work->tap_lost = !conditions_had(work->old, CONDITION_NETWORK, CONDITION_FALSE, REASON_TAP_LOST);
             add_condition(work, list, CONDITION_NETWORK, CONDITION_FALSE, REASON_TAP_LOST, message);
@@ -61,8 +60,7 @@ static void network_condition(struct vm_work *work, struct json_build *list)
     for (size_t i = 0; i < work->row.interface_count; i++) {
         if (seen->tap_found[i][0] != '\0') {
             char message[LINK_FOUND_MAX + 100];
-            (void)snprintf(message, sizeof message, "the TAP %s: %s; the repair waits, as somebody undoes it",
-                           work->row.interfaces[i].tap, seen->tap_found[i]);
+            (void)snprintf(message, sizeof message, "the TAP %s: %s; the repair waits, as somebody undoes it", work->row.interfaces[i].tap, seen->tap_found[i]);
             add_condition(work, list, CONDITION_NETWORK, CONDITION_FALSE, REASON_CONTESTED, message);
             return;
         }
@@ -95,8 +93,8 @@ static size_t list_shadowed(const struct vm_row *row, char *buf, size_t size)
     }
     for (size_t i = 0; i < row->config.port_count && len < size; i++) {
         if (shadowed.ports[i]) {
-            len += (size_t)snprintf(buf + len, size - len, "%s%s %u", count++ > 0 ? ", " : "",
-                                    row->config.ports[i].protocol == IPPROTO_UDP ? "udp" : "tcp", row->config.ports[i].host_port);
+            len += (size_t)snprintf(buf + len, size - len, "%s%s %u", count++ > 0 ? ", " : "", row->config.ports[i].protocol == IPPROTO_UDP ? "udp" : "tcp",
+                                    row->config.ports[i].host_port);
         }
     }
     return count;
@@ -246,9 +244,8 @@ static json_t *timings_json(const struct vm_work *work)
     }
     for (size_t i = 0; runtime->timings != NULL && i < runtime->timing_count; i++) {
         const struct runtime_timing *timing = &runtime->timings[i];
-        json_build_add(&list, json_pack("{s:s, s:s?, s:I, s:I}", "operation", timing->operation, "target",
-                                        timing->target[0] != '\0' ? timing->target : NULL, "at_us", (json_int_t)timing->at_us,
-                                        "duration_us", (json_int_t)timing->duration_us));
+        json_build_add(&list, json_pack("{s:s, s:s?, s:I, s:I}", "operation", timing->operation, "target", timing->target[0] != '\0' ? timing->target : NULL,
+                                        "at_us", (json_int_t)timing->at_us, "duration_us", (json_int_t)timing->duration_us));
     }
     return json_build_take(&list);
 }
@@ -378,8 +375,7 @@ static bool is_stored(const struct vm_work *work, const struct message_vm_report
     const struct vm_row *row = &work->row;
     return stored->known && report->end == NULL && report->state == stored->state && report->observed_generation == stored->observed_generation &&
            report->boot_done == stored->boot_done && report->pid == row->pid && report->start_time == row->start_time &&
-           strcmp(report->boot_id, row->boot_id) == 0 && strcmp(report->observed, row->observed) == 0 &&
-           strcmp(report->boot_config, row->boot_config) == 0;
+           strcmp(report->boot_id, row->boot_id) == 0 && strcmp(report->observed, row->observed) == 0 && strcmp(report->boot_config, row->boot_config) == 0;
 }
 
 /* With the events of a new state and of an end. */
@@ -394,8 +390,12 @@ static int write_observation(struct vm_work *work, enum vm_state state, char *te
         .state = state,
         .observed_generation = observed_generation(work),
         .observed = text,
-        .pid = kept ? work->row.pid : alive ? work->runtime->pid : 0,
-        .start_time = kept ? work->row.start_time : alive ? (int64_t)work->runtime->start_time : 0,
+        .pid = kept    ? work->row.pid
+               : alive ? work->runtime->pid
+                       : 0,
+        .start_time = kept    ? work->row.start_time
+                      : alive ? (int64_t)work->runtime->start_time
+                              : 0,
         .boot_done = work->row.boot_done,
         .boot_config = boot_config_of(work),
         .event = state != work->row.state ? event : NULL,

@@ -219,8 +219,7 @@ int runtime_set_process(struct worker *worker, struct runtime *runtime, const st
     runtime->idle_since_ms = 0;
     runtime->kill_sent = false;
     runtime->forced = false;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
-                                .data.u64 = EPOLL_DATA(EPOLL_TAG_VMM, runtime->uid)};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = EPOLL_DATA(EPOLL_TAG_VMM, runtime->uid)};
     if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, process->pidfd, &event) != 0) {
         return error_sys(err, ERR_SYSTEM, errno, "the process of VM %s could not be watched", runtime->id);
     }
@@ -244,8 +243,7 @@ void runtime_clear_process(struct runtime *runtime)
 
 bool runtime_watch_guest(struct worker *worker, struct runtime *runtime, pid_t vcpu)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
-                                .data.u64 = EPOLL_DATA(EPOLL_TAG_VMM, runtime->uid)};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = EPOLL_DATA(EPOLL_TAG_VMM, runtime->uid)};
     if (runtime->guest_fd >= 0) {
         return true;
     }
@@ -257,8 +255,7 @@ bool runtime_watch_guest(struct worker *worker, struct runtime *runtime, pid_t v
     return true;
 }
 
-void runtime_add_timing(struct runtime *runtime, const char *operation, const char *target, int64_t begin_us,
-                        int64_t end_us)
+void runtime_add_timing(struct runtime *runtime, const char *operation, const char *target, int64_t begin_us, int64_t end_us)
 {
     if (runtime->timings == NULL) {
         runtime->timings = calloc(RUNTIME_TIMINGS_MAX, sizeof *runtime->timings);

@@ -36,31 +36,31 @@ struct runtime {
     uint64_t start_time;
     int64_t process_boot;
     struct vm_boot boot; /* on record of it; changed with runtimes_set_boot(), since others read it */
-    int guest_fd;    /* gets readable when its guest ends; -1: not watched */
-    struct shim shim; /* its parent */
+    int guest_fd;        /* gets readable when its guest ends; -1: not watched */
+    struct shim shim;    /* its parent */
     bool exit_known;
-    struct shim_exit exit; /* how the process ended, when that is known */
-    bool observed;   /* the host was searched for its process once */
-    _Atomic enum runtime_guests guests; /* changed under worker->guests_lock, with the elements themselves */
-    bool has_ports;           /* published ports of it may be in the firewall */
-    int64_t ports_generation; /* of the row whose ports those are */
-    bool answered;   /* the VMM of this process has answered once: it had a guest */
-    bool silent;     /* it did not answer when it was asked last */
-    bool start_told; /* vm.started is in the log */
-    bool guest_gone; /* and the guest ended, but the VMM hung */
-    int64_t idle_since_ms; /* since when the vCPUs of a guest that has said its last words have not run; 0: they do, or it has not */
-    uint64_t vcpu_switches; /* of its vCPU threads at that time */
+    struct shim_exit exit;                   /* how the process ended, when that is known */
+    bool observed;                           /* the host was searched for its process once */
+    _Atomic enum runtime_guests guests;      /* changed under worker->guests_lock, with the elements themselves */
+    bool has_ports;                          /* published ports of it may be in the firewall */
+    int64_t ports_generation;                /* of the row whose ports those are */
+    bool answered;                           /* the VMM of this process has answered once: it had a guest */
+    bool silent;                             /* it did not answer when it was asked last */
+    bool start_told;                         /* vm.started is in the log */
+    bool guest_gone;                         /* and the guest ended, but the VMM hung */
+    int64_t idle_since_ms;                   /* since when the vCPUs of a guest that has said its last words have not run; 0: they do, or it has not */
+    uint64_t vcpu_switches;                  /* of its vCPU threads at that time */
     _Atomic int tap_index[LIMIT_INTERFACES]; /* as it was seen last with our alias; 0: not yet */
     struct repair_backoff tap_repairs;
     _Atomic int64_t repair_due_ms; /* when the next one is made that is needed now */
-    unsigned repair_epoch; /* worker->repair_epoch, when the back-off was forgotten last */
-    bool contested;        /* counted in worker->contested_vms */
+    unsigned repair_epoch;         /* worker->repair_epoch, when the back-off was forgotten last */
+    bool contested;                /* counted in worker->contested_vms */
     bool kill_sent;
     bool forced;
     int64_t shutdown_sent_ms; /* first; -1: not sent */
     int64_t shutdown_last_ms;
-    int64_t start_us;         /* when the last start began */
-    int64_t network_wait_ms;  /* since when the start that is under way waits for the network; 0: it does not */
+    int64_t start_us;               /* when the last start began */
+    int64_t network_wait_ms;        /* since when the start that is under way waits for the network; 0: it does not */
     struct runtime_timing *timings; /* of the last start; NULL before */
     size_t timing_count;
     struct runtime *next, *next_name; /* in its buckets */
@@ -94,7 +94,6 @@ void runtime_clear_process(struct runtime *runtime);
 /* Watches a vCPU thread likewise: a VMM can hang when its guest ends, and then its own end is never seen. False when the kernel can't. */
 bool runtime_watch_guest(struct worker *worker, struct runtime *runtime, pid_t vcpu);
 
-void runtime_add_timing(struct runtime *runtime, const char *operation, const char *target, int64_t begin_us,
-                        int64_t end_us);
+void runtime_add_timing(struct runtime *runtime, const char *operation, const char *target, int64_t begin_us, int64_t end_us);
 
 #endif

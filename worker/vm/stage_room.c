@@ -63,8 +63,9 @@ static int check(const char *root, uint64_t bytes, struct error *err)
     const uint64_t left = (uint64_t)vfs.f_bavail * vfs.f_frsize;
     if (promised + reserved + others + bytes > left) {
         return error_set(err, ERR_INSUFFICIENT_STORAGE,
-                         "the drive may grow to %" PRIu64 " bytes; %s has %" PRIu64 " free, of which the other drives may take %" PRIu64 ", and %" PRIu64 " are left to others", bytes,
-                         root, left, promised + reserved, others);
+                         "the drive may grow to %" PRIu64 " bytes; %s has %" PRIu64 " free, of which the other drives may take %" PRIu64 ", and %" PRIu64
+                         " are left to others",
+                         bytes, root, left, promised + reserved, others);
     }
     return 0;
 }

@@ -28,7 +28,7 @@ struct uids {
     int dir;
     uid_t first;
     uint32_t count;
-    uint32_t next;  /* where the search goes on, so that the ones given back last come last */
+    uint32_t next; /* where the search goes on, so that the ones given back last come last */
     char state_dir[TEXT_MAX - LIMIT_VM_ID_BYTES - 3];
     struct held *held;
     size_t held_count;

@@ -36,7 +36,8 @@ static void check_line(const struct account_file *file, const char *line, uint64
     }
     if (begin < first + count && first < begin + length) {
         const size_t len = strcspn(line, ":");
-        (void)snprintf(ret_words, UIDS_WORDS_MAX, "'%.*s' has %" PRIu64 " to %" PRIu64 " in %s", len < 64 ? (int)len : 64, line, begin, begin + length - 1, file->name);
+        (void)snprintf(ret_words, UIDS_WORDS_MAX, "'%.*s' has %" PRIu64 " to %" PRIu64 " in %s", len < 64 ? (int)len : 64, line, begin, begin + length - 1,
+                       file->name);
     }
 }
 

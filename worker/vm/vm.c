@@ -19,14 +19,13 @@
 enum {
     ROUNDS_MAX = 6,
     NETWORK_PATIENCE_MS = 3000, /* of a start: the network is tried again 50, 150, 350, 750 and 1550 ms after it failed */
-    CLAIMED_LOOK_MS = 10000, /* at a row whose number is another VM's */
-    UNWATCHED_LOOK_MS = 60000, /* at a guest whose end the kernel can't tell (before Linux 6.9): its VMM may hang then */
+    CLAIMED_LOOK_MS = 10000,    /* at a row whose number is another VM's */
+    UNWATCHED_LOOK_MS = 60000,  /* at a guest whose end the kernel can't tell (before Linux 6.9): its VMM may hang then */
 };
 
 static void log_failure(const struct vm_work *work)
 {
-    log_event(LOG_WARN, "vm.operation_failed", "vm", work->row.id, "code", error_code_name(work->error.code), "message",
-              work->error.message, NULL);
+    log_event(LOG_WARN, "vm.operation_failed", "vm", work->row.id, "code", error_code_name(work->error.code), "message", work->error.message, NULL);
 }
 
 static bool plan_spawns(const struct vm_plan *plan)
@@ -117,8 +116,7 @@ static int prepare_start(struct vm_work *work, bool *ret_later, struct error *er
 /* A process that was started, perhaps by a daemon that died meanwhile, and never answered yet. */
 static bool plan_awaits_first_answer(const struct vm_work *work)
 {
-    return work->plan.count > 0 && work->plan.ops[0].type == VM_OP_AWAIT_VMM &&
-           (work->row.state == VM_STARTING || work->row.state == VM_CREATING);
+    return work->plan.count > 0 && work->plan.ops[0].type == VM_OP_AWAIT_VMM && (work->row.state == VM_STARTING || work->row.state == VM_CREATING);
 }
 
 /* The wanted boot is tried once: what was set up is taken back, and the VM stays failed until somebody wants something else. */
@@ -183,8 +181,7 @@ static int run_plan(struct vm_work *work, bool *ret_done, struct error *err)
         work->failed = true;
         work->error = *err;
     } else {
-        if (state != work->row.state && (state == VM_STARTING || state == VM_STOPPING || state == VM_DELETING) &&
-            vm_report(work, state, err) != 0) {
+        if (state != work->row.state && (state == VM_STARTING || state == VM_STOPPING || state == VM_DELETING) && vm_report(work, state, err) != 0) {
             return -1;
         }
         result = apply_plan(work, err);

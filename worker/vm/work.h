@@ -40,22 +40,22 @@ struct vm_work {
     struct vm_plan plan;
     bool choice_known; /* `choice` is filled in */
     struct vmm_choice choice;
-    json_t *old;       /* row.observed, parsed */
+    json_t *old; /* row.observed, parsed */
     struct vm_stored stored;
-    bool failed;       /* an operation failed */
+    bool failed;         /* an operation failed */
     bool network_failed; /* and it was one that needs the network */
-    bool unfinished;   /* and the plan is carried out later */
-    bool start_failed; /* and with it the wanted boot, in this look */
+    bool unfinished;     /* and the plan is carried out later */
+    bool start_failed;   /* and with it the wanted boot, in this look */
     struct error error;
-    bool tap_lost;     /* it was there before this look */
-    bool keep_record;  /* nothing was done yet: what is on record of an earlier process stays */
+    bool tap_lost;               /* it was there before this look */
+    bool keep_record;            /* nothing was done yet: what is on record of an earlier process stays */
     struct cgroup_limits limits; /* in force, of a running VMM */
-    bool exit_noted; /* `exit` tells how the process ended, in this look */
+    bool exit_noted;             /* `exit` tells how the process ended, in this look */
     struct vm_exit exit;
-    bool exit_told;  /* its event is stored */
-    bool asks_no_vmm; /* what the VMM does is believed to be what the row says */
-    bool looks_only; /* nothing is taken over, noted or watched: worker/vm/look.h */
-    char dir[128]; /* <run_dir>/vm/<id> */
+    bool exit_told;         /* its event is stored */
+    bool asks_no_vmm;       /* what the VMM does is believed to be what the row says */
+    bool looks_only;        /* nothing is taken over, noted or watched: worker/vm/look.h */
+    char dir[128];          /* <run_dir>/vm/<id> */
     struct boot_plan *boot; /* of the start that is under way: boot.h */
 };
 

@@ -55,8 +55,7 @@ static int configure(struct wireguard_work *work, struct error *err)
     if (work->observed.missing_found[0] != '\0') {
         wireguard_change_free(&work->change);
         wireguard_device_free(&work->seen);
-        if (wireguard_get(work->backend, name, &work->seen, err) != 0 ||
-            wireguard_diff(&work->seen, &work->wanted, &work->change, err) != 0) {
+        if (wireguard_get(work->backend, name, &work->seen, err) != 0 || wireguard_diff(&work->seen, &work->wanted, &work->change, err) != 0) {
             return -1;
         }
     }

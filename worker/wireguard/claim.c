@@ -21,7 +21,9 @@ int wireguard_claim_check_table(struct worker *worker, uint32_t table, struct er
         route_table_user(table, worker->config->network.bridge, user, err) != 0) {
         return -1;
     }
-    return user[0] == '\0' ? 0 : error_set(err, ERR_IN_USE, "the routing table %u is used by the routes of %s's smartvmd: choose another `route_table`", table, user);
+    return user[0] == '\0'
+               ? 0
+               : error_set(err, ERR_IN_USE, "the routing table %u is used by the routes of %s's smartvmd: choose another `route_table`", table, user);
 }
 
 /* Ours of before may have been taken by somebody else since: then what is left of it in there is his. */

@@ -22,12 +22,12 @@ struct wireguard_memory {
     int tunnel_index;
     struct repair_backoff backoffs[WIREGUARD_OP_COUNT_];
     unsigned repair_epoch;
-    int process; /* pidfd of a userspace implementation that this process has started; -1: none */
-    int words;   /* what the userspace implementation says, also when it has ended; -1: not known */
+    int process;                         /* pidfd of a userspace implementation that this process has started; -1: none */
+    int words;                           /* what the userspace implementation says, also when it has ended; -1: not known */
     char ended[PROCESS_STATUS_TEXT_MAX]; /* how the one that this process has started ended by itself; "" while it runs */
-    int64_t resolved_generation; /* of the row that `resolved` is about */
-    int64_t resolved_ms;         /* monotonic */
-    unsigned failures;           /* to resolve, in a row */
+    int64_t resolved_generation;         /* of the row that `resolved` is about */
+    int64_t resolved_ms;                 /* monotonic */
+    unsigned failures;                   /* to resolve, in a row */
     struct wireguard_lookup *pending;    /* that name servers have not answered yet; the reconciler's, see wireguard_endpoints.c */
     struct wireguard_resolved *resolved; /* one for each peer, by its position; owned */
     size_t resolved_count;

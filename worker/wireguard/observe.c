@@ -103,8 +103,7 @@ static int observe_backend(struct wireguard_work *work, bool *ret_has_process, s
         wireguard_go_find(work->worker->mark, work->config.interface_name, &process, err) != 0) {
         return -1;
     }
-    if (process < 0 && found && strcmp(link.kind, "tun") == 0 &&
-        wireguard_go_find_any(work->worker->mark, work->config.interface_name, &process, err) != 0) {
+    if (process < 0 && found && strcmp(link.kind, "tun") == 0 && wireguard_go_find_any(work->worker->mark, work->config.interface_name, &process, err) != 0) {
         return -1;
     }
     *ret_has_process = process >= 0;
@@ -192,7 +191,8 @@ int wireguard_observe(struct wireguard_work *work, struct error *err)
 {
     _Static_assert((int)LINK_FOUND_MAX <= (int)WIREGUARD_FOUND_MAX, "what the driver says fits");
     work->observed.set_up_before = work->memory.set_up_before && work->memory.generation == work->row.generation;
-    if (wireguard_want(work, err) != 0 || (work->claims && wireguard_claim(work, err) != 0) || observe_old_tunnels(work, err) != 0 || wireguard_routes_observe(work, err) != 0) {
+    if (wireguard_want(work, err) != 0 || (work->claims && wireguard_claim(work, err) != 0) || observe_old_tunnels(work, err) != 0 ||
+        wireguard_routes_observe(work, err) != 0) {
         return -1;
     }
     if (work->row.wanted && (work->config.managed ? observe_managed(work, err) : observe_existing(work, err)) != 0) {

@@ -90,8 +90,8 @@ static int store(struct memory *memory, const struct wireguard_record *record, s
     json_build_put(&json, "tunnels", json_build_take(&tunnels));
     if (record->tuned[0] != '\0') {
         json_build_put(&json, "tuned",
-                       json_pack("{s:s, s:b, s:b, s:i}", "interface", record->tuned, "forwarding", (int)record->forwarding,
-                                            "forwarding6", (int)record->forwarding6, "rp_filter", record->rp_filter));
+                       json_pack("{s:s, s:b, s:b, s:i}", "interface", record->tuned, "forwarding", (int)record->forwarding, "forwarding6",
+                                 (int)record->forwarding6, "rp_filter", record->rp_filter));
     }
     AUTO_FREE char *text = json_text(json.value);
     return text == NULL ? error_oom(err) : memory_set(memory, MEMORY_WIREGUARD_MADE, text, err);

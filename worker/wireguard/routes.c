@@ -70,8 +70,8 @@ static void note_missing(const struct wireguard_routes *wanted, const struct wir
         }
     }
     if (first != NULL) {
-        (void)snprintf(found, size, "table %u has no route to %s %s%s%s", table, ip_net_format(&first->net, net),
-                       first->unreachable ? "(unreachable)" : "by ", first->link, missing > 1 ? ", and others" : "");
+        (void)snprintf(found, size, "table %u has no route to %s %s%s%s", table, ip_net_format(&first->net, net), first->unreachable ? "(unreachable)" : "by ",
+                       first->link, missing > 1 ? ", and others" : "");
     }
 }
 
@@ -127,8 +127,7 @@ static int observe_rules(struct wireguard_work *work, struct error *err)
     }
     for (size_t i = 0; i < count; i++) {
         if (!rule_is_in(work->rules, work->rule_count, &there[i])) {
-            (void)snprintf(seen->old_rules_found, sizeof seen->old_rules_found, "the rule 'iif %s lookup %u' is not wanted", work->bridge,
-                           there[i].table);
+            (void)snprintf(seen->old_rules_found, sizeof seen->old_rules_found, "the rule 'iif %s lookup %u' is not wanted", work->bridge, there[i].table);
         }
     }
     return 0;

@@ -25,9 +25,8 @@ static json_t *device_json(const struct wireguard_device *device)
         const struct wireguard_device_peer *peer = &device->peers[i];
         char key[WIREGUARD_KEY_TEXT_MAX];
         json_build_put(&peers, wireguard_key_format(&peer->public_key, key),
-                       json_pack("{s:o, s:I, s:I, s:I}", "endpoint", endpoint_json(&peer->endpoint), "last_handshake_ms",
-                                            (json_int_t)peer->handshake_ms, "received_bytes", (json_int_t)peer->received_bytes, "sent_bytes",
-                                            (json_int_t)peer->sent_bytes));
+                       json_pack("{s:o, s:I, s:I, s:I}", "endpoint", endpoint_json(&peer->endpoint), "last_handshake_ms", (json_int_t)peer->handshake_ms,
+                                 "received_bytes", (json_int_t)peer->received_bytes, "sent_bytes", (json_int_t)peer->sent_bytes));
     }
     return json_pack("{s:i, s:o}", "listen_port", (int)device->listen_port, "peers", json_build_take(&peers));
 }
@@ -128,8 +127,8 @@ static int check_name(struct worker *worker, const char *name, struct error *err
     }
     (void)snprintf(alias, sizeof alias, "%s:wireguard", worker->mark);
     if (found && process < 0 && !recorded && strcmp(link.alias, alias) != 0) {
-        return refuse(err, "there is an interface %s already, which this daemon did not make: choose another `interface_name`, or name it as `existing_interface`",
-                      name);
+        return refuse(
+            err, "there is an interface %s already, which this daemon did not make: choose another `interface_name`, or name it as `existing_interface`", name);
     }
     return 0;
 }

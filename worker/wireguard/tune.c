@@ -50,8 +50,7 @@ static int record(struct wireguard_work *work, struct error *err)
     if (strcmp(record->tuned, name) == 0) {
         return 0;
     }
-    if (sysctl_forwarding_get(name, &record->forwarding, err) != 0 ||
-        sysctl_number_get("ipv4", "conf", name, "rp_filter", &record->rp_filter, err) != 0) {
+    if (sysctl_forwarding_get(name, &record->forwarding, err) != 0 || sysctl_number_get("ipv4", "conf", name, "rp_filter", &record->rp_filter, err) != 0) {
         return -1;
     }
     record->forwarding6 = false;

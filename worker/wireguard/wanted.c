@@ -37,9 +37,7 @@ static int load_config(struct wireguard_work *work, struct error *err)
     if (wireguard_load(document, secrets, &work->config, err) != 0) {
         return -1;
     }
-    return work->config.managed && secrets == NULL
-               ? error_set(err, ERR_WIREGUARD_SETUP_FAILED, "the tunnel's keys are not stored, PUT them again")
-               : 0;
+    return work->config.managed && secrets == NULL ? error_set(err, ERR_WIREGUARD_SETUP_FAILED, "the tunnel's keys are not stored, PUT them again") : 0;
 }
 
 struct tunnel_wanted wireguard_tunnel(const struct wireguard_work *work, bool has_our_process)

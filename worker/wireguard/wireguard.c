@@ -155,7 +155,8 @@ static int observe_and_apply(struct wireguard_work *work, struct worker *worker,
     if (done) {
         wireguard_unclaim(work);
     }
-    return done ? wireguard_record_after(work, err) : error_set(err, ERR_WIREGUARD_SETUP_FAILED, "it is changed as fast as it is set up: %s", work->plan.ops[0].found);
+    return done ? wireguard_record_after(work, err)
+                : error_set(err, ERR_WIREGUARD_SETUP_FAILED, "it is changed as fast as it is set up: %s", work->plan.ops[0].found);
 }
 
 /* What keeps a tunnel that is set up from being of use; "" when nothing does. */
@@ -167,8 +168,8 @@ static void add_conditions(struct wireguard_work *work, struct json_build *list,
     bool waits = failure == NULL && work->observed.waits;
     char waiting[160];
     if (waits) {
-        (void)snprintf(waiting, sizeof waiting, "the interface %s is not there, or down: whoever owns it has to bring it up%s",
-                       work->config.interface_name, work->config.fail_closed ? "; what guests send by it is refused meanwhile" : "");
+        (void)snprintf(waiting, sizeof waiting, "the interface %s is not there, or down: whoever owns it has to bring it up%s", work->config.interface_name,
+                       work->config.fail_closed ? "; what guests send by it is refused meanwhile" : "");
         reason = REASON_INTERFACE_MISSING;
         message = waiting;
     }
@@ -212,8 +213,7 @@ static int publish(struct wireguard_work *work, struct worker *worker, const str
     if (text == NULL) {
         return error_oom(err);
     }
-    if (border_fact_set(worker->border, FACT_WIREGUARD, text, &changed, err) != 0 ||
-        memory_set(worker->memory, MEMORY_WIREGUARD, text, err) != 0) {
+    if (border_fact_set(worker->border, FACT_WIREGUARD, text, &changed, err) != 0 || memory_set(worker->memory, MEMORY_WIREGUARD, text, err) != 0) {
         return -1;
     }
     if (changed && was_ready(old) != was_ready(fact)) {
@@ -323,7 +323,8 @@ static int take_wish(struct wireguard_work *work, const struct wireguard_row *wi
     return 0;
 }
 
-int wireguard_look(struct worker *worker, const struct wireguard_row *wish, void (*each)(const struct wireguard_op *op, int64_t waits_ms, void *ctx), void *ctx, struct error *err)
+int wireguard_look(struct worker *worker, const struct wireguard_row *wish, void (*each)(const struct wireguard_op *op, int64_t waits_ms, void *ctx), void *ctx,
+                   struct error *err)
 {
     struct wireguard_work work = {.worker = worker};
     bool concerned = false;

@@ -24,7 +24,8 @@ void wireguard_forget(struct worker *worker);
  * Each operation that would be done now, or with `wish` as what is wanted (NULL: what is stored, of which nothing may ever have been). Changes nothing.
  * Any thread.
  */
-int wireguard_look(struct worker *worker, const struct wireguard_row *wish, void (*each)(const struct wireguard_op *op, int64_t waits_ms, void *ctx), void *ctx, struct error *err);
+int wireguard_look(struct worker *worker, const struct wireguard_row *wish, void (*each)(const struct wireguard_op *op, int64_t waits_ms, void *ctx), void *ctx,
+                   struct error *err);
 
 /*
  * The answer to {"question":"wireguard_status"}: what the device says, {"listen_port", "peers": {<public key>: {"endpoint", "last_handshake_ms",

@@ -47,8 +47,8 @@ struct wireguard_work {
     bool has_backend;
     struct wireguard_device wanted, seen;
     struct wireguard_change change; /* from seen to wanted */
-    bool claims;      /* what it works on is taken from other daemons first, or left to them */
-    int tunnel_index; /* as it was seen now; 0: not there */
+    bool claims;                    /* what it works on is taken from other daemons first, or left to them */
+    int tunnel_index;               /* as it was seen now; 0: not there */
 };
 
 int wireguard_work_init(struct wireguard_work *work, struct worker *worker, struct error *err);
@@ -74,10 +74,10 @@ int64_t wireguard_lookup_ms(const struct wireguard_work *work);
 int wireguard_apply(struct wireguard_work *work, enum wireguard_op_type op, struct error *err);
 
 /* wireguard_process.c: the process of a userspace implementation. */
-void wireguard_process_reap(struct worker *worker); /* one of ours that has ended is collected */
+void wireguard_process_reap(struct worker *worker);                            /* one of ours that has ended is collected */
 void wireguard_process_started(struct worker *worker, int process, int words); /* takes both over */
-void wireguard_process_stopped(struct worker *worker); /* by this daemon: there is nothing to tell */
-void wireguard_process_adopt(struct worker *worker, const char *interface); /* one of an earlier daemon */
+void wireguard_process_stopped(struct worker *worker);                         /* by this daemon: there is nothing to tell */
+void wireguard_process_adopt(struct worker *worker, const char *interface);    /* one of an earlier daemon */
 /* "; wireguard-go ended with exit code 1: <its last words>", or "" when there was none. */
 void wireguard_process_why(struct worker *worker, char *ret, size_t size);
 

@@ -47,11 +47,11 @@ static inline void box_wake(void *ctx, const char *key)
     b->wake_count++;
 }
 
-#define must(result)                                                                                         \
-    do {                                                                                                     \
-        struct error *must_err_ = &box_error;                                                                \
-        box_error.message[0] = '\0';                                                                         \
-        ck_assert_msg((result) == 0, "%s: %s", #result, must_err_->message);                                 \
+#define must(result) \
+    do { \
+        struct error *must_err_ = &box_error; \
+        box_error.message[0] = '\0'; \
+        ck_assert_msg((result) == 0, "%s: %s", #result, must_err_->message); \
     } while (0)
 static struct error box_error;
 
@@ -140,16 +140,10 @@ static inline void box_tell_of_listeners(void)
  * `pairs` of names and values of headers, ended by NULL. With a body and no Content-Type, that is JSON; with NULL as its value there is none.
  * Returns the status, 0 when there is none yet.
  */
-static inline int box_send_bytes(const char *method, const char *target, const char *body, size_t len,
-                                 const char *const *pairs)
+static inline int box_send_bytes(const char *method, const char *target, const char *body, size_t len, const char *const *pairs)
 {
     struct api_header headers[BOX_HEADERS];
-    struct api_request request = {.method = method,
-                                  .target = target,
-                                  .headers = headers,
-                                  .body = body,
-                                  .body_len = len,
-                                  .request_id = "test-1"};
+    struct api_request request = {.method = method, .target = target, .headers = headers, .body = body, .body_len = len, .request_id = "test-1"};
     bool has_type = false;
     for (; pairs[0] != NULL; pairs += 2) {
         if (pairs[1] != NULL) {
@@ -170,10 +164,9 @@ static inline size_t box_len(const char *body)
 {
     return body != NULL ? strlen(body) : 0;
 }
-#define box_send(method, target, body, ...)                                                                  \
-    box_send_bytes(method, target, body, box_len(body), (const char *const[]){__VA_ARGS__})
-#define box_get(target) box_send("GET", target, NULL, NULL)
-#define box_post(target, body) box_send("POST", target, body, NULL)
+#define box_send(method, target, body, ...) box_send_bytes(method, target, body, box_len(body), (const char *const[]){__VA_ARGS__})
+#define box_get(target)                     box_send("GET", target, NULL, NULL)
+#define box_post(target, body)              box_send("POST", target, body, NULL)
 
 static inline const char *box_header(const char *name)
 {
@@ -197,16 +190,14 @@ static inline void box_check_schema(const char *schema)
 {
     struct spec_faults faults = {0};
     bool fits = spec_check_component(box.spec, schema, box.json, "body", &faults);
-    ck_assert_msg(fits, "%s: %s %s in %s", schema, faults.count > 0 ? faults.items[0].pointer : "",
-                  faults.count > 0 ? faults.items[0].message : "",
+    ck_assert_msg(fits, "%s: %s %s in %s", schema, faults.count > 0 ? faults.items[0].pointer : "", faults.count > 0 ? faults.items[0].message : "",
                   box.reply.body != NULL ? box.reply.body : "");
     spec_faults_free(&faults);
 }
 
 static inline void box_check_problem(int status, const char *code)
 {
-    ck_assert_msg(box.reply.status == status, "%d, not %d: %s", box.reply.status, status,
-                  box.reply.body != NULL ? box.reply.body : "");
+    ck_assert_msg(box.reply.status == status, "%d, not %d: %s", box.reply.status, status, box.reply.body != NULL ? box.reply.body : "");
     ck_assert_str_eq(box_header("Content-Type"), "application/problem+json");
     box_check_schema("Problem");
     ck_assert_str_eq(box_string("code"), code);
@@ -215,17 +206,16 @@ static inline void box_check_problem(int status, const char *code)
 }
 
 /* Sends, and expects this problem. */
-#define box_refused(status, code, method, target, body, ...)                                                 \
-    do {                                                                                                     \
-        (void)box_send(method, target, body, __VA_ARGS__);                                                   \
-        box_check_problem(status, code);                                                                     \
+#define box_refused(status, code, method, target, body, ...) \
+    do { \
+        (void)box_send(method, target, body, __VA_ARGS__); \
+        box_check_problem(status, code); \
     } while (0)
 
 /* The pointer of the i-th fault, "" when there is none. */
 static inline const char *box_fault(size_t index)
 {
-    const char *pointer =
-        json_get_string(json_array_get(json_object_get(box.json, "errors"), index), "pointer");
+    const char *pointer = json_get_string(json_array_get(json_object_get(box.json, "errors"), index), "pointer");
     return pointer != NULL ? pointer : "";
 }
 
@@ -266,7 +256,9 @@ static inline void box_observe(const char *id, enum vm_state state)
                                   .start_time = row.start_time,
                                   .boot_id = row.boot_id,
                                   .boot_done = row.boot_wanted,
-                                  .boot_config = !is_up ? "" : row.boot_config[0] != '\0' ? row.boot_config : row.config_text};
+                                  .boot_config = !is_up                       ? ""
+                                                 : row.boot_config[0] != '\0' ? row.boot_config
+                                                                              : row.config_text};
     must(vms_set_observed(box.worker, row.uid, &seen, &changed, &box_error));
 }
 

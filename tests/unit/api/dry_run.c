@@ -212,7 +212,7 @@ START_TEST(a_repair)
     box_check_schema("Repair");
     ck_assert_int_eq(box_get("/drift/repairs/1"), 404);
     ck_assert_int_eq(box_send("POST", "/drift/repair", NULL, "If-Match", "\"x\"", NULL), 201); /* it has no version: conditions mean nothing */
-    ck_assert_str_eq(box_string("id"), "1"); /* the number was not used up */
+    ck_assert_str_eq(box_string("id"), "1");                                                   /* the number was not used up */
     ck_assert_ptr_null(plan());
 }
 END_TEST

@@ -29,10 +29,9 @@ END_TEST
 
 START_TEST(test_forms_of_targets)
 {
-    static const char *const good[] = {"http://localhost/healthz", "HTTP://a.example:80/healthz", "https://[::1]:8/healthz",
-                                       "http://%2Frun%2Fx.sock/healthz"};
-    static const char *const bad[] = {"http:///healthz", "http://user@host/healthz", "http://:80/healthz", "ftp://a/healthz", "*", "a/healthz",
-                                      "http:/healthz", "", "http://a b/healthz"};
+    static const char *const good[] = {"http://localhost/healthz", "HTTP://a.example:80/healthz", "https://[::1]:8/healthz", "http://%2Frun%2Fx.sock/healthz"};
+    static const char *const bad[] = {
+        "http:///healthz", "http://user@host/healthz", "http://:80/healthz", "ftp://a/healthz", "*", "a/healthz", "http:/healthz", "", "http://a b/healthz"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         ck_assert_msg(box_get(good[i]) == 200, "%s", good[i]);
     }
@@ -106,9 +105,9 @@ START_TEST(test_merge_patch)
     ck_assert_int_eq(json_get_int(json_object_get(box.json, "machine_config"), "vcpu_count", 0), 1);
     ck_assert_int_eq(json_get_int(json_object_get(box.json, "machine_config"), "mem_size_mib", 0), 256);
     ck_assert_uint_eq(json_object_size(json_object_get(box.json, "labels")), 1);
-    ck_assert_int_eq(box_send("PATCH", "/vms/a",
-                              "{\"labels\":null,\"machine_config\":null,\"boot_args\":null,\"vmm\":null,\"autostart\":null,\"ports\":null}", NULL),
-                     202); /* for the ports */
+    ck_assert_int_eq(
+        box_send("PATCH", "/vms/a", "{\"labels\":null,\"machine_config\":null,\"boot_args\":null,\"vmm\":null,\"autostart\":null,\"ports\":null}", NULL),
+        202); /* for the ports */
     ck_assert_int_eq(json_get_int(json_object_get(box.json, "machine_config"), "mem_size_mib", 0), 128);
     ck_assert_str_eq(box_string("boot_args"), "");
     ck_assert_str_eq(json_get_string(json_object_get(box.json, "vmm"), "requested"), "auto");
@@ -225,10 +224,10 @@ static const struct {
     const char *selector;
     const char *matching; /* of VMs a: {n: 3}, b: {n: 4, m: ""}, c: {}, d: {n: "1,2=\"}; NULL: refused */
 } selectors[] = {
-    {"n", "abd"},       {"!n", "c"},      {"n=3", "a"},       {"n==3", "a"},        {"n!=3", "bcd"},  {"m=", "b"},        {"m!=", "acd"},
-    {"n,m", "b"},       {"n,!m", "ad"},   {"n!=3,n", "bd"},   {"n=1\\,2=\\\\", "d"}, {"n=3,m", ""}, {"n=1,2 ", NULL}, {"n in (3)", NULL}, {"n>3", NULL},
-    {"n = 3", NULL},    {"=3", NULL},     {"", NULL},         {"!", NULL},          {"!n=3", NULL},   {"!!n", NULL},      {"n,", NULL},
-    {",n", NULL},       {"-n", NULL},     {"n=\\x", NULL},    {"n=\\", NULL},       {"n!3", NULL},    {"a/b.c_d-e", ""},
+    {"n", "abd"},    {"!n", "c"},      {"n=3", "a"},          {"n==3", "a"},     {"n!=3", "bcd"},  {"m=", "b"},        {"m!=", "acd"}, {"n,m", "b"},
+    {"n,!m", "ad"},  {"n!=3,n", "bd"}, {"n=1\\,2=\\\\", "d"}, {"n=3,m", ""},     {"n=1,2 ", NULL}, {"n in (3)", NULL}, {"n>3", NULL},  {"n = 3", NULL},
+    {"=3", NULL},    {"", NULL},       {"!", NULL},           {"!n=3", NULL},    {"!!n", NULL},    {"n,", NULL},       {",n", NULL},   {"-n", NULL},
+    {"n=\\x", NULL}, {"n=\\", NULL},   {"n!3", NULL},         {"a/b.c_d-e", ""},
 };
 
 START_TEST(test_label_selectors)

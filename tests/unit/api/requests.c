@@ -31,8 +31,7 @@ START_TEST(test_a_document_with_other_operations_is_refused)
         struct spec *spec = NULL;
         struct api *api = NULL;
         must(spec_load(documents[i], strlen(documents[i]), &spec, &box_error));
-        struct api_setup setup = {spec,     documents[i], strlen(documents[i]), box.db, &box.config,
-                                  box_wake, &box};
+        struct api_setup setup = {spec, documents[i], strlen(documents[i]), box.db, &box.config, box_wake, &box};
         ck_assert_int_eq(api_new(&setup, &api, &box_error), -1);
         ck_assert_int_eq(box_error.code, ERR_INTERNAL);
         spec_free(spec);
@@ -42,7 +41,7 @@ END_TEST
 
 START_TEST(test_broken_targets)
 {
-    static const char *const broken[] = {"vms",       "ftp://h/vms",   "*",
+    static const char *const broken[] = {"vms",       "ftp://h/vms",    "*",
                                          "",          "/vms/%",         "/vms/%4",
                                          "/vms/%zz",  "/vms/%00",       "/vms/a%2Fb",
                                          "/vms/..",   "/vms/%2e%2e",    "/vms/.",
@@ -60,16 +59,7 @@ END_TEST
 
 START_TEST(test_targets_of_nothing)
 {
-    static const char *const unknown[] = {"/",
-                                          "//",
-                                          "/vms/",
-                                          "/vm",
-                                          "/vms//start",
-                                          "/vms/a/",
-                                          "/vms/a/b/c",
-                                          "/1/2/3/4/5/6/7/8/9",
-                                          "/%76ms/a/started",
-                                          "/VMS"};
+    static const char *const unknown[] = {"/", "//", "/vms/", "/vm", "/vms//start", "/vms/a/", "/vms/a/b/c", "/1/2/3/4/5/6/7/8/9", "/%76ms/a/started", "/VMS"};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
         (void)box_get(unknown[i]);
         ck_assert_msg(box.reply.status == 404, "%s: %d", unknown[i], box.reply.status);
@@ -140,19 +130,14 @@ END_TEST
 
 START_TEST(test_media_types)
 {
-    static const char *const good[] = {"application/json", "Application/JSON",
-                                       "application/json; charset=utf-8",
-                                       "application/json;charset=\"UTF-8\""};
-    static const char *const bad[] = {
-        "text/plain", "application/x-www-form-urlencoded",    "application/jsonp",
-        "",           "application/json; charset=iso-8859-1", "application/problem+json"};
+    static const char *const good[] = {"application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;charset=\"UTF-8\""};
+    static const char *const bad[] = {"text/plain", "application/x-www-form-urlencoded",    "application/jsonp",
+                                      "",           "application/json; charset=iso-8859-1", "application/problem+json"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        box_refused(409, "IMAGE_NOT_FOUND", "POST", "/vms", "{\"image\":\"none\"}", "Content-Type", good[i],
-                    NULL);
+        box_refused(409, "IMAGE_NOT_FOUND", "POST", "/vms", "{\"image\":\"none\"}", "Content-Type", good[i], NULL);
     }
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        box_refused(415, "UNSUPPORTED_MEDIA_TYPE", "POST", "/vms", "{\"image\":\"none\"}", "Content-Type",
-                    bad[i], NULL);
+        box_refused(415, "UNSUPPORTED_MEDIA_TYPE", "POST", "/vms", "{\"image\":\"none\"}", "Content-Type", bad[i], NULL);
         ck_assert_str_eq(box_header("Accept-Post"), "application/json");
     }
     box_refused(415, "UNSUPPORTED_MEDIA_TYPE", "PATCH", "/vms/a", "{}", "Content-Type", "text/plain", NULL);
@@ -162,12 +147,8 @@ END_TEST
 
 START_TEST(test_broken_bodies)
 {
-    static const char *const broken[] = {"{",
-                                         "{\"image\":\"a\",\"image\":\"b\"}",
-                                         "{\"image\":\"a\\u0000\"}",
-                                         "{\"image\":\"\xff\"}",
-                                         "{} {}",
-                                         "{\"image\":'a'}"};
+    static const char *const broken[] = {
+        "{", "{\"image\":\"a\",\"image\":\"b\"}", "{\"image\":\"a\\u0000\"}", "{\"image\":\"\xff\"}", "{} {}", "{\"image\":'a'}"};
     for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
         box_refused(400, "INVALID_JSON", "POST", "/vms", broken[i], NULL);
     }
@@ -188,13 +169,8 @@ START_TEST(test_all_faults_of_a_body_at_once)
                 "{\"image\":1,\"id\":\"A\",\"colour\":1,\"machine_config\":{\"vcpu_count\":3},"
                 "\"network_interfaces\":[{\"iface_id\":\"e\"},{\"iface_id\":\"e\"},{\"iface_id\":\"/\"}]}",
                 NULL);
-    static const char *const pointers[] = {"wait",
-                                           "/image",
-                                           "/id",
-                                           "/colour",
-                                           "/machine_config/vcpu_count",
-                                           "/network_interfaces/1/iface_id",
-                                           "/network_interfaces/2/iface_id"};
+    static const char *const pointers[] = {
+        "wait", "/image", "/id", "/colour", "/machine_config/vcpu_count", "/network_interfaces/1/iface_id", "/network_interfaces/2/iface_id"};
     size_t found = 0;
     for (size_t i = 0; i < ARRAY_LEN(pointers); i++) {
         for (size_t j = 0; j < json_array_size(json_object_get(box.json, "errors")); j++) {
@@ -230,8 +206,7 @@ START_TEST(test_body_sizes)
     box_check_problem(413, "PAYLOAD_TOO_LARGE");
     (void)box_send_bytes("POST", "/vms", body, len - 1, (const char *const[]){NULL});
     box_check_problem(409, "IMAGE_NOT_FOUND");
-    struct api_request request = {
-        .method = "POST", .target = "/vms", .body_too_large = true, .request_id = "test-1"};
+    struct api_request request = {.method = "POST", .target = "/vms", .body_too_large = true, .request_id = "test-1"};
     api_reply_free(&box.reply);
     api_handle(box.api, &request, &box.reply);
     box_read_reply();
@@ -245,11 +220,7 @@ START_TEST(test_headers)
     for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
         headers[i] = (struct api_header){"X-Any", "value"};
     }
-    struct api_request request = {.method = "GET",
-                                  .target = "/healthz",
-                                  .headers = headers,
-                                  .header_count = LIMIT_HEADERS,
-                                  .request_id = "test-1"};
+    struct api_request request = {.method = "GET", .target = "/healthz", .headers = headers, .header_count = LIMIT_HEADERS, .request_id = "test-1"};
     api_reply_free(&box.reply);
     api_handle(box.api, &request, &box.reply);
     ck_assert_int_eq(box.reply.status, 200);

@@ -80,8 +80,7 @@ START_TEST(test_network)
     ck_assert_str_eq(box_string("next_cursor"), "172.30.0.2");
     ck_assert_int_eq(box_get("/network/leases?limit=1&cursor=172.30.0.2"), 200);
     box_check_schema("LeaseList");
-    ck_assert_str_eq(json_get_string(json_array_get(json_object_get(box.json, "items"), 0), "iface_id"),
-                     "e1");
+    ck_assert_str_eq(json_get_string(json_array_get(json_object_get(box.json, "items"), 0), "iface_id"), "e1");
     ck_assert_ptr_null(box_string("next_cursor"));
     box_refused(400, "INVALID_REQUEST", "GET", "/network/leases?cursor=abc", NULL, NULL);
     ck_assert_str_eq(box_fault(0), "cursor");
@@ -113,8 +112,7 @@ START_TEST(test_events_from_now_on)
     add_events(1);
     ck_assert_int_eq(drain(7), 0); /* pieces of events */
     ck_assert_int_eq(memcmp(text, "id: 3\ndata: {\"id\":3,\"at\":\"2", 27), 0);
-    ck_assert_ptr_nonnull(
-        strstr(text, "\"type\":\"vm.state\",\"resource\":\"/vms/a\",\"data\":{\"a\": 1}}\n\n"));
+    ck_assert_ptr_nonnull(strstr(text, "\"type\":\"vm.state\",\"resource\":\"/vms/a\",\"data\":{\"a\": 1}}\n\n"));
     ck_assert_int_eq(drain(7), 0);
     ck_assert_str_eq(text, "");
 }
@@ -156,30 +154,45 @@ static const struct {
     const char *query;
     const char *found; /* of those below; NULL: refused */
 } filters[] = {
-    {"type=vm.state", "ac"},          {"type=vm.*", "abc"},
-    {"type=*", "abcdef"},             {"type=image.*&type=vm.created", "bd"},
-    {"resource=vm/web", "ab"},        {"resource=/vms/web", "ab"},
-    {"resource=vm/web*", "abc"},      {"resource=vm/*", "abc"},
-    {"resource=network", "e"},        {"resource=firewall&resource=image/web", "df"},
-    {"resource=vm/web&type=vm.state", "a"}, {"resource=vm/none", ""},
-    {"type=vm.state&after=1", "c"},   {"type=vm", ""},
-    {"type=", NULL},                  {"type=vm.", NULL},
-    {"type=.state", NULL},            {"type=VM.*", NULL},
-    {"type=vm*", NULL},               {"type=*.state", NULL},
-    {"resource=", NULL},              {"resource=vm", NULL},
-    {"resource=vm/", NULL},           {"resource=web", NULL},
-    {"resource=vm/a/b", NULL},        {"resource=vm/*a", NULL},
-    {"resource=network/a", NULL},     {"after=-1", NULL},
-    {"after=x", NULL},                {"after=1&after=2", NULL},
+    {"type=vm.state", "ac"},
+    {"type=vm.*", "abc"},
+    {"type=*", "abcdef"},
+    {"type=image.*&type=vm.created", "bd"},
+    {"resource=vm/web", "ab"},
+    {"resource=/vms/web", "ab"},
+    {"resource=vm/web*", "abc"},
+    {"resource=vm/*", "abc"},
+    {"resource=network", "e"},
+    {"resource=firewall&resource=image/web", "df"},
+    {"resource=vm/web&type=vm.state", "a"},
+    {"resource=vm/none", ""},
+    {"type=vm.state&after=1", "c"},
+    {"type=vm", ""},
+    {"type=", NULL},
+    {"type=vm.", NULL},
+    {"type=.state", NULL},
+    {"type=VM.*", NULL},
+    {"type=vm*", NULL},
+    {"type=*.state", NULL},
+    {"resource=", NULL},
+    {"resource=vm", NULL},
+    {"resource=vm/", NULL},
+    {"resource=web", NULL},
+    {"resource=vm/a/b", NULL},
+    {"resource=vm/*a", NULL},
+    {"resource=network/a", NULL},
+    {"after=-1", NULL},
+    {"after=x", NULL},
+    {"after=1&after=2", NULL},
 };
 
 START_TEST(test_events_by_filter)
 {
-    add_event(EVENT_VM_STATE, "vm", "web");        /* a */
-    add_event(EVENT_VM_CREATED, "vm", "web");      /* b */
-    add_event(EVENT_VM_STATE, "vm", "web-2");      /* c */
-    add_event(EVENT_IMAGE_CREATED, "image", "web"); /* d */
-    add_event(EVENT_NETWORK_CHANGED, "network", ""); /* e */
+    add_event(EVENT_VM_STATE, "vm", "web");            /* a */
+    add_event(EVENT_VM_CREATED, "vm", "web");          /* b */
+    add_event(EVENT_VM_STATE, "vm", "web-2");          /* c */
+    add_event(EVENT_IMAGE_CREATED, "image", "web");    /* d */
+    add_event(EVENT_NETWORK_CHANGED, "network", "");   /* e */
     add_event(EVENT_FIREWALL_CHANGED, "firewall", ""); /* f */
     for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
         char target[128];
@@ -229,8 +242,7 @@ START_TEST(test_events_that_are_lost)
     first[n] = '\0';
     ck_assert_int_eq(memcmp(first, "id: 864\ndata: {\"id\":864,", 24), 0); /* 100,864 - 100,000 */
     ck_assert_ptr_nonnull(strstr(first, "\"type\":\"events.lost\""));
-    ck_assert_ptr_nonnull(
-        strstr(first, "\"data\":{\"first\":6,\"last\":864}}\n\nid: 865\ndata: {\"id\":865,"));
+    ck_assert_ptr_nonnull(strstr(first, "\"data\":{\"first\":6,\"last\":864}}\n\nid: 865\ndata: {\"id\":865,"));
 }
 END_TEST
 

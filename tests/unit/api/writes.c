@@ -5,7 +5,6 @@
 #include "core/clock.h"
 #include "core/strbuf.h"
 
-
 START_TEST(test_tags_that_match)
 {
     static const char *const same[] = {"*", "\"1-2\"", "\"3-4\" , \"1-2\"", "\"a,b\",\"1-2\"", ",\"1-2\"", "\"1-2.0123456789abcdef\""};
@@ -34,8 +33,7 @@ START_TEST(test_if_match)
     ck_assert_int_eq(box_get("/vms/a"), 200);
     (void)snprintf(etag, sizeof etag, "%s", box_header("ETag"));
     box_refused(412, "PRECONDITION_FAILED", "POST", "/vms/a/pause", NULL, "If-Match", "\"1-1\"", NULL);
-    box_refused(412, "PRECONDITION_FAILED", "PATCH", "/vms/a", "{\"autostart\":true}", "If-Match",
-                "W/\"1-2\"", NULL);
+    box_refused(412, "PRECONDITION_FAILED", "PATCH", "/vms/a", "{\"autostart\":true}", "If-Match", "W/\"1-2\"", NULL);
     box_refused(412, "PRECONDITION_FAILED", "DELETE", "/vms/a", NULL, "If-Match", "\"9-9\"", NULL);
     ck_assert_int_eq(box_send("POST", "/vms/a/pause", NULL, "If-Match", etag, NULL), 202);
     ck_assert_str_ne(box_header("ETag"), etag);
@@ -74,8 +72,7 @@ START_TEST(test_the_same_key_and_another_request)
 {
     box_add_image("img");
     ck_assert_int_eq(box_send("POST", "/vms", CREATE_A, "Idempotency-Key", "k", NULL), 201);
-    box_refused(422, "IDEMPOTENCY_KEY_REUSED", "POST", "/vms", "{\"id\":\"b\",\"image\":\"img\"}",
-                "Idempotency-Key", "k", NULL);
+    box_refused(422, "IDEMPOTENCY_KEY_REUSED", "POST", "/vms", "{\"id\":\"b\",\"image\":\"img\"}", "Idempotency-Key", "k", NULL);
     box_refused(422, "IDEMPOTENCY_KEY_REUSED", "POST", "/vms/a/stop", NULL, "Idempotency-Key", "k", NULL);
     ck_assert_int_eq(box_get("/vms"), 200);
     ck_assert_uint_eq(json_array_size(json_object_get(box.json, "items")), 1);
@@ -100,8 +97,7 @@ START_TEST(test_keys_of_actions)
     ck_assert_int_eq(row.boot_wanted, 2); /* one reboot */
     box_observe("a", VM_STOPPED);
     /* A replay comes before the state and If-Match are looked at. */
-    ck_assert_int_eq(
-        box_send("POST", "/vms/a/reboot", NULL, "Idempotency-Key", "r", "If-Match", "\"0-0\"", NULL), 202);
+    ck_assert_int_eq(box_send("POST", "/vms/a/reboot", NULL, "Idempotency-Key", "r", "If-Match", "\"0-0\"", NULL), 202);
     ck_assert_int_eq(box_send("POST", "/vms/a/reboot", NULL, "Idempotency-Key", "r", NULL), 202);
 }
 END_TEST
@@ -246,9 +242,7 @@ END_TEST
 static void break_table(const char *operation, const char *table)
 {
     char sql[256];
-    (void)snprintf(sql, sizeof sql,
-                   "CREATE TRIGGER broken_%s_%s BEFORE %s ON %s BEGIN SELECT RAISE(ABORT, 'broken'); END",
-                   operation, table, operation, table);
+    (void)snprintf(sql, sizeof sql, "CREATE TRIGGER broken_%s_%s BEFORE %s ON %s BEGIN SELECT RAISE(ABORT, 'broken'); END", operation, table, operation, table);
     box_change(sql);
 }
 
@@ -260,17 +254,15 @@ START_TEST(test_a_database_that_refuses)
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
         int wakes = box.wake_count;
         break_table("INSERT", tables[i]);
-        box_refused(503, "DATABASE", "POST", "/vms",
-                    "{\"id\":\"a\",\"image\":\"img\",\"network_interfaces\":[{\"iface_id\":\"e\"}]}",
-                    "Idempotency-Key", "k", NULL);
+        box_refused(503, "DATABASE", "POST", "/vms", "{\"id\":\"a\",\"image\":\"img\",\"network_interfaces\":[{\"iface_id\":\"e\"}]}", "Idempotency-Key", "k",
+                    NULL);
         ck_assert_int_eq(box.wake_count, wakes);
         ck_assert_int_eq(box_get("/vms/a"), 404);
     }
-    box_refused(
-        503, "DATABASE", "POST", "/images",
-        "{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"i\",\"kernel\":{\"path\":\"/srv/img/k\"},"
-        "\"rootfs\":{\"path\":\"/srv/img/r\"}}}",
-        NULL);
+    box_refused(503, "DATABASE", "POST", "/images",
+                "{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"i\",\"kernel\":{\"path\":\"/srv/img/k\"},"
+                "\"rootfs\":{\"path\":\"/srv/img/r\"}}}",
+                NULL);
     ck_assert_int_eq(box_get("/images/i"), 404);
     break_table("UPDATE", "vms");
     box_refused(503, "DATABASE", "POST", "/vms/v/pause", NULL, NULL);
@@ -281,8 +273,7 @@ START_TEST(test_a_database_that_refuses)
 }
 END_TEST
 
-static void collect(const char *target, size_t expected_pages, size_t expected, const char *first,
-                    const char *last)
+static void collect(const char *target, size_t expected_pages, size_t expected, const char *first, const char *last)
 {
     char cursor[192] = "";
     char url[512];
@@ -314,9 +305,8 @@ START_TEST(test_lists)
     char body[160];
     box_add_image("img");
     for (int i = 0; i < 600; i++) {
-        (void)snprintf(body, sizeof body,
-                       "{\"id\":\"v%03d\",\"image\":\"img\",\"labels\":{\"n\":\"%d\",\"%s\":\"\"}}", i,
-                       i % 300, i % 2 == 0 ? "even" : "odd");
+        (void)snprintf(body, sizeof body, "{\"id\":\"v%03d\",\"image\":\"img\",\"labels\":{\"n\":\"%d\",\"%s\":\"\"}}", i, i % 300,
+                       i % 2 == 0 ? "even" : "odd");
         ck_assert_int_eq(box_post("/vms", body), 201);
     }
     for (int i = 0; i < 600; i += 300) {

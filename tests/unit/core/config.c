@@ -77,7 +77,8 @@ START_TEST(test_defaults)
     ck_assert(config->network.published.chosen_first == 30000 && config->network.published.chosen_last == 32767);
     ck_assert(config->capacity.memory_mib == 0 && config->capacity.vcpu_factor == 16.0);
     ck_assert_int_eq(config->log.level, LOG_INFO);
-    ck_assert(config->http.max_connections == 4096 && config->http.max_connections_per_peer == 1024 && config->http.head_timeout_s == 60 && config->http.body_timeout_s == 60);
+    ck_assert(config->http.max_connections == 4096 && config->http.max_connections_per_peer == 1024 && config->http.head_timeout_s == 60 &&
+              config->http.body_timeout_s == 60);
 }
 END_TEST
 
@@ -172,10 +173,8 @@ END_TEST
 
 START_TEST(test_sets_override_the_file)
 {
-    const char *const sets[] = {"network.bridge=br7",     "network.bridge=br8",
-                                "listen=[/run/x.sock]",   "images.allowed_roots=[\"/srv/img\"]",
-                                "vmm.stage_dir=",         "network.uplink=null",
-                                "network.masquerade=true"};
+    const char *const sets[] = {"network.bridge=br7", "network.bridge=br8",  "listen=[/run/x.sock]",   "images.allowed_roots=[\"/srv/img\"]",
+                                "vmm.stage_dir=",     "network.uplink=null", "network.masquerade=true"};
     ck_assert_int_eq(load_text(whole, strlen(whole)), 0);
     config_free(config);
     config = NULL;

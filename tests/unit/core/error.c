@@ -234,8 +234,7 @@ START_TEST(values_are_quoted_when_they_must_be)
     char line[512];
     char wanted[512];
     log_set_role("api");
-    (void)snprintf(wanted, sizeof wanted, " level=warn role=api event=test.done a=%s last=z\n",
-                   values[_i].text);
+    (void)snprintf(wanted, sizeof wanted, " level=warn role=api event=test.done a=%s last=z\n", values[_i].text);
     (void)logged(line, sizeof line, values[_i].value);
     ck_assert_int_eq(strncmp(line, "time=20", 7), 0);
     ck_assert_str_eq(strchr(line, ' '), wanted);

@@ -22,7 +22,12 @@ static void is(const struct interface_names *names, const char *text)
 START_TEST(texts)
 {
     static const char *const pairs[][2] = {
-        {"", ""}, {"eth0", "eth0"}, {"eth0 wg0", "eth0 wg0"}, {"  wg0   eth0 ", "wg0 eth0"}, {"a a b a", "a b"}, {"sixteen-letters0 fifteen-letters", "fifteen-letters"},
+        {"", ""},
+        {"eth0", "eth0"},
+        {"eth0 wg0", "eth0 wg0"},
+        {"  wg0   eth0 ", "wg0 eth0"},
+        {"a a b a", "a b"},
+        {"sixteen-letters0 fifteen-letters", "fifteen-letters"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         struct interface_names names = of(pairs[i][0]);

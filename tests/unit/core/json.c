@@ -26,8 +26,7 @@ static void refuse(const char *text, size_t len, const char *words)
 
 START_TEST(any_value_stands_at_the_top)
 {
-    static const char *const texts[] = {"null", "true",  "false", "0",  "-1",
-                                        "1.5",  "\"a\"", "[]",    "{}", " [1] \n"};
+    static const char *const texts[] = {"null", "true", "false", "0", "-1", "1.5", "\"a\"", "[]", "{}", " [1] \n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         json_decref(parse(texts[i]));
     }
@@ -181,8 +180,7 @@ END_TEST
 
 START_TEST(integral_ends_at_64_bits)
 {
-    AUTO_JSON *value =
-        parse("[9223372036854774784.0, 9223372036854775808.0, -9223372036854775808.0, 1e300, -0.0]");
+    AUTO_JSON *value = parse("[9223372036854774784.0, 9223372036854775808.0, -9223372036854775808.0, 1e300, -0.0]");
     int64_t integer = 1;
     ck_assert(json_integral(json_array_get(value, 0), &integer));
     ck_assert_int_eq(integer, INT64_C(9223372036854774784));
@@ -202,8 +200,7 @@ int main(void)
     TCase *tests = tcase_create("json");
     tcase_add_test(tests, any_value_stands_at_the_top);
     tcase_add_test(tests, integers_and_reals_keep_their_kind);
-    tcase_add_loop_test(tests, what_is_not_strict_json_is_refused, 0,
-                        (int)(sizeof refused / sizeof *refused));
+    tcase_add_loop_test(tests, what_is_not_strict_json_is_refused, 0, (int)(sizeof refused / sizeof *refused));
     tcase_add_test(tests, a_nul_byte_is_refused);
     tcase_add_test(tests, the_place_is_told);
     tcase_add_test(tests, messages_are_ascii_whatever_the_text);

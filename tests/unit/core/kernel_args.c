@@ -11,7 +11,7 @@
 
 #define FIRST "console=ttyS0 reboot=t panic=-1"
 #define GIVEN " ip=10.0.0.2::10.0.0.1:255.255.255.0::eth0:off smartvm.id=web"
-#define LAST " root=/dev/vda rw"
+#define LAST  " root=/dev/vda rw"
 
 static struct network_settings settings;
 static struct kernel_args args;
@@ -22,14 +22,8 @@ static void setup(void)
     memset(&settings, 0, sizeof settings);
     settings.subnet = (struct ipv4_net){.address = 0x0a000000, .prefix = 24};
     settings.gateway = 0x0a000001;
-    args = (struct kernel_args){.vmm = &kernel_args_qemu,
-                                .image = "",
-                                .own = "",
-                                .id = "web",
-                                .has_address = true,
-                                .address = 0x0a000002,
-                                .settings = &settings,
-                                .device_count = 3};
+    args = (struct kernel_args){
+        .vmm = &kernel_args_qemu, .image = "", .own = "", .id = "web", .has_address = true, .address = 0x0a000002, .settings = &settings, .device_count = 3};
 }
 
 static const struct {

@@ -19,7 +19,7 @@ static const struct {
     {"\xc3", false},
     {"\xe2\x82", false},
     {"\xf0\x9f\x98", false},
-    {"\xc0\xaf", false},         /* a slash in more bytes than it needs */
+    {"\xc0\xaf", false}, /* a slash in more bytes than it needs */
     {"\xe0\x80\xaf", false},
     {"\xed\xa0\x80", false},     /* half of a pair */
     {"\xf4\x90\x80\x80", false}, /* beyond Unicode */

@@ -107,8 +107,8 @@ END_TEST
 START_TEST(ipv6_subnets)
 {
     static const char *const right[] = {"fd00::/64", "fc00:1::/80", "2001:db8:1:2::/112", "3fff::/64"};
-    static const char *const wrong[] = {"fd00::/63", "fd00::/113", "fd00::1/64", "fe80::/64", "ff02::/64", "::/64", "4000::/64", "1fff::/64",
-                                        "10.0.0.0/24", "fd00::", "", "fd00::/64x"};
+    static const char *const wrong[] = {"fd00::/63", "fd00::/113", "fd00::1/64",  "fe80::/64", "ff02::/64", "::/64",
+                                        "4000::/64", "1fff::/64",  "10.0.0.0/24", "fd00::",    "",          "fd00::/64x"};
     const struct ipv4_net small = {.address = 0x0a000000, .prefix = 16};
     const struct ipv4_net large = {.address = 0x0a000000, .prefix = 15};
     struct ip_net net;
@@ -181,7 +181,7 @@ int main(void)
     tcase_add_test(tcase, configured);
     tcase_add_test(tcase, changed);
     tcase_add_test(tcase, names_of_taps_fit);
-tcase_add_test(tcase, what_is_of_the_network);
+    tcase_add_test(tcase, what_is_of_the_network);
     tcase_add_test(tcase, subnets);
     tcase_add_test(tcase, ipv6_subnets);
     tcase_add_test(tcase, ipv6_addresses);

@@ -20,21 +20,40 @@ static struct plan_wish wish;
 /* A text that is only read. */
 #define TEXT(text) ((char *)(uintptr_t)(text))
 
-#define DOCUMENT(port) \
-    "{\"image\":\"i\",\"network_interfaces\":[{\"iface_id\":\"eth0\"}],\"ports\":[{\"host_port\":80,\"guest_port\":" port "}]}"
+#define DOCUMENT(port) "{\"image\":\"i\",\"network_interfaces\":[{\"iface_id\":\"eth0\"}],\"ports\":[{\"host_port\":80,\"guest_port\":" port "}]}"
 
 static void setup(void)
 {
     interface = (struct vm_interface){.iface_id = TEXT("eth0"), .tap = "svbr0t2", .mac = {{2, 0, 0, 0, 0, 1}}, .address = 0xac1e0002};
-    vm = (struct vm_row){.uid = 7, .id = TEXT("a"), .image = TEXT("i"), .config_text = TEXT(DOCUMENT("80")), .boot_config = TEXT(""), .observed = TEXT("{}"),
-                         .stop_timeout_ms = -1, .boot_wanted = 1, .generation = 1, .interfaces = &interface, .interface_count = 1};
+    vm = (struct vm_row){.uid = 7,
+                         .id = TEXT("a"),
+                         .image = TEXT("i"),
+                         .config_text = TEXT(DOCUMENT("80")),
+                         .boot_config = TEXT(""),
+                         .observed = TEXT("{}"),
+                         .stop_timeout_ms = -1,
+                         .boot_wanted = 1,
+                         .generation = 1,
+                         .interfaces = &interface,
+                         .interface_count = 1};
     image = (struct image_row){.id = TEXT("i"), .manifest = TEXT("{}"), .observed = TEXT("{}")};
     policy = (struct firewall_row){.vm_uid = 7, .text = TEXT("{}")};
     set = (struct firewall_row){.name = TEXT("office")};
     overrides = (struct network_overrides){.has_masquerade = true};
     tunnel = (struct wireguard_row){.generation = 3, .wanted = true, .document = TEXT("{}")};
-    wish = (struct plan_wish){.vms = &vm, .vm_count = 1, .images = &image, .image_count = 1, .policies = &policy, .policy_count = 1, .sets = &set,
-                              .set_count = 1, .overrides = &overrides, .override_count = 1, .tunnels = &tunnel, .tunnel_count = 1, .firewall = true};
+    wish = (struct plan_wish){.vms = &vm,
+                              .vm_count = 1,
+                              .images = &image,
+                              .image_count = 1,
+                              .policies = &policy,
+                              .policy_count = 1,
+                              .sets = &set,
+                              .set_count = 1,
+                              .overrides = &overrides,
+                              .override_count = 1,
+                              .tunnels = &tunnel,
+                              .tunnel_count = 1,
+                              .firewall = true};
 }
 
 /* 0, or the code that it is refused with. */

@@ -40,28 +40,20 @@ static const struct {
     const char *text;
     const char *shown; /* the egress rule in its canonical form */
 } rules[] = {
-    {"{'action': 'allow'}",
-     "{'action':'allow','to':null,'protocol':'all','ports':null,'comment':null}"},
-    {"{'action': 'deny', 'protocol': 'all'}",
-     "{'action':'deny','to':null,'protocol':'all','ports':null,'comment':null}"},
-    {"{'action': 'deny', 'to': '192.0.2.7'}",
-     "{'action':'deny','to':['192.0.2.7/32'],'protocol':'all','ports':null,'comment':null}"},
+    {"{'action': 'allow'}", "{'action':'allow','to':null,'protocol':'all','ports':null,'comment':null}"},
+    {"{'action': 'deny', 'protocol': 'all'}", "{'action':'deny','to':null,'protocol':'all','ports':null,'comment':null}"},
+    {"{'action': 'deny', 'to': '192.0.2.7'}", "{'action':'deny','to':['192.0.2.7/32'],'protocol':'all','ports':null,'comment':null}"},
     {"{'action': 'deny', 'to': ['10.0.0.0/8', '@a', '2001:DB8::/32', '@b-2']}",
      "{'action':'deny','to':['10.0.0.0/8','2001:db8::/32','@a','@b-2'],'protocol':'all','ports':null,'comment':null}"},
     {"{'action': 'deny', 'to': '@abcdefghijklmnopqrstuvwxyz012345'}",
      "{'action':'deny','to':['@abcdefghijklmnopqrstuvwxyz012345'],'protocol':'all','ports':null,'comment':null}"},
-    {"{'action': 'allow', 'protocol': 'icmp'}",
-     "{'action':'allow','to':null,'protocol':'icmp','ports':null,'comment':null}"},
-    {"{'action': 'allow', 'protocol': 'udp', 'ports': 53}",
-     "{'action':'allow','to':null,'protocol':'udp','ports':[53],'comment':null}"},
+    {"{'action': 'allow', 'protocol': 'icmp'}", "{'action':'allow','to':null,'protocol':'icmp','ports':null,'comment':null}"},
+    {"{'action': 'allow', 'protocol': 'udp', 'ports': 53}", "{'action':'allow','to':null,'protocol':'udp','ports':[53],'comment':null}"},
     {"{'action': 'allow', 'protocol': 'tcp', 'ports': [1, 65535, '2-2', '8000-8999', 80.0]}",
      "{'action':'allow','to':null,'protocol':'tcp','ports':[1,65535,2,'8000-8999',80],'comment':null}"},
-    {"{'action': 'allow', 'protocol': 'tcp', 'ports': '1-65535'}",
-     "{'action':'allow','to':null,'protocol':'tcp','ports':['1-65535'],'comment':null}"},
-    {"{'action': 'deny', 'comment': ''}",
-     "{'action':'deny','to':null,'protocol':'all','ports':null,'comment':''}"},
-    {"{'action': 'deny', 'comment': 'Zürich → all'}",
-     "{'action':'deny','to':null,'protocol':'all','ports':null,'comment':'Zürich → all'}"},
+    {"{'action': 'allow', 'protocol': 'tcp', 'ports': '1-65535'}", "{'action':'allow','to':null,'protocol':'tcp','ports':['1-65535'],'comment':null}"},
+    {"{'action': 'deny', 'comment': ''}", "{'action':'deny','to':null,'protocol':'all','ports':null,'comment':''}"},
+    {"{'action': 'deny', 'comment': 'Zürich → all'}", "{'action':'deny','to':null,'protocol':'all','ports':null,'comment':'Zürich → all'}"},
     {"{'action': 'allow', 'to': null, 'protocol': null, 'ports': null, 'comment': null}",
      "{'action':'allow','to':null,'protocol':'all','ports':null,'comment':null}"},
 };
@@ -90,8 +82,7 @@ START_TEST(rules_are_read_and_written)
     AUTO_STRBUF text = STRBUF_INIT;
     AUTO_STRBUF expected = STRBUF_INIT;
     strbuf_addf(&text, "{'egress': {'rules': [%s]}}", rules[_i].text);
-    strbuf_addf(&expected, "{'egress':{'default_action':'allow','rules':[%s]},'ingress':{'default_action':'deny','rules':[]}}",
-                rules[_i].shown);
+    strbuf_addf(&expected, "{'egress':{'default_action':'allow','rules':[%s]},'ingress':{'default_action':'deny','rules':[]}}", rules[_i].shown);
     struct policy first = policy(text.data);
     AUTO_FREE char *shown = canonical(&first);
     ck_assert_str_eq(shown, expected.data);
@@ -114,32 +105,22 @@ static const struct {
     {"{'egress': null}", "/egress", "egress: must be an object"},
     {"{'egress': []}", "/egress", "egress: must be an object"},
     {"{'egress': {'default': 'allow'}}", "/egress", "egress: has no member 'default'"},
-    {"{'ingress': {'default_action': 'drop'}}", "/ingress/default_action",
-     "ingress.default_action: must be \"allow\" or \"deny\""},
-    {"{'egress': {'default_action': true}}", "/egress/default_action",
-     "egress.default_action: must be \"allow\" or \"deny\""},
-    {"{'egress': {'default_action': null}}", "/egress/default_action",
-     "egress.default_action: must be \"allow\" or \"deny\""},
+    {"{'ingress': {'default_action': 'drop'}}", "/ingress/default_action", "ingress.default_action: must be \"allow\" or \"deny\""},
+    {"{'egress': {'default_action': true}}", "/egress/default_action", "egress.default_action: must be \"allow\" or \"deny\""},
+    {"{'egress': {'default_action': null}}", "/egress/default_action", "egress.default_action: must be \"allow\" or \"deny\""},
     {"{'egress': {'rules': {}}}", "/egress/rules", "egress.rules: must be a list"},
     {EGRESS("7"), "/egress/rules/0", "egress.rules[0]: must be an object"},
     {EGRESS("{}"), "/egress/rules/0", "egress.rules[0]: has no action: \"allow\" or \"deny\""},
     {EGRESS("{'action': 'reject'}"), "/egress/rules/0/action", "egress.rules[0].action: must be \"allow\" or \"deny\""},
-    {EGRESS("{'action': 'allow'}, {'action': 'allow', 'port': 80}"), "/egress/rules/1",
-     "egress.rules[1]: has no member 'port'"},
+    {EGRESS("{'action': 'allow'}, {'action': 'allow', 'port': 80}"), "/egress/rules/1", "egress.rules[1]: has no member 'port'"},
     {EGRESS("{'action': 'allow', 'from': '10.0.0.0/8'}"), "/egress/rules/0", "egress.rules[0]: has no member 'from'"},
-    {"{'ingress': {'rules': [{'action': 'allow', 'to': '10.0.0.0/8'}]}}", "/ingress/rules/0",
-     "ingress.rules[0]: has no member 'to'"},
-    {EGRESS("{'action': 'allow', 'protocol': 'sctp'}"), "/egress/rules/0/protocol",
-     "egress.rules[0].protocol: must be \"all\", \"tcp\", \"udp\" or \"icmp\""},
-    {EGRESS("{'action': 'allow', 'protocol': 6}"), "/egress/rules/0/protocol",
-     "egress.rules[0].protocol: must be \"all\", \"tcp\", \"udp\" or \"icmp\""},
-    {EGRESS("{'action': 'allow', 'protocol': 'TCP'}"), "/egress/rules/0/protocol",
-     "egress.rules[0].protocol: must be \"all\", \"tcp\", \"udp\" or \"icmp\""},
+    {"{'ingress': {'rules': [{'action': 'allow', 'to': '10.0.0.0/8'}]}}", "/ingress/rules/0", "ingress.rules[0]: has no member 'to'"},
+    {EGRESS("{'action': 'allow', 'protocol': 'sctp'}"), "/egress/rules/0/protocol", "egress.rules[0].protocol: must be \"all\", \"tcp\", \"udp\" or \"icmp\""},
+    {EGRESS("{'action': 'allow', 'protocol': 6}"), "/egress/rules/0/protocol", "egress.rules[0].protocol: must be \"all\", \"tcp\", \"udp\" or \"icmp\""},
+    {EGRESS("{'action': 'allow', 'protocol': 'TCP'}"), "/egress/rules/0/protocol", "egress.rules[0].protocol: must be \"all\", \"tcp\", \"udp\" or \"icmp\""},
     {EGRESS("{'action': 'allow', 'to': []}"), "/egress/rules/0/to", "egress.rules[0].to: must not be an empty list"},
-    {EGRESS("{'action': 'allow', 'to': ''}"), "/egress/rules/0/to",
-     "egress.rules[0].to: '' is not an address or a network like 10.0.0.0/8 or 2001:db8::/32"},
-    {EGRESS("{'action': 'allow', 'to': 10}"), "/egress/rules/0/to",
-     "egress.rules[0].to: must be an address, a network, or '@' and the name of an address set"},
+    {EGRESS("{'action': 'allow', 'to': ''}"), "/egress/rules/0/to", "egress.rules[0].to: '' is not an address or a network like 10.0.0.0/8 or 2001:db8::/32"},
+    {EGRESS("{'action': 'allow', 'to': 10}"), "/egress/rules/0/to", "egress.rules[0].to: must be an address, a network, or '@' and the name of an address set"},
     {EGRESS("{'action': 'allow', 'to': ['10.0.0.0/8', ['10.0.0.0/8']]}"), "/egress/rules/0/to/1",
      "egress.rules[0].to[1]: must be an address, a network, or '@' and the name of an address set"},
     {EGRESS("{'action': 'allow', 'to': 'example.org'}"), "/egress/rules/0/to",
@@ -155,42 +136,31 @@ static const struct {
     {EGRESS("{'action': 'allow', 'to': '@abcdefghijklmnopqrstuvwxyz0123456'}"), "/egress/rules/0/to",
      "egress.rules[0].to: '@abcdefghijklmnopqrstuvwxyz0123456' does not name an address set: '@', a letter, then at most "
      "31 of a-z, 0-9 and '-'"},
-    {EGRESS("{'action': 'allow', 'ports': 80}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: needs the protocol \"tcp\" or \"udp\", not \"all\""},
+    {EGRESS("{'action': 'allow', 'ports': 80}"), "/egress/rules/0/ports", "egress.rules[0].ports: needs the protocol \"tcp\" or \"udp\", not \"all\""},
     {EGRESS("{'action': 'allow', 'protocol': 'icmp', 'ports': [80]}"), "/egress/rules/0/ports",
      "egress.rules[0].ports: needs the protocol \"tcp\" or \"udp\", not \"icmp\""},
-    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': []}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: must not be an empty list"},
-    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': 0}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: ports are from 1 to 65535"},
-    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': -1}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: ports are from 1 to 65535"},
-    {EGRESS("{'action': 'allow', 'protocol': 'udp', 'ports': [22, 65536]}"), "/egress/rules/0/ports/1",
-     "egress.rules[0].ports[1]: ports are from 1 to 65535"},
+    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': []}"), "/egress/rules/0/ports", "egress.rules[0].ports: must not be an empty list"},
+    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': 0}"), "/egress/rules/0/ports", "egress.rules[0].ports: ports are from 1 to 65535"},
+    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': -1}"), "/egress/rules/0/ports", "egress.rules[0].ports: ports are from 1 to 65535"},
+    {EGRESS("{'action': 'allow', 'protocol': 'udp', 'ports': [22, 65536]}"), "/egress/rules/0/ports/1", "egress.rules[0].ports[1]: ports are from 1 to 65535"},
     {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': 80.5}"), "/egress/rules/0/ports",
      "egress.rules[0].ports: must be a number, or a range like \"8000-8999\""},
     {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': true}"), "/egress/rules/0/ports",
      "egress.rules[0].ports: must be a number, or a range like \"8000-8999\""},
     {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '80'}"), "/egress/rules/0/ports",
      "egress.rules[0].ports: must be a number, or a range like \"8000-8999\""},
-    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '80-'}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: ports are from 1 to 65535"},
+    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '80-'}"), "/egress/rules/0/ports", "egress.rules[0].ports: ports are from 1 to 65535"},
     {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '80-90 '}"), "/egress/rules/0/ports",
      "egress.rules[0].ports: must be a number, or a range like \"8000-8999\""},
-    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '080-90'}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: ports are from 1 to 65535"},
-    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '0-80'}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: ports are from 1 to 65535"},
-    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '80-65536'}"), "/egress/rules/0/ports",
-     "egress.rules[0].ports: ports are from 1 to 65535"},
+    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '080-90'}"), "/egress/rules/0/ports", "egress.rules[0].ports: ports are from 1 to 65535"},
+    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '0-80'}"), "/egress/rules/0/ports", "egress.rules[0].ports: ports are from 1 to 65535"},
+    {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '80-65536'}"), "/egress/rules/0/ports", "egress.rules[0].ports: ports are from 1 to 65535"},
     {EGRESS("{'action': 'allow', 'protocol': 'tcp', 'ports': '1-99999999999999999999'}"), "/egress/rules/0/ports",
      "egress.rules[0].ports: ports are from 1 to 65535"},
-    {EGRESS("{'action': 'allow'}, {'action': 'allow'}, {'action': 'allow', 'protocol': 'tcp', 'ports': ['90-80']}"),
-     "/egress/rules/2/ports/0", "egress.rules[2].ports[0]: the range is reversed: 90 is greater than 80"},
-    {EGRESS("{'action': 'allow', 'comment': 7}"), "/egress/rules/0/comment",
-     "egress.rules[0].comment: must be a text without control characters"},
-    {EGRESS("{'action': 'allow', 'comment': 'a\\nb'}"), "/egress/rules/0/comment",
-     "egress.rules[0].comment: must be a text without control characters"},
+    {EGRESS("{'action': 'allow'}, {'action': 'allow'}, {'action': 'allow', 'protocol': 'tcp', 'ports': ['90-80']}"), "/egress/rules/2/ports/0",
+     "egress.rules[2].ports[0]: the range is reversed: 90 is greater than 80"},
+    {EGRESS("{'action': 'allow', 'comment': 7}"), "/egress/rules/0/comment", "egress.rules[0].comment: must be a text without control characters"},
+    {EGRESS("{'action': 'allow', 'comment': 'a\\nb'}"), "/egress/rules/0/comment", "egress.rules[0].comment: must be a text without control characters"},
 };
 
 struct told {
@@ -223,9 +193,8 @@ START_TEST(other_policies_are_refused)
 }
 END_TEST
 
-static const char many_faults[] =
-    "{'egress': {'default_action': 1, 'rules': [{}, {'action': 'deny', 'x': 1, 'to': ['a', '10.0.0.0/8', 'b']}]},"
-    " 'ingress': {'rules': [{'action': 'deny', 'protocol': 'tcp', 'ports': [0, 80, '2-1']}]}, 'other': 1}";
+static const char many_faults[] = "{'egress': {'default_action': 1, 'rules': [{}, {'action': 'deny', 'x': 1, 'to': ['a', '10.0.0.0/8', 'b']}]},"
+                                  " 'ingress': {'rules': [{'action': 'deny', 'protocol': 'tcp', 'ports': [0, 80, '2-1']}]}, 'other': 1}";
 
 START_TEST(all_faults_are_told)
 {
@@ -284,12 +253,10 @@ static const struct {
     int max;
     const char *message;
 } limits[] = {
-    {"{'egress': {'rules': [", "{'action': 'allow'}", "]}}", POLICY_RULES_MAX,
-     "egress.rules: has 257 entries, at most 256 are allowed"},
+    {"{'egress': {'rules': [", "{'action': 'allow'}", "]}}", POLICY_RULES_MAX, "egress.rules: has 257 entries, at most 256 are allowed"},
     {"{'ingress': {'rules': [{'action': 'deny', 'from': [", "'10.0.0.0/8'", "]}]}}", POLICY_ADDRESSES_MAX,
      "ingress.rules[0].from: has 257 entries, at most 256 are allowed"},
-    {"{'egress': {'rules': [{'action': 'deny', 'to': [", "'@a'", "]}]}}", POLICY_ADDRESSES_MAX,
-     "egress.rules[0].to: has 257 entries, at most 256 are allowed"},
+    {"{'egress': {'rules': [{'action': 'deny', 'to': [", "'@a'", "]}]}}", POLICY_ADDRESSES_MAX, "egress.rules[0].to: has 257 entries, at most 256 are allowed"},
     {"{'egress': {'rules': [{'action': 'deny', 'protocol': 'tcp', 'ports': [", "80", "]}]}}", POLICY_PORTS_MAX,
      "egress.rules[0].ports: has 65 entries, at most 64 are allowed"},
 };
@@ -467,14 +434,13 @@ START_TEST(sets_are_found_by_name)
 }
 END_TEST
 
-static const char decided[] =
-    "{'egress': {'default_action': 'allow', 'rules': ["
-    "  {'action': 'allow', 'to': '10.0.0.53', 'protocol': 'udp', 'ports': 53},"
-    "  {'action': 'deny', 'to': ['10.0.0.0/8', '2001:db8:bad::/48']},"
-    "  {'action': 'deny', 'to': '@caches', 'protocol': 'tcp', 'ports': [22, '8000-8999']},"
-    "  {'action': 'deny', 'to': ['@empty', '@gone']},"
-    "  {'action': 'deny', 'protocol': 'tcp', 'ports': 25},"
-    "  {'action': 'deny', 'protocol': 'icmp'}]}}";
+static const char decided[] = "{'egress': {'default_action': 'allow', 'rules': ["
+                              "  {'action': 'allow', 'to': '10.0.0.53', 'protocol': 'udp', 'ports': 53},"
+                              "  {'action': 'deny', 'to': ['10.0.0.0/8', '2001:db8:bad::/48']},"
+                              "  {'action': 'deny', 'to': '@caches', 'protocol': 'tcp', 'ports': [22, '8000-8999']},"
+                              "  {'action': 'deny', 'to': ['@empty', '@gone']},"
+                              "  {'action': 'deny', 'protocol': 'tcp', 'ports': 25},"
+                              "  {'action': 'deny', 'protocol': 'icmp'}]}}";
 
 static const struct {
     const char *remote;

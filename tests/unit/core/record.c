@@ -95,7 +95,7 @@ static void setup(void)
                             .colour = BLUE,
                             .on = true,
                             .name = "abc-def",
-                            .text = (char *)(uintptr_t)"",
+                            .text = (char *)(uintptr_t) "",
                             .blob = bytes_of_blob,
                             .blob_len = sizeof bytes_of_blob,
                             .parts = parts,
@@ -180,7 +180,7 @@ START_TEST(a_value_that_its_field_does_not_allow_is_damage)
     expect_damaged("whole.text");
     parts[1].port = 0;
     expect_damaged("part.port");
-    parts[0].id = (char *)(uintptr_t)"../x";
+    parts[0].id = (char *)(uintptr_t) "../x";
     expect_damaged("part.id");
     sample.inner[1].port = 0;
     expect_damaged("part.port");
@@ -243,7 +243,7 @@ START_TEST(a_list_that_is_longer_than_allowed_is_damaged_or_cut)
     for (size_t i = 0; i < 6; i++) {
         many[i] = parts[0];
     }
-    many[4].id = (char *)(uintptr_t)"five";
+    many[4].id = (char *)(uintptr_t) "five";
     sample.parts = many;
     sample.part_count = 6;
     record_write(&whole_table, &sample, &bytes);

@@ -47,7 +47,7 @@ static struct vm_config parsed(const char *text)
 
 #define NO_LIMITS "'limits':{'cpu_percent':0,'cpu_weight':100,'io':{'read_bytes_per_s':0,'write_bytes_per_s':0,'read_ops_per_s':0,'write_ops_per_s':0}}"
 
-#define DEFAULTS                                                                                                                     \
+#define DEFAULTS \
     "'machine_config':{'vcpu_count':1,'mem_size_mib':128},'boot_args':'','vmm':'auto','network_interfaces':[],'ports':[],'autostart':false," \
     "'restart_policy':'never','labels':{}," NO_LIMITS
 
@@ -65,8 +65,10 @@ static const struct {
      "{'iface_id':'1_'}],'ports':[{'host_ip':'0.0.0.0','host_port':0,'guest_port':80,'count':1,'protocol':'tcp'},{'host_ip':'2001:db8::1','host_port':65000,"
      "'guest_port':1,'count':536,'protocol':'udp'}],'autostart':true,'restart_policy':'on-failure','labels':{'a/b.c':''}," NO_LIMITS "}"},
     {"{'image':'a','limits':{'cpu_percent':100000,'cpu_weight':1,'io':{'write_bytes_per_s':1099511627776,'read_ops_per_s':1000000000}}}",
-     "{'image':'a','machine_config':{'vcpu_count':1,'mem_size_mib':128},'boot_args':'','vmm':'auto','network_interfaces':[],'ports':[],'autostart':false,'restart_policy':'never','labels':{},"
-     "'limits':{'cpu_percent':100000,'cpu_weight':1,'io':{'read_bytes_per_s':0,'write_bytes_per_s':1099511627776,'read_ops_per_s':1000000000,'write_ops_per_s':0}}}"},
+     "{'image':'a','machine_config':{'vcpu_count':1,'mem_size_mib':128},'boot_args':'','vmm':'auto','network_interfaces':[],'ports':[],'autostart':false,'"
+     "restart_policy':'never','labels':{},"
+     "'limits':{'cpu_percent':100000,'cpu_weight':1,'io':{'read_bytes_per_s':0,'write_bytes_per_s':1099511627776,'read_ops_per_s':1000000000,'write_ops_per_s':"
+     "0}}}"},
 };
 
 START_TEST(canonical_form)
@@ -84,7 +86,7 @@ START_TEST(canonical_form)
 }
 END_TEST
 
-#define WITH(member) "{'image':'a'," member "}"
+#define WITH(member)  "{'image':'a'," member "}"
 #define PORT(members) "{'image':'a','network_interfaces':[{'iface_id':'e'}],'ports':[" members "]}"
 
 static const struct {
@@ -195,7 +197,8 @@ END_TEST
 
 START_TEST(text_that_is_none)
 {
-    static const char *const texts[] = {"", "{", "{\"image\":\"a\"} x", "{\"image\":\"a\",\"image\":\"b\"}", "{\"image\":\"\\u0000\"}", "\"\xff\"", "null", "7"};
+    static const char *const texts[] = {"",     "{", "{\"image\":\"a\"} x", "{\"image\":\"a\",\"image\":\"b\"}", "{\"image\":\"\\u0000\"}", "\"\xff\"",
+                                        "null", "7"};
     struct vm_config config;
     struct error err = {0};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

@@ -11,9 +11,9 @@
 #define KEY_A "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
 #define KEY_B "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
 #define KEY_C "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
-#define PSK "FpCyhws9cxwWoV4xELtfJvjJN+zQVRPISllRWgeopVE="
-#define HEAD "[Interface]\nPrivateKey = " KEY_A "\nAddress = 10.0.0.2/32\n"
-#define PEER "[Peer]\nPublicKey = " KEY_B "\n"
+#define PSK   "FpCyhws9cxwWoV4xELtfJvjJN+zQVRPISllRWgeopVE="
+#define HEAD  "[Interface]\nPrivateKey = " KEY_A "\nAddress = 10.0.0.2/32\n"
+#define PEER  "[Peer]\nPublicKey = " KEY_B "\n"
 
 static struct wireguard config;
 static struct error err;
@@ -66,7 +66,9 @@ START_TEST(a_whole_configuration)
                                "[PEER]\nPublicKey = " KEY_B "\nPresharedKey = " PSK "\nAllowedIPs = 0.0.0.0/0\n"
                                "Endpoint = vpn.example.org:51820\nPersistentKeepalive = 25\n"
                                "[Peer]\nPublicKey = " KEY_C "\nAllowedIPs = 10.9.0.1/16, 192.0.2.7\nEndpoint = [2001:db8::1]:1\n"
-                               "PersistentKeepalive = off\n", false), 0);
+                               "PersistentKeepalive = off\n",
+                               false),
+                     0);
     ck_assert_uint_eq(config.address_count, 3);
     ck_assert_uint_eq(config.addresses[0].prefix, 24);
     ck_assert_uint_eq(config.addresses[0].address.bytes[3], 2);
@@ -239,8 +241,10 @@ START_TEST(dual_stack_where_guests_have_no_ipv6)
 {
     ck_assert_int_eq(read_text("\xef\xbb\xbf[Interface]\r\nPrivateKey = " KEY_A "\r\nAddress = 10.2.0.2/32, 2a07::2/128\r\nAddress = fd00::2\r\n"
                                "DNS = 10.2.0.1, 2a07::1\r\nPostUp =\r\n\r\n[Peer]\r\nPublicKey = " KEY_B "\r\n"
-                               "AllowedIPs = 0.0.0.0/0, ::/0\r\nEndpoint = [2001:db8::1]:51820\r\n[Peer]\r\npublickey=" KEY_C "\r\nAllowedIPs=10.0.0.0/8, ::/0\r\n",
-                               false), 0);
+                               "AllowedIPs = 0.0.0.0/0, ::/0\r\nEndpoint = [2001:db8::1]:51820\r\n[Peer]\r\npublickey=" KEY_C
+                               "\r\nAllowedIPs=10.0.0.0/8, ::/0\r\n",
+                               false),
+                     0);
     ck_assert_uint_eq(config.address_count, 1);
     ck_assert_uint_eq(config.peers[0].allowed_count, 1);
     ck_assert_uint_eq(config.peers[1].allowed_count, 1);
@@ -251,7 +255,9 @@ START_TEST(dual_stack_where_guests_have_no_ipv6)
     ck_assert_uint_eq(config.peers[0].allowed_count, 2);
     ck_assert_str_eq(config.left_out, "");
     ck_assert_int_eq(read_json("{\"interface\":{\"private_key\":\"" KEY_A "\",\"addresses\":[\"2001:db8::2\",\"10.0.0.2\"]},\"peers\":[{\"public_key\":\"" KEY_B
-                               "\",\"allowed_ips\":[\"fd00::/8\",\"0.0.0.0/0\"]}]}", false), 0);
+                               "\",\"allowed_ips\":[\"fd00::/8\",\"0.0.0.0/0\"]}]}",
+                               false),
+                     0);
     ck_assert_str_eq(config.left_out, "Address 2001:db8::2/128, AllowedIPs fd00::/8");
 }
 END_TEST
@@ -280,11 +286,14 @@ END_TEST
 
 START_TEST(all_faults_at_once)
 {
-    static const char *const wanted[] = {"line 2: PrivateKey: must be", "line 3: Address: must be", "line 3: Address: must be", "line 4: PostUp: is refused",
-                                         "line 5: Jc: is a key of", "line 6: MTU: must be", "line 9: PublicKey: must be", "line 10: AllowedIPs: must be",
-                                         "line 11: sections are", "line 13: every peer needs", "line 14: Endpoint: must be"};
+    static const char *const wanted[] = {"line 2: PrivateKey: must be", "line 3: Address: must be",     "line 3: Address: must be",
+                                         "line 4: PostUp: is refused",  "line 5: Jc: is a key of",      "line 6: MTU: must be",
+                                         "line 9: PublicKey: must be",  "line 10: AllowedIPs: must be", "line 11: sections are",
+                                         "line 13: every peer needs",   "line 14: Endpoint: must be"};
     ck_assert_int_eq(read_text("[Interface]\nPrivateKey = x\nAddress = a, 10.0.0.2, b\nPostUp = x\nJc = 4\nMTU = 1\nDNS = 1.1.1.1\n[Peer]\nPublicKey = x\n"
-                               "AllowedIPs = 10.0.0.0/8, x\n[Other]\nKey = 1\n[Peer]\nEndpoint = x\n", false), -1);
+                               "AllowedIPs = 10.0.0.0/8, x\n[Other]\nKey = 1\n[Peer]\nEndpoint = x\n",
+                               false),
+                     -1);
     ck_assert_uint_eq(faults.count, ARRAY_LEN(wanted));
     for (size_t i = 0; i < faults.count; i++) { /* what the whole tells comes last */
         size_t found = 0;
@@ -296,9 +305,11 @@ START_TEST(all_faults_at_once)
     }
     ck_assert(!faults.more);
     ck_assert_int_eq(read_json("{\"interface\":{\"private_key\":\"x\",\"mtu\":1},\"peers\":[{\"public_key\":\"" KEY_B "\",\"allowed_ips\":[\"x\"]},"
-                               "{\"endpoint\":\"x\"}]}", false), -1);
-    static const char *const pointers[] = {"/interface/private_key", "/interface/mtu", "/peers/0/allowed_ips", "/peers/1/endpoint", "/interface/addresses",
-                                           "/peers/1/public_key"};
+                               "{\"endpoint\":\"x\"}]}",
+                               false),
+                     -1);
+    static const char *const pointers[] = {"/interface/private_key", "/interface/mtu",       "/peers/0/allowed_ips",
+                                           "/peers/1/endpoint",      "/interface/addresses", "/peers/1/public_key"};
     ck_assert_uint_eq(faults.count, ARRAY_LEN(pointers));
     for (size_t i = 0; i < faults.count; i++) {
         ck_assert_str_eq(faults.items[i].pointer, pointers[i]);
@@ -355,7 +366,7 @@ START_TEST(names_of_endpoints)
 }
 END_TEST
 
-#define FIELDS                                                                                                        \
+#define FIELDS \
     "\"interface\":{\"private_key\":\"" KEY_A "\",\"addresses\":[\"10.0.0.2/32\"],\"mtu\":1400,\"listen_port\":7}," \
     "\"peers\":[{\"public_key\":\"" KEY_B "\",\"preshared_key\":\"" PSK "\",\"allowed_ips\":[\"0.0.0.0/0\"]," \
     "\"endpoint\":\"[2001:db8::1]:9\",\"persistent_keepalive\":25}]"
@@ -369,7 +380,9 @@ START_TEST(fields)
     ck_assert_uint_eq(config.listen_port, 7);
     ck_assert_uint_eq(config.peers[0].keepalive, 25);
     ck_assert_int_eq(read_json("{\"config\":\"[Interface]\\nPrivateKey=" KEY_A "\\nAddress=10.0.0.2\",\"interface_name\":\"wgx\","
-                               "\"route_table\":4294967295,\"fail_closed\":false,\"route_all_vm_traffic\":false}", false), 0);
+                               "\"route_table\":4294967295,\"fail_closed\":false,\"route_all_vm_traffic\":false}",
+                               false),
+                     0);
     ck_assert(!config.route_all && !config.fail_closed);
     ck_assert_str_eq(config.interface_name, "wgx");
     ck_assert_int_eq(read_json("{\"existing_interface\":\"wg0\",\"route_table\":252}", false), 0);
@@ -401,8 +414,8 @@ static const struct {
     {"{\"interface\":{\"private_key\":\"" KEY_A "\",\"addresses\":[\"10.0.0.2\", \"" PSK "\"]}}", "/interface/addresses"},
     {"{\"interface\":{\"private_key\":\"" KEY_A "\",\"addresses\":[\"10.0.0.2\"]},\"peers\":[{}]}", "/peers/0/public_key"},
     {"{\"interface\":{\"private_key\":\"" KEY_A "\",\"addresses\":[\"10.0.0.2\"]},\"peers\":[{\"public_key\":\"x\"}]}", "/peers/0/public_key"},
-    {"{\"interface\":{\"private_key\":\"" KEY_A "\",\"addresses\":[\"10.0.0.2\"]},\"peers\":[{\"public_key\":\"" KEY_B
-     "\",\"persistent_keepalive\":65536}]}", "/peers/0/persistent_keepalive"},
+    {"{\"interface\":{\"private_key\":\"" KEY_A "\",\"addresses\":[\"10.0.0.2\"]},\"peers\":[{\"public_key\":\"" KEY_B "\",\"persistent_keepalive\":65536}]}",
+     "/peers/0/persistent_keepalive"},
     {"{\"config\":\"[Interface]\\nPostUp=x\"}", "/config"},
 };
 
@@ -416,8 +429,7 @@ END_TEST
 START_TEST(stored_and_loaded)
 {
     AUTO_WIREGUARD again = {.managed = false};
-    ck_assert_int_eq(read_text(HEAD "FwMark=7\n" PEER "PresharedKey=" PSK "\nEndpoint=a.b:5\nAllowedIPs=0.0.0.0/0\n[Peer]\nPublicKey=" KEY_C "\n",
-                               false), 0);
+    ck_assert_int_eq(read_text(HEAD "FwMark=7\n" PEER "PresharedKey=" PSK "\nEndpoint=a.b:5\nAllowedIPs=0.0.0.0/0\n[Peer]\nPublicKey=" KEY_C "\n", false), 0);
     memcpy(config.interface_name, "wgx", sizeof "wgx");
     config.managed = true;
     config.route_table = 7;

@@ -18,8 +18,7 @@ static const struct {
     {"- 1.5\n- -2e3\n- 1E-2\n", "[1.5,-2000.0,0.01]"},
     {"- 010\n- 0x10\n- +5\n- 1_000\n- .5\n- 5.\n- 1e\n- .inf\n- 1.2.3.4\n- '-'\n",
      "[\"010\",\"0x10\",\"+5\",\"1_000\",\".5\",\"5.\",\"1e\",\".inf\",\"1.2.3.4\",\"-\"]"},
-    {"- 10.0.0.0/8\n- 2026-11-23\n- 12:30\n- 99999999999999999999-a\n",
-     "[\"10.0.0.0/8\",\"2026-11-23\",\"12:30\",\"99999999999999999999-a\"]"},
+    {"- 10.0.0.0/8\n- 2026-11-23\n- 12:30\n- 99999999999999999999-a\n", "[\"10.0.0.0/8\",\"2026-11-23\",\"12:30\",\"99999999999999999999-a\"]"},
     {"a: |\n  one\n  two\nb: >\n  three\n  four\n", "{\"a\":\"one\\ntwo\\n\",\"b\":\"three four\\n\"}"},
     {"# only a remark\n---\nx\n...\n", "\"x\""},
     {"\"a\\u00e4\\x41\"", "\"a\xc3\xa4"
@@ -35,8 +34,7 @@ START_TEST(values_are_read)
 {
     struct error err = {0};
     AUTO_JSON *value = NULL;
-    ck_assert_msg(yaml_parse(read_rows[_i].yaml, strlen(read_rows[_i].yaml), &value, &err) == 0, "%s",
-                  err.message);
+    ck_assert_msg(yaml_parse(read_rows[_i].yaml, strlen(read_rows[_i].yaml), &value, &err) == 0, "%s", err.message);
     char *text = json_text(value);
     ck_assert_str_eq(text, read_rows[_i].json);
     free(text);

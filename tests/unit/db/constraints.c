@@ -119,7 +119,8 @@ static void fill(struct vm_row *row, const char *id, uint32_t address, const cha
     (void)snprintf(ids, sizeof ids, "%s", id);
     free(row->config_text);
     memset(row, 0, sizeof *row);
-    *row = (struct vm_row){.id = ids, .config = {.image = image, .boot_args = empty, .machine = {1, 64}, .interface_count = 1, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}}};
+    *row = (struct vm_row){
+        .id = ids, .config = {.image = image, .boot_args = empty, .machine = {1, 64}, .interface_count = 1, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}}};
     nics[0] = (struct vm_interface){.iface_id = iface, .address = address, .mac = {.bytes = {2, 0, 0, 0, 0, mac}}};
     (void)snprintf(nics[0].tap, sizeof nics[0].tap, "%s", tap);
     row->interfaces = nics;
@@ -130,8 +131,9 @@ static void add_image(void)
 {
     sqlite3 *sqlite = NULL;
     ck_assert_int_eq(sqlite3_open_v2(path, &sqlite, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(sqlite, "INSERT INTO images (id, manifest, state, created_ms, updated_ms) VALUES ('img', '{}', 'ready', 0, 0)", NULL, NULL, NULL),
-                     SQLITE_OK);
+    ck_assert_int_eq(
+        sqlite3_exec(sqlite, "INSERT INTO images (id, manifest, state, created_ms, updated_ms) VALUES ('img', '{}', 'ready', 0, 0)", NULL, NULL, NULL),
+        SQLITE_OK);
     (void)sqlite3_close(sqlite);
 }
 

@@ -191,8 +191,7 @@ START_TEST(what_is_in_force)
     bool changed = false;
     put_host("{}", 0);
     const struct firewall_observed done = {.generation = generation, .attempted = generation};
-    const struct firewall_observed failed = {
-        .generation = generation, .attempted = generation + 1, .error = "no", .error_code = "FIREWALL_SETUP_FAILED"};
+    const struct firewall_observed failed = {.generation = generation, .attempted = generation + 1, .error = "no", .error_code = "FIREWALL_SETUP_FAILED"};
     must(firewall_observed_set(db, &done, &changed, &err));
     ck_assert(changed);
     must(firewall_observed_set(db, &done, &changed, &err));

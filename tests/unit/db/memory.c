@@ -57,8 +57,13 @@ static void add_vm(void)
 {
     struct image_row image = {.id = strdup("image"), .manifest = strdup("{\"arch\":\"x86_64\"}")};
     struct vm_row row = {.id = strdup("web"), .observed = strdup("{}"), .desired = VM_WANT_PAUSED};
-    row.config = (struct vm_config){.image = strdup("image"), .machine = {2, 64}, .boot_args = strdup("quiet"), .labels = json_pack("{s:s}", "a", "b"),
-                                    .interfaces = {{"eth0"}}, .interface_count = 1, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
+    row.config = (struct vm_config){.image = strdup("image"),
+                                    .machine = {2, 64},
+                                    .boot_args = strdup("quiet"),
+                                    .labels = json_pack("{s:s}", "a", "b"),
+                                    .interfaces = {{"eth0"}},
+                                    .interface_count = 1,
+                                    .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
     row.interfaces = calloc(1, sizeof *row.interfaces);
     row.interface_count = 1;
     row.interfaces[0].iface_id = strdup("eth0");

@@ -88,13 +88,13 @@ static void check_web(struct db *db)
     ck_assert_str_eq(config->interfaces[0].iface_id, "eth0");
     ck_assert_str_eq(config->interfaces[1].iface_id, "eth1");
     ck_assert_uint_eq(config->port_count, 3);
-    ck_assert(config->ports[0].protocol == IPPROTO_TCP && config->ports[0].host_port == 8080 && config->ports[0].guest_port == 80 && config->ports[0].count == 3 &&
-              vm_port_is_everywhere(&config->ports[0]));
+    ck_assert(config->ports[0].protocol == IPPROTO_TCP && config->ports[0].host_port == 8080 && config->ports[0].guest_port == 80 &&
+              config->ports[0].count == 3 && vm_port_is_everywhere(&config->ports[0]));
     ck_assert(config->ports[1].protocol == IPPROTO_UDP && config->ports[1].host.bytes[0] == 127);
     ck_assert(config->ports[2].host.version == IP_V6);
     ck_assert(row.uid == 3 && row.desired == VM_WANT_RUNNING && row.boot_wanted == 4 && row.generation == 7 && row.pid == 4321 && row.restart_count == 2 &&
               row.restart_keeps_drives && row.revision == 21);
-    ck_assert_str_eq(row.boot_config, row.config_text); /* what runs was started by it */
+    ck_assert_str_eq(row.boot_config, row.config_text);                                         /* what runs was started by it */
     ck_assert_ptr_nonnull(strstr(row.observed, "\"limits\":null,\"jailed\":false,\"uid\":0}")); /* and without a jail */
 }
 

@@ -54,7 +54,8 @@ static void setup(void)
     (void)snprintf(path, sizeof path, "%s/db", dir);
     db = NULL;
     reopen();
-    run("INSERT INTO images (id, manifest, state, observed, created_ms, updated_ms) VALUES ('img', '{}', 'ready', '{\"rootfs\":{\"size_bytes\":1048577}}', 0, 0)");
+    run("INSERT INTO images (id, manifest, state, observed, created_ms, updated_ms) VALUES ('img', '{}', 'ready', '{\"rootfs\":{\"size_bytes\":1048577}}', 0, "
+        "0)");
 }
 
 static void teardown(void)
@@ -116,7 +117,8 @@ static const struct {
     {MACHINE(1, 1), "", "observed_generation = generation", true},
     {MACHINE(1, 1), "", "observed_generation = generation - 1", false},
     {MACHINE(1, 1), MACHINE(2, 1), "observed_generation = generation", false},
-    {MACHINE(1, 1), "{\"machine_config\":{\"mem_size_mib\":1,\"vcpu_count\":1},\"vmm\":\"firecracker\",\"labels\":{\"a\":\"b\"}}", "observed_generation = generation", true},
+    {MACHINE(1, 1), "{\"machine_config\":{\"mem_size_mib\":1,\"vcpu_count\":1},\"vmm\":\"firecracker\",\"labels\":{\"a\":\"b\"}}",
+     "observed_generation = generation", true},
     {MACHINE(1, 1), "{\"machine_config\":{\"mem_size_mib\":1,\"vcpu_count\":1},\"vmm\":\"qemu\"}", "observed_generation = generation", false},
     {MACHINE(1, 1), "no JSON", "observed_generation = generation", false},
 };
@@ -145,8 +147,10 @@ static const struct {
     {MACHINE(128, 2), MACHINE(640, 4), "{}", 640 + 10 + 64, 4},
     {MACHINE(640, 4), MACHINE(128, 2), "{}", 640 + 10 + 64, 4},
     {"{\"machine_config\":{\"mem_size_mib\":64,\"vcpu_count\":1},\"vmm\":\"qemu\"}", "", "{}", 64 + 1 + 1280, 1},
-    {"{\"machine_config\":{\"mem_size_mib\":64,\"vcpu_count\":1},\"vmm\":\"auto\"}", "", "{\"vmm\":{\"driver\":\"qemu\",\"accelerator\":\"kvm\"}}", 64 + 1 + 256, 1},
-    {"{\"machine_config\":{\"mem_size_mib\":64,\"vcpu_count\":1},\"vmm\":\"auto\"}", "", "{\"vmm\":{\"driver\":\"firecracker\",\"accelerator\":\"kvm\"}}", 64 + 1 + 64, 1},
+    {"{\"machine_config\":{\"mem_size_mib\":64,\"vcpu_count\":1},\"vmm\":\"auto\"}", "", "{\"vmm\":{\"driver\":\"qemu\",\"accelerator\":\"kvm\"}}",
+     64 + 1 + 256, 1},
+    {"{\"machine_config\":{\"mem_size_mib\":64,\"vcpu_count\":1},\"vmm\":\"auto\"}", "", "{\"vmm\":{\"driver\":\"firecracker\",\"accelerator\":\"kvm\"}}",
+     64 + 1 + 64, 1},
     {"no JSON", "no JSON", "no JSON", 64, 0},
     {"[]", "7", "\"x\"", 64, 0},
     {"{\"machine_config\":{\"mem_size_mib\":99999999999999999999,\"vcpu_count\":\"x\"}}", "", "{}", 1048576 + 16384 + 64, 0},

@@ -36,9 +36,8 @@ END_TEST
 START_TEST(test_pipelining)
 {
     int fd = client();
-    say(fd,
-        "GET /hello HTTP/1.1\r\nHost: a\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
-        "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    say(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+            "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     expect(fd, 200, "hello");
     expect(fd, 200, "abc");
     expect(fd, 200, "hello");
@@ -110,8 +109,7 @@ START_TEST(test_loopback_absolute_form)
     } rows[] = {{"GET http://localhost/id HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200},
                 {"GET http://evil.example/id HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
                 {"GET http://localhost.evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400}};
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(box.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(box.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
@@ -142,18 +140,13 @@ START_TEST(test_request_id)
         const char *given;
         bool taken;
     } cases[] = {
-        {"a", true},
-        {"0123456789-0123456789_0123456789.ABC", true},
-        {"0123456789-0123456789_0123456789.ABCd", false},
-        {"a b", false},
-        {"a\"b", false},
+        {"a", true},         {"0123456789-0123456789_0123456789.ABC", true}, {"0123456789-0123456789_0123456789.ABCd", false}, {"a b", false}, {"a\"b", false},
         {"\xc3\xa4", false},
     };
     int fd = client();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[256];
-        (void)snprintf(text, sizeof text, "GET /id HTTP/1.1\r\nHost: a\r\nX-Request-Id: %s\r\n\r\n",
-                       cases[i].given);
+        (void)snprintf(text, sizeof text, "GET /id HTTP/1.1\r\nHost: a\r\nX-Request-Id: %s\r\n\r\n", cases[i].given);
         say(fd, text);
         (void)snprintf(text, sizeof text, "\r\nX-Request-Id: %s\r\n", cases[i].given);
         ck_assert_msg((strstr(hear(fd)->head, text) != NULL) == cases[i].taken, "%s", cases[i].given);
@@ -175,8 +168,7 @@ START_TEST(test_body_limit)
 {
     int fd = client();
     char text[128];
-    (void)snprintf(text, sizeof text, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
-                   LIMIT_BODY_BYTES);
+    (void)snprintf(text, sizeof text, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", LIMIT_BODY_BYTES);
     say(fd, text);
     send_filler(fd, LIMIT_BODY_BYTES);
     struct answer *answer = hear(fd);
@@ -184,8 +176,7 @@ START_TEST(test_body_limit)
     ck_assert_uint_eq(strlen(answer->body), LIMIT_BODY_BYTES);
     /* One more: answered before a byte of it is sent, and never seen by the api. */
     int handled = box.shared->handled;
-    (void)snprintf(text, sizeof text, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
-                   LIMIT_BODY_BYTES + 1);
+    (void)snprintf(text, sizeof text, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", LIMIT_BODY_BYTES + 1);
     say(fd, text);
     expect_code(fd, 413, "PAYLOAD_TOO_LARGE");
     expect_closed(fd);
@@ -279,8 +270,7 @@ static const struct {
     {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400},
     {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", 413},
     {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
-    {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-     400},
+    {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
     {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
     {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
     {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400},
@@ -303,8 +293,7 @@ START_TEST(test_broken_request)
     if (broken[_i].status != 0) {
         (void)snprintf(status, sizeof status, "HTTP/1.1 %d ", broken[_i].status);
     }
-    ck_assert_msg(strncmp(reply, status, strlen(status)) == 0 && (*reply == '\0') == (*status == '\0'), "%s",
-                  reply);
+    ck_assert_msg(strncmp(reply, status, strlen(status)) == 0 && (*reply == '\0') == (*status == '\0'), "%s", reply);
     (void)close(fd);
     fd = client();
     get(fd, "/hello");
@@ -398,8 +387,7 @@ static const struct {
 
 START_TEST(test_loopback_host)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(box.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(box.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     say(fd, "GET /id HTTP/1.1\r\n");

@@ -119,8 +119,7 @@ static inline void set_later(struct api_reply *reply, enum api_reply_kind kind, 
     box.shared->states++;
 }
 
-void api_reply_problem(struct api *api, struct api_reply *reply, const struct api_request *request,
-                       enum error_code code, const char *detail)
+void api_reply_problem(struct api *api, struct api_reply *reply, const struct api_request *request, enum error_code code, const char *detail)
 {
     (void)api;
     (void)request;
@@ -149,8 +148,8 @@ void api_reply_free(struct api_reply *reply)
 static inline void handle_id(const struct api_request *request, struct api_reply *reply)
 {
     char text[256];
-    (void)snprintf(text, sizeof text, "%s|%s|%s|%s|%zu|%d", request->method, request->target,
-                   request->request_id, request->peer, request->header_count, (int)request->body_too_large);
+    (void)snprintf(text, sizeof text, "%s|%s|%s|%s|%zu|%d", request->method, request->target, request->request_id, request->peer, request->header_count,
+                   (int)request->body_too_large);
     set_body(reply, 200, text);
 }
 
@@ -218,8 +217,7 @@ static inline void box_start(void)
     ck_assert_ptr_ne(box.shared, MAP_FAILED);
     const struct passwd *me = getpwuid(getuid());
     ck_assert_ptr_nonnull(me);
-    struct config_listen where[2] = {{.path = box.path},
-                                     {.is_tcp = true, .address = 0x7f000001, .port = box.port}};
+    struct config_listen where[2] = {{.path = box.path}, {.is_tcp = true, .address = 0x7f000001, .port = box.port}};
     struct config config = {.user = me->pw_name, .listen = where, .listen_count = 2};
     struct listen_socket *sockets = NULL;
     ck_assert_msg(listen_open(&config, &sockets, &err) == 0, "%s", err.message);

@@ -184,8 +184,7 @@ START_TEST(test_tcp_socket)
 {
     struct listen_socket *sockets = NULL;
     struct listen_socket *again = NULL;
-    struct config_listen where = {
-        .is_tcp = true, .address = 0x7f000105, .port = (uint16_t)(20000 + getpid() % 30000)};
+    struct config_listen where = {.is_tcp = true, .address = 0x7f000105, .port = (uint16_t)(20000 + getpid() % 30000)};
     struct config config = {.user = getpwuid(getuid())->pw_name, .listen = &where, .listen_count = 1};
     ck_assert_msg(listen_open(&config, &sockets, &err) == 0, "%s", err.message);
     struct sockaddr_in address = {0};

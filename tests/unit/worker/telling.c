@@ -72,7 +72,8 @@ static json_t *stored(size_t at, size_t *ret_count)
 START_TEST(an_event_is_stored)
 {
     size_t count = 0;
-    tell_event(&worker, EVENT_NETWORK_REPAIRED, "vm", "web", "operation", "repair_tap", "found", "a \"quote\", a \\, a\nline, \xc3\xbc", "ready?", "true", NULL);
+    tell_event(&worker, EVENT_NETWORK_REPAIRED, "vm", "web", "operation", "repair_tap", "found", "a \"quote\", a \\, a\nline, \xc3\xbc", "ready?", "true",
+               NULL);
     AUTO_JSON *data = stored(0, &count);
     ck_assert_uint_eq(1, count);
     ck_assert_str_eq("repair_tap", json_get_string(data, "operation"));
@@ -157,7 +158,11 @@ static void add_vm(void)
 {
     struct image_row image = {.id = strdup("image"), .manifest = strdup("{}")};
     struct vm_row row = {.id = strdup("web"), .observed = strdup("{}")};
-    row.config = (struct vm_config){.image = strdup("image"), .machine = {1, 64}, .boot_args = strdup(""), .interfaces = {{"eth0"}}, .interface_count = 1,
+    row.config = (struct vm_config){.image = strdup("image"),
+                                    .machine = {1, 64},
+                                    .boot_args = strdup(""),
+                                    .interfaces = {{"eth0"}},
+                                    .interface_count = 1,
                                     .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}};
     row.interfaces = calloc(1, sizeof *row.interfaces);
     row.interface_count = 1;

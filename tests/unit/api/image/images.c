@@ -4,10 +4,10 @@
 #include "api/image/manifest.h"
 #include "core/limits.h"
 
-#define SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define FILES "\"kernel\":{\"path\":\"/srv/img/k\"},\"rootfs\":{\"path\":\"/srv/img/r\"}"
+#define SHA          "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define FILES        "\"kernel\":{\"path\":\"/srv/img/k\"},\"rootfs\":{\"path\":\"/srv/img/r\"}"
 #define MANIFEST(id) "{\"schema_version\":1,\"bundle_id\":\"" id "\"," FILES "}"
-#define INLINE(id) "{\"manifest\":" MANIFEST(id) "}"
+#define INLINE(id)   "{\"manifest\":" MANIFEST(id) "}"
 
 START_TEST(test_create_inline)
 {
@@ -35,8 +35,7 @@ START_TEST(test_camel_case)
                                          "\"rootfsType\":\"squashfs\",\"rootfsIsReadOnly\":true,"
                                          "\"bootArgs\":\"quiet\",\"firecrackerVersion\":\"1.12\",\"kernel\":{"
                                          "\"path\":\"/srv/img/k\",\"sizeBytes\":7,"
-                                         "\"fileName\":\"vmlinux\",\"sha256\":\"" SHA
-                                         "\"},\"rootfs\":{\"path\":\"/srv/img/r\"}}}"),
+                                         "\"fileName\":\"vmlinux\",\"sha256\":\"" SHA "\"},\"rootfs\":{\"path\":\"/srv/img/r\"}}}"),
                      201);
     box_check_schema("Image");
     ck_assert_str_eq(box_string("rootfs_type"), "squashfs");
@@ -47,9 +46,7 @@ START_TEST(test_camel_case)
     ck_assert_int_eq(json_get_int(json_object_get(stored, "kernel"), "size_bytes", 0), 7);
     ck_assert_ptr_null(strstr(row.manifest, "sizeBytes"));
     image_row_free(&row);
-    box_refused(400, "INVALID_MANIFEST", "POST", "/images",
-                "{\"manifest\":{\"schema_version\":1,\"bundleId\":\"c\",\"bundle_id\":\"d\"," FILES "}}",
-                NULL);
+    box_refused(400, "INVALID_MANIFEST", "POST", "/images", "{\"manifest\":{\"schema_version\":1,\"bundleId\":\"c\",\"bundle_id\":\"d\"," FILES "}}", NULL);
     ck_assert_str_eq(box_fault(0), "/manifest/bundleId");
 }
 END_TEST
@@ -66,10 +63,8 @@ START_TEST(test_wrong_manifests)
         {"{\"manifest\":{\"schema_version\":2,\"bundle_id\":\"a\"," FILES "}}", "/manifest/schema_version"},
         {"{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a/b\"," FILES "}}", "/manifest/bundle_id"},
         {"{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"..\"," FILES "}}", "/manifest/bundle_id"},
-        {"{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a\",\"colour\":1," FILES "}}",
-         "/manifest/colour"},
-        {"{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a\",\"arch\":\"mips\"," FILES "}}",
-         "/manifest/arch"},
+        {"{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a\",\"colour\":1," FILES "}}", "/manifest/colour"},
+        {"{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a\",\"arch\":\"mips\"," FILES "}}", "/manifest/arch"},
         {"{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a\",\"initrd\":{\"path\":\"/srv/img/"
          "i\",\"sha256\":\"no\"}," FILES "}}",
          "/manifest/initrd/sha256"},
@@ -94,10 +89,8 @@ START_TEST(test_paths)
     box.config.images.allowed_roots = roots;
     box.config.images.allowed_root_count = 2;
     static const char *const good[] = {"/srv/img/k", "/srv//img/./a/b", "/data/images/x", "//srv/img/..k"};
-    static const char *const bad[] = {
-        "srv/img/k",    "/srv/img", "/srv/img/",     "/srv/img/.",    "/srv/imgs/k",
-        "/srv",         "/",        "/srv/img/../x", "/srv/img/k/..", "/etc/shadow",
-        "/data/images", "",         "../srv/img/k"};
+    static const char *const bad[] = {"srv/img/k",     "/srv/img",    "/srv/img/",    "/srv/img/.", "/srv/imgs/k", "/srv", "/", "/srv/img/../x",
+                                      "/srv/img/k/..", "/etc/shadow", "/data/images", "",           "../srv/img/k"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         ck_assert_msg(!manifest_path_fault(&box.config, good[i], fault), "%s", good[i]);
     }
@@ -117,11 +110,10 @@ END_TEST
 
 START_TEST(test_paths_by_request)
 {
-    box_refused(
-        400, "PATH_NOT_ALLOWED", "POST", "/images",
-        "{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a\",\"kernel\":{\"path\":\"/etc/shadow\"},"
-        "\"rootfs\":{\"path\":\"/srv/img/../r\"}}}",
-        NULL);
+    box_refused(400, "PATH_NOT_ALLOWED", "POST", "/images",
+                "{\"manifest\":{\"schema_version\":1,\"bundle_id\":\"a\",\"kernel\":{\"path\":\"/etc/shadow\"},"
+                "\"rootfs\":{\"path\":\"/srv/img/../r\"}}}",
+                NULL);
     ck_assert_str_eq(box_fault(0), "/manifest/kernel/path");
     ck_assert_str_eq(box_fault(1), "/manifest/rootfs/path");
     box_refused(400, "PATH_NOT_ALLOWED", "POST", "/images", "{\"manifest_path\":\"/etc/m.json\"}", NULL);
@@ -141,9 +133,7 @@ END_TEST
 
 static void ask_for_manifest(void)
 {
-    ck_assert_int_eq(
-        box_send("POST", "/images", "{\"manifest_path\":\"/srv/img/m.json\"}", "Idempotency-Key", "k", NULL),
-        0);
+    ck_assert_int_eq(box_send("POST", "/images", "{\"manifest_path\":\"/srv/img/m.json\"}", "Idempotency-Key", "k", NULL), 0);
     ck_assert_int_eq(box.reply.kind, API_REPLY_ASK);
     ck_assert_str_eq(box.reply.question, "{\"question\":\"read_manifest\",\"path\":\"/srv/img/m.json\"}");
 }
@@ -155,9 +145,7 @@ START_TEST(test_create_by_path)
     ck_assert_int_eq(box.reply.status, 201);
     box_check_schema("Image");
     ck_assert_str_eq(box_string("id"), "p");
-    ck_assert_int_eq(
-        box_send("POST", "/images", "{\"manifest_path\":\"/srv/img/m.json\"}", "Idempotency-Key", "k", NULL),
-        201);
+    ck_assert_int_eq(box_send("POST", "/images", "{\"manifest_path\":\"/srv/img/m.json\"}", "Idempotency-Key", "k", NULL), 201);
     ck_assert_str_eq(box_header("Idempotency-Replayed"), "true");
 }
 END_TEST
@@ -205,8 +193,7 @@ START_TEST(test_create_by_path_fails)
         const char *code;
     } answers[] = {
         {NULL, 504, "TIMEOUT"},
-        {"{\"error\":{\"code\":\"PATH_NOT_ALLOWED\",\"message\":\"a link leads out\"}}", 400,
-         "PATH_NOT_ALLOWED"},
+        {"{\"error\":{\"code\":\"PATH_NOT_ALLOWED\",\"message\":\"a link leads out\"}}", 400, "PATH_NOT_ALLOWED"},
         {"{\"error\":{\"code\":\"NO_SUCH_CODE\"}}", 500, "INTERNAL"},
         {"{\"answer\":7}", 500, "INTERNAL"},
         {"{\"answer\":{\"manifest\":[]}}", 400, "INVALID_MANIFEST"},
@@ -245,8 +232,7 @@ START_TEST(test_wait_for_an_import)
     ck_assert_str_eq(box.reply.key, "image/a");
     ck_assert(!box_poll(false));
     finish_import("a", IMAGE_READY,
-                  "{\"progress\":{\"bytes_done\":3,\"bytes_total\":3},\"kernel\":{\"sha256\":\"" SHA
-                  "\",\"source_sha256\":\"" SHA "\",\"size_bytes\":3}}");
+                  "{\"progress\":{\"bytes_done\":3,\"bytes_total\":3},\"kernel\":{\"sha256\":\"" SHA "\",\"source_sha256\":\"" SHA "\",\"size_bytes\":3}}");
     ck_assert(box_poll(false));
     ck_assert_int_eq(box.reply.status, 201);
     box_check_schema("Image");

@@ -24,8 +24,7 @@ static void observe_network(void)
     struct network_overrides overrides;
     char fact[128];
     must(network_overrides_get(box.worker, &overrides, &box_error));
-    (void)snprintf(fact, sizeof fact, "{\"uplink\":\"eth0\",\"observed_generation\":%d,\"conditions\":[]}",
-                   (int)overrides.generation);
+    (void)snprintf(fact, sizeof fact, "{\"uplink\":\"eth0\",\"observed_generation\":%d,\"conditions\":[]}", (int)overrides.generation);
     must(facts_set(box.worker, "network", fact, NULL, &box_error));
 }
 
@@ -203,7 +202,9 @@ START_TEST(test_ports_are_stored_and_freed)
     ck_assert_int_eq(box_send("PATCH", "/vms/b", "{\"ports\":[{\"host_port\":8080,\"guest_port\":1,\"protocol\":\"udp\"}]}", NULL), 202);
     ck_assert_str_eq(box.woken, "vm/b");
     box_remove_vm("b");
-    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"ports\":[{\"host_port\":8081,\"guest_port\":1},{\"host_port\":8080,\"guest_port\":2,\"protocol\":\"udp\"}]}", NULL), 202);
+    ck_assert_int_eq(
+        box_send("PATCH", "/vms/a", "{\"ports\":[{\"host_port\":8081,\"guest_port\":1},{\"host_port\":8080,\"guest_port\":2,\"protocol\":\"udp\"}]}", NULL),
+        202);
 }
 END_TEST
 
@@ -226,8 +227,11 @@ static int64_t port_member(size_t i, const char *member)
 START_TEST(test_places_of_ports)
 {
     box_add_image("img");
-    ck_assert_int_eq(box_post("/vms", VM("a", "[{\"host_port\":80,\"guest_port\":80,\"host_ip\":\"127.0.0.1\"},{\"host_port\":80,\"guest_port\":81,\"host_ip\":\"192.0.2.1\"},"
-                                              "{\"host_port\":8000,\"guest_port\":9000,\"count\":11}]")), 201);
+    ck_assert_int_eq(
+        box_post("/vms",
+                 VM("a", "[{\"host_port\":80,\"guest_port\":80,\"host_ip\":\"127.0.0.1\"},{\"host_port\":80,\"guest_port\":81,\"host_ip\":\"192.0.2.1\"},"
+                         "{\"host_port\":8000,\"guest_port\":9000,\"count\":11}]")),
+        201);
     box_check_schema("Vm");
     ck_assert_str_eq(json_get_string(json_array_get(json_object_get(box.json, "ports"), 0), "host_ip"), "127.0.0.1");
     ck_assert_str_eq(json_get_string(json_array_get(json_object_get(box.json, "ports"), 2), "host_ip"), "0.0.0.0");
@@ -240,15 +244,20 @@ START_TEST(test_places_of_ports)
     box_refused(409, "IN_USE", "POST", "/vms", VM("b", "[{\"host_port\":7990,\"guest_port\":1,\"count\":11}]"), NULL);
     ck_assert_ptr_nonnull(strstr(box_string("detail"), "tcp port 8000 is published by VM 'a'"));
     box_refused(409, "IN_USE", "POST", "/vms", VM("b", "[{\"host_port\":8010,\"guest_port\":1,\"host_ip\":\"127.0.0.1\"}]"), NULL);
-    ck_assert_int_eq(box_post("/vms", VM("b", "[{\"host_port\":80,\"guest_port\":1,\"host_ip\":\"192.0.2.2\"},{\"host_port\":7990,\"guest_port\":1,\"count\":10},"
-                                              "{\"host_port\":8011,\"guest_port\":1},{\"host_port\":8000,\"guest_port\":1,\"protocol\":\"udp\"}]")), 201);
+    ck_assert_int_eq(
+        box_post("/vms", VM("b", "[{\"host_port\":80,\"guest_port\":1,\"host_ip\":\"192.0.2.2\"},{\"host_port\":7990,\"guest_port\":1,\"count\":10},"
+                                 "{\"host_port\":8011,\"guest_port\":1},{\"host_port\":8000,\"guest_port\":1,\"protocol\":\"udp\"}]")),
+        201);
 }
 END_TEST
 
 START_TEST(test_ports_that_the_daemon_chooses)
 {
     box_add_image("img");
-    ck_assert_int_eq(box_post("/vms", VM("a", "[{\"host_port\":0,\"guest_port\":80},{\"host_port\":30000,\"guest_port\":81},{\"host_port\":0,\"guest_port\":82,\"count\":3}]")), 201);
+    ck_assert_int_eq(
+        box_post("/vms",
+                 VM("a", "[{\"host_port\":0,\"guest_port\":80},{\"host_port\":30000,\"guest_port\":81},{\"host_port\":0,\"guest_port\":82,\"count\":3}]")),
+        201);
     ck_assert_int_eq(port_member(0, "host_port"), 30001);
     ck_assert_int_eq(port_member(2, "host_port"), 30002);
     ck_assert_int_eq(box_post("/vms", VM("b", "[{\"host_port\":0,\"guest_port\":80},{\"host_port\":0,\"guest_port\":80,\"protocol\":\"udp\"}]")), 201);
@@ -257,7 +266,11 @@ START_TEST(test_ports_that_the_daemon_chooses)
     box_observe("a", VM_RUNNING);
     int64_t generation = number("generation");
     /* The same again is no change, and another entry more leaves it where it was. */
-    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"ports\":[{\"host_port\":0,\"guest_port\":80},{\"host_port\":30000,\"guest_port\":81},{\"host_port\":0,\"guest_port\":82,\"count\":3}]}", NULL), 200);
+    ck_assert_int_eq(
+        box_send("PATCH", "/vms/a",
+                 "{\"ports\":[{\"host_port\":0,\"guest_port\":80},{\"host_port\":30000,\"guest_port\":81},{\"host_port\":0,\"guest_port\":82,\"count\":3}]}",
+                 NULL),
+        200);
     ck_assert_int_eq(number("generation"), generation);
     ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"ports\":[{\"host_port\":0,\"guest_port\":80},{\"host_port\":0,\"guest_port\":80}]}", NULL), 202);
     ck_assert_int_eq(port_member(0, "host_port"), 30001);
@@ -319,7 +332,10 @@ START_TEST(test_the_range_that_may_be_published)
         ck_assert_str_eq(box_fault(0), "/ports/1/host_port");
         ck_assert_ptr_nonnull(strstr(box_string("detail"), "ports from 1024 to 40000 may be published"));
     }
-    ck_assert_int_eq(box_post("/vms", VM("a", "[{\"host_port\":1024,\"guest_port\":1},{\"host_port\":39991,\"guest_port\":1,\"count\":10},{\"host_port\":0,\"guest_port\":1}]")), 201);
+    ck_assert_int_eq(
+        box_post("/vms",
+                 VM("a", "[{\"host_port\":1024,\"guest_port\":1},{\"host_port\":39991,\"guest_port\":1,\"count\":10},{\"host_port\":0,\"guest_port\":1}]")),
+        201);
     /* What is published from before stays, until the list is given anew. */
     box.config.network.published.first = 2000;
     ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"labels\":{\"a\":\"b\"}}", NULL), 202);
@@ -347,7 +363,8 @@ START_TEST(test_ports_that_somebody_listens_on)
 {
     box_add_image("img");
     ck_assert_int_eq(box_post("/vms", VM("old", "[{\"host_port\":22,\"guest_port\":1}]")), 201);
-    box.listeners = "{\"answer\":{\"listeners\":[{\"index\":1,\"port\":22,\"message\":\"sshd (pid 7) listens on the host's tcp port 22 at 0.0.0.0\"}],\"busy\":[]}}";
+    box.listeners =
+        "{\"answer\":{\"listeners\":[{\"index\":1,\"port\":22,\"message\":\"sshd (pid 7) listens on the host's tcp port 22 at 0.0.0.0\"}],\"busy\":[]}}";
     const char *body = VM("a", "[{\"host_port\":21,\"guest_port\":1},{\"host_port\":22,\"guest_port\":1}]");
     for (int dry = 0; dry < 2; dry++) {
         box_refused(409, "IN_USE", "POST", dry ? "/vms?dry_run=true" : "/vms", body, NULL);
@@ -358,9 +375,12 @@ START_TEST(test_ports_that_somebody_listens_on)
     /* What a VM has already it keeps, and may say again. */
     ck_assert_int_eq(box_send("PATCH", "/vms/old", "{\"ports\":[{\"host_port\":21,\"guest_port\":1},{\"host_port\":22,\"guest_port\":2}]}", NULL), 202);
     /* Those that are chosen are none of theirs. */
-    box.listeners = "{\"answer\":{\"listeners\":[],\"busy\":[{\"protocol\":\"tcp\",\"port\":30000},{\"protocol\":\"udp\",\"port\":30001},{\"protocol\":\"tcp\",\"port\":30003}]}}";
-    ck_assert_int_eq(box_post("/vms", VM("b", "[{\"host_port\":0,\"guest_port\":1},{\"host_port\":0,\"guest_port\":1},{\"host_port\":0,\"guest_port\":1,\"count\":2},"
-                                              "{\"host_port\":0,\"guest_port\":1,\"count\":2,\"protocol\":\"udp\"}]")), 201);
+    box.listeners = "{\"answer\":{\"listeners\":[],\"busy\":[{\"protocol\":\"tcp\",\"port\":30000},{\"protocol\":\"udp\",\"port\":30001},{\"protocol\":\"tcp\","
+                    "\"port\":30003}]}}";
+    ck_assert_int_eq(
+        box_post("/vms", VM("b", "[{\"host_port\":0,\"guest_port\":1},{\"host_port\":0,\"guest_port\":1},{\"host_port\":0,\"guest_port\":1,\"count\":2},"
+                                 "{\"host_port\":0,\"guest_port\":1,\"count\":2,\"protocol\":\"udp\"}]")),
+        201);
     ck_assert(port_member(0, "host_port") == 30001 && port_member(1, "host_port") == 30002 && port_member(2, "host_port") == 30004 &&
               port_member(3, "host_port") == 30002);
     /* Without an answer nothing is published. */

@@ -6,50 +6,49 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char document[] =
-    "openapi: 3.1.0\n"
-    "info: {title: t, version: '1'}\n"
-    "components:\n"
-    "  parameters:\n"
-    "    id: {name: id, in: path, required: true, schema: {type: string}}\n"
-    "    key: {name: key, in: path, required: true, schema: {type: string}}\n"
-    "  requestBodies:\n"
-    "    Vm: {required: true, content: {application/json: {schema: {type: object}}}}\n"
-    "paths:\n"
-    "  /:\n"
-    "    get: {operationId: root, responses: {}}\n"
-    "  /vms:\n"
-    "    get: {operationId: list, responses: {}}\n"
-    "    post:\n"
-    "      operationId: create\n"
-    "      x-invalid-code: INVALID_CONFIG\n"
-    "      requestBody: {$ref: '#/components/requestBodies/Vm'}\n"
-    "  /vms/{id}:\n"
-    "    parameters: [{$ref: '#/components/parameters/id'}]\n"
-    "    get: {operationId: get}\n"
-    "    delete: {operationId: delete}\n"
-    "  /vms/batch:\n"
-    "    post: {operationId: batch}\n"
-    "  /vms/{id}/console:\n"
-    "    parameters: [{$ref: '#/components/parameters/id'}]\n"
-    "    post:\n"
-    "      operationId: input\n"
-    "      x-max-body-bytes: 4096\n"
-    "      requestBody: {content: {text/plain: {schema: {type: string}}}}\n"
-    "  /vms/{id}/{key}:\n"
-    "    parameters: [{$ref: '#/components/parameters/id'}, {$ref: '#/components/parameters/key'}]\n"
-    "    get: {operationId: any}\n"
-    "  /{id}/batch/x:\n"
-    "    parameters: [{$ref: '#/components/parameters/id'}]\n"
-    "    get: {operationId: late}\n"
-    "  /vms/{id}/x:\n"
-    "    parameters: [{$ref: '#/components/parameters/id'}]\n"
-    "    get: {operationId: early}\n"
-    "    options: {operationId: options}\n"
-    "    patch: {operationId: patch}\n"
-    "    put: {operationId: put}\n"
-    "    post: {operationId: post}\n"
-    "    delete: {operationId: remove}\n";
+static const char document[] = "openapi: 3.1.0\n"
+                               "info: {title: t, version: '1'}\n"
+                               "components:\n"
+                               "  parameters:\n"
+                               "    id: {name: id, in: path, required: true, schema: {type: string}}\n"
+                               "    key: {name: key, in: path, required: true, schema: {type: string}}\n"
+                               "  requestBodies:\n"
+                               "    Vm: {required: true, content: {application/json: {schema: {type: object}}}}\n"
+                               "paths:\n"
+                               "  /:\n"
+                               "    get: {operationId: root, responses: {}}\n"
+                               "  /vms:\n"
+                               "    get: {operationId: list, responses: {}}\n"
+                               "    post:\n"
+                               "      operationId: create\n"
+                               "      x-invalid-code: INVALID_CONFIG\n"
+                               "      requestBody: {$ref: '#/components/requestBodies/Vm'}\n"
+                               "  /vms/{id}:\n"
+                               "    parameters: [{$ref: '#/components/parameters/id'}]\n"
+                               "    get: {operationId: get}\n"
+                               "    delete: {operationId: delete}\n"
+                               "  /vms/batch:\n"
+                               "    post: {operationId: batch}\n"
+                               "  /vms/{id}/console:\n"
+                               "    parameters: [{$ref: '#/components/parameters/id'}]\n"
+                               "    post:\n"
+                               "      operationId: input\n"
+                               "      x-max-body-bytes: 4096\n"
+                               "      requestBody: {content: {text/plain: {schema: {type: string}}}}\n"
+                               "  /vms/{id}/{key}:\n"
+                               "    parameters: [{$ref: '#/components/parameters/id'}, {$ref: '#/components/parameters/key'}]\n"
+                               "    get: {operationId: any}\n"
+                               "  /{id}/batch/x:\n"
+                               "    parameters: [{$ref: '#/components/parameters/id'}]\n"
+                               "    get: {operationId: late}\n"
+                               "  /vms/{id}/x:\n"
+                               "    parameters: [{$ref: '#/components/parameters/id'}]\n"
+                               "    get: {operationId: early}\n"
+                               "    options: {operationId: options}\n"
+                               "    patch: {operationId: patch}\n"
+                               "    put: {operationId: put}\n"
+                               "    post: {operationId: post}\n"
+                               "    delete: {operationId: remove}\n";
 
 static struct spec *spec;
 
@@ -141,10 +140,10 @@ static const struct {
     const char *path;
     const char *allow;
 } other_methods[] = {
-    {"PUT", "/vms", "GET, HEAD, POST, OPTIONS"},     {"get", "/vms", "GET, HEAD, POST, OPTIONS"},
-    {"", "/vms", "GET, HEAD, POST, OPTIONS"},        {"OPTIONS", "/vms", "GET, HEAD, POST, OPTIONS"},
-    {"HEAD", "/vms/batch", "POST, OPTIONS"},   {"GET", "/vms/batch", "POST, OPTIONS"},
-    {"DELETE", "/vms/batch", "POST, OPTIONS"}, {"TRACE", "/vms/a/x", "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"},
+    {"PUT", "/vms", "GET, HEAD, POST, OPTIONS"}, {"get", "/vms", "GET, HEAD, POST, OPTIONS"},
+    {"", "/vms", "GET, HEAD, POST, OPTIONS"},    {"OPTIONS", "/vms", "GET, HEAD, POST, OPTIONS"},
+    {"HEAD", "/vms/batch", "POST, OPTIONS"},     {"GET", "/vms/batch", "POST, OPTIONS"},
+    {"DELETE", "/vms/batch", "POST, OPTIONS"},   {"TRACE", "/vms/a/x", "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"},
 };
 
 START_TEST(other_methods_get_those_that_there_are)
@@ -207,8 +206,7 @@ static const struct {
     {"{'/vms/{}': " OP "}", "plain text"},
     {"{'/a/b/c/d/e/f/g/h/i': " OP "}", "at most 8 segments"},
     {"{'/{a}/{b}/{c}/{d}/{e}': " OP "}", "at most 4 parameters"},
-    {"{/a: {get: {operationId: a}, put: {operationId: a}}}",
-     "#/paths/~1a/put: the operationId a is there twice"},
+    {"{/a: {get: {operationId: a}, put: {operationId: a}}}", "#/paths/~1a/put: the operationId a is there twice"},
     {"{/a: {get: {}}}", "has no operationId"},
     {"{/a: {head: {operationId: a}}}", "#/paths/~1a/head: is not a known keyword"},
     {"{/a: {get: {operationId: a, callbacks: {}}}}", "#/paths/~1a/get/callbacks: is not a known keyword"},
@@ -222,13 +220,11 @@ static const struct {
      "must be JSON of the same schema as application/json, or neither"},
     {"{/a: {get: {operationId: a, requestBody: {content: {application/json: {schema: {}}, a/b+json: {schema: {type: string}}}}}}}",
      "must be JSON of the same schema as application/json, or neither"},
-    {"{/a: {get: {operationId: a, requestBody: {required: 1, content: {a/b: {schema: {}}}}}}}",
-     "true or false"},
+    {"{/a: {get: {operationId: a, requestBody: {required: 1, content: {a/b: {schema: {}}}}}}}", "true or false"},
     {"{/a: {get: {operationId: a, requestBody: {content: {a/b: {}}}}}}", "a~1b/schema: must be a schema"},
     {"{/a: {get: {operationId: a, requestBody: {$ref: '#/components/requestBodies/X'}}}}", "there is no"},
     {"{/a: {get: {operationId: a, requestBody: {$ref: '#/components/schemas/X'}}}}", "$ref must be"},
-    {"{'/a/{id}': {" ID
-     ", get: {operationId: a}}, '/a/{key}': {parameters: [{name: key, in: path, required: true, "
+    {"{'/a/{id}': {" ID ", get: {operationId: a}}, '/a/{key}': {parameters: [{name: key, in: path, required: true, "
      "schema: {}}], get: {operationId: b}}}",
      "match the same"},
     {"5", "#/paths: must be an object"},
@@ -245,8 +241,7 @@ START_TEST(paths_that_cannot_work_are_refused)
     ck_assert_msg(spec_load(text, strlen(text), &untouched, &err) == -1, "accepted: %s", refused[_i].paths);
     ck_assert_ptr_null(untouched);
     ck_assert_int_eq(err.code, ERR_INTERNAL);
-    ck_assert_msg(strstr(err.message, refused[_i].words) != NULL, "'%s' lacks '%s'", err.message,
-                  refused[_i].words);
+    ck_assert_msg(strstr(err.message, refused[_i].words) != NULL, "'%s' lacks '%s'", err.message, refused[_i].words);
 }
 END_TEST
 
@@ -257,14 +252,12 @@ int main(void)
     tcase_add_checked_fixture(tests, load, unload);
     tcase_add_loop_test(tests, requests_find_their_operation, 0, (int)(sizeof rows / sizeof *rows));
     tcase_add_test(tests, no_segments_are_the_root);
-    tcase_add_loop_test(tests, other_methods_get_those_that_there_are, 0,
-                        (int)(sizeof other_methods / sizeof *other_methods));
+    tcase_add_loop_test(tests, other_methods_get_those_that_there_are, 0, (int)(sizeof other_methods / sizeof *other_methods));
     tcase_add_test(tests, operations_say_what_they_take);
     tcase_add_test(tests, operations_can_be_listed);
     suite_add_tcase(suite, tests);
     TCase *faults = tcase_create("faults");
-    tcase_add_loop_test(faults, paths_that_cannot_work_are_refused, 0,
-                        (int)(sizeof refused / sizeof *refused));
+    tcase_add_loop_test(faults, paths_that_cannot_work_are_refused, 0, (int)(sizeof refused / sizeof *refused));
     suite_add_tcase(suite, faults);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

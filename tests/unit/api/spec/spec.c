@@ -18,20 +18,19 @@ static int load(const char *text, struct spec **ret, struct error *err)
 static int load_schema(const char *schema, struct spec **ret, struct error *err)
 {
     AUTO_STRBUF text = STRBUF_INIT;
-    strbuf_addf(
-        &text,
-        "openapi: 3.1.0\npaths: {}\ncomponents:\n  schemas:\n"
-        "    Name: {type: string, minLength: 1, maxLength: 8, pattern: '^[a-z]+$'}\n"
-        "    Tree: {type: object, additionalProperties: false, properties: {name: {$ref: "
-        "'#/components/schemas/Name'}, children: {type: array, items: {$ref: "
-        "'#/components/schemas/Tree'}}}}\n"
-        "    Shape: {oneOf: [{$ref: '#/components/schemas/Circle'}, {$ref: '#/components/schemas/Square'}]}\n"
-        "    Circle: {type: object, required: [kind, r], additionalProperties: false, properties: "
-        "{kind: {const: circle}, r: {type: number, exclusiveMinimum: 0}}}\n"
-        "    Square: {type: object, required: [kind, a], additionalProperties: false, properties: "
-        "{kind: {enum: [square, box]}, a: {type: integer, minimum: 1}}}\n"
-        "    X: %s\n",
-        schema);
+    strbuf_addf(&text,
+                "openapi: 3.1.0\npaths: {}\ncomponents:\n  schemas:\n"
+                "    Name: {type: string, minLength: 1, maxLength: 8, pattern: '^[a-z]+$'}\n"
+                "    Tree: {type: object, additionalProperties: false, properties: {name: {$ref: "
+                "'#/components/schemas/Name'}, children: {type: array, items: {$ref: "
+                "'#/components/schemas/Tree'}}}}\n"
+                "    Shape: {oneOf: [{$ref: '#/components/schemas/Circle'}, {$ref: '#/components/schemas/Square'}]}\n"
+                "    Circle: {type: object, required: [kind, r], additionalProperties: false, properties: "
+                "{kind: {const: circle}, r: {type: number, exclusiveMinimum: 0}}}\n"
+                "    Square: {type: object, required: [kind, a], additionalProperties: false, properties: "
+                "{kind: {enum: [square, box]}, a: {type: integer, minimum: 1}}}\n"
+                "    X: %s\n",
+                schema);
     return load(text.data, ret, err);
 }
 
@@ -147,42 +146,33 @@ static const struct {
     {"{minItems: 1, maxItems: 2}", "[1, 2, 3]", " must have at most 2 items"},
     {"{uniqueItems: true, maxItems: 5}", "[1, 2, \"1\", [1], {}]", ""},
     {"{uniqueItems: true, maxItems: 5}", "[1, 2, 1.0]", "/2 is the same as item 0"},
-    {"{uniqueItems: true, maxItems: 5}", "[{\"a\": 1, \"b\": 2}, {\"b\": 2, \"a\": 1}]",
-     "/1 is the same as item 0"},
+    {"{uniqueItems: true, maxItems: 5}", "[{\"a\": 1, \"b\": 2}, {\"b\": 2, \"a\": 1}]", "/1 is the same as item 0"},
     {"{uniqueItems: false}", "[1, 1]", ""},
 
     {"{required: [a]}", "{\"a\": null}", ""},
     {"{required: [a, b]}", "{}", "/a is required\n/b is required"},
     {"{required: [a]}", "[]", ""},
     {"{properties: {a: {type: string}, b: true}, required: [a, a]}", "{\"a\": \"x\", \"c\": 1}", ""},
-    {"{properties: {a: {type: string}}, additionalProperties: false}", "{\"b\": 1, \"a\": 2}",
-     "/b is not a known field\n/a must be a string"},
-    {"{properties: {a: {}}, additionalProperties: {type: string}}", "{\"a\": 1, \"b\": 2}",
-     "/b must be a string"},
+    {"{properties: {a: {type: string}}, additionalProperties: false}", "{\"b\": 1, \"a\": 2}", "/b is not a known field\n/a must be a string"},
+    {"{properties: {a: {}}, additionalProperties: {type: string}}", "{\"a\": 1, \"b\": 2}", "/b must be a string"},
     {"{additionalProperties: false}", "{}", ""},
-    {"{properties: {ab: {type: string}, b: {type: integer}, c: {type: boolean}, abc: {type: array}}}",
-     "{\"ab\": 1, \"b\": 1, \"c\": 1, \"abc\": 1}",
+    {"{properties: {ab: {type: string}, b: {type: integer}, c: {type: boolean}, abc: {type: array}}}", "{\"ab\": 1, \"b\": 1, \"c\": 1, \"abc\": 1}",
      "/ab must be a string\n/c must be true or false\n/abc must be an array"},
     {"{minProperties: 1, maxProperties: 2}", "{}", " must have at least 1 member"},
-    {"{minProperties: 1, maxProperties: 2}", "{\"a\": 1, \"b\": 2, \"c\": 3}",
-     " must have at most 2 members"},
+    {"{minProperties: 1, maxProperties: 2}", "{\"a\": 1, \"b\": 2, \"c\": 3}", " must have at most 2 members"},
     {"{propertyNames: {maxLength: 2, pattern: '^[a-z]*$'}}", "{\"ab\": 1}", ""},
     {"{propertyNames: {maxLength: 2, pattern: '^[a-z]*$'}}", "{\"abc\": 1, \"A\": 2}",
      "/abc has a name that must have at most 2 characters\n/A has a name that must match ^[a-z]*$"},
-    {"{propertyNames: {$ref: '#/components/schemas/Name'}}", "{\"a1\": 1}",
-     "/a1 has a name that must match ^[a-z]+$"},
+    {"{propertyNames: {$ref: '#/components/schemas/Name'}}", "{\"a1\": 1}", "/a1 has a name that must match ^[a-z]+$"},
 
-    {"{properties: {'a/b': {type: string}, 'm~n': {type: string}}}", "{\"a/b\": 1, \"m~n\": [], \"\": 0}",
-     "/a~1b must be a string\n/m~0n must be a string"},
+    {"{properties: {'a/b': {type: string}, 'm~n': {type: string}}}", "{\"a/b\": 1, \"m~n\": [], \"\": 0}", "/a~1b must be a string\n/m~0n must be a string"},
     {"{properties: {'': {type: string}}}", "{\"\": 1}", "/ must be a string"},
-    {"{properties: {a: {items: {properties: {b: {minimum: 1}}}}}}", "{\"a\": [{}, {\"b\": 0}]}",
-     "/a/1/b must be at least 1"},
+    {"{properties: {a: {items: {properties: {b: {minimum: 1}}}}}}", "{\"a\": [{}, {\"b\": 0}]}", "/a/1/b must be at least 1"},
 
     {"{$ref: '#/components/schemas/Name'}", "\"abc\"", ""},
     {"{$ref: '#/components/schemas/Name'}", "\"A\"", " must match ^[a-z]+$"},
     {"{$ref: '#/components/schemas/Name', maxLength: 2}", "\"abc\"", " must have at most 2 characters"},
-    {"{$ref: '#/components/schemas/Tree'}",
-     "{\"name\": \"a\", \"children\": [{\"children\": [{\"name\": \"b\"}]}]}", ""},
+    {"{$ref: '#/components/schemas/Tree'}", "{\"name\": \"a\", \"children\": [{\"children\": [{\"name\": \"b\"}]}]}", ""},
     {"{$ref: '#/components/schemas/Tree'}", "{\"children\": [{\"children\": [{\"name\": 5}], \"x\": 1}]}",
      "/children/0/children/0/name must be a string\n/children/0/x is not a known field"},
 
@@ -194,34 +184,26 @@ static const struct {
 
     {"{oneOf: [{type: string}, {type: integer}]}", "5", ""},
     {"{oneOf: [{type: string}, {type: integer}]}", "null", " must be a string or an integer"},
-    {"{oneOf: [{type: string, maxLength: 2}, {type: integer}]}", "\"abc\"",
-     " must have at most 2 characters"},
+    {"{oneOf: [{type: string, maxLength: 2}, {type: integer}]}", "\"abc\"", " must have at most 2 characters"},
     {"{oneOf: [{type: integer}, {type: number}]}", "5", " must be only one of: an integer or a number"},
     {"{oneOf: [{type: integer, title: a count}, {const: auto}]}", "\"x\"", " must be \"auto\""},
     {"{anyOf: [{type: integer}, {type: number}]}", "5", ""},
     {"{anyOf: [{enum: [a]}, {enum: [b]}, {type: 'null'}]}", "\"c\"", " must be \"a\", \"b\" or null"},
     {"{$ref: '#/components/schemas/Shape'}", "{\"kind\": \"circle\", \"r\": 1.5}", ""},
     {"{$ref: '#/components/schemas/Shape'}", "{\"kind\": \"box\", \"a\": 1}", ""},
-    {"{$ref: '#/components/schemas/Shape'}", "{\"kind\": \"circle\", \"r\": 0, \"x\": 1}",
-     "/r must be more than 0\n/x is not a known field"},
+    {"{$ref: '#/components/schemas/Shape'}", "{\"kind\": \"circle\", \"r\": 0, \"x\": 1}", "/r must be more than 0\n/x is not a known field"},
     {"{$ref: '#/components/schemas/Shape'}", "{\"kind\": \"box\"}", "/a is required"},
-    {"{$ref: '#/components/schemas/Shape'}", "{\"kind\": \"star\"}",
-     " must be an object with \"kind\" and \"r\" or an object with \"kind\" and \"a\""},
-    {"{$ref: '#/components/schemas/Shape'}", "5",
-     " must be an object with \"kind\" and \"r\" or an object with \"kind\" and \"a\""},
-    {"{oneOf: [{required: [a], properties: {a: {type: string}}}, {required: [b]}]}", "{\"a\": 5}",
-     "/a must be a string"},
-    {"{oneOf: [{required: [a]}, {required: [b]}]}", "{\"a\": 5, \"b\": 6}",
-     " must be only one of: an object with \"a\" or an object with \"b\""},
-    {"{oneOf: [{required: [a]}, {required: [b]}]}", "{}",
-     " must be an object with \"a\" or an object with \"b\""},
+    {"{$ref: '#/components/schemas/Shape'}", "{\"kind\": \"star\"}", " must be an object with \"kind\" and \"r\" or an object with \"kind\" and \"a\""},
+    {"{$ref: '#/components/schemas/Shape'}", "5", " must be an object with \"kind\" and \"r\" or an object with \"kind\" and \"a\""},
+    {"{oneOf: [{required: [a], properties: {a: {type: string}}}, {required: [b]}]}", "{\"a\": 5}", "/a must be a string"},
+    {"{oneOf: [{required: [a]}, {required: [b]}]}", "{\"a\": 5, \"b\": 6}", " must be only one of: an object with \"a\" or an object with \"b\""},
+    {"{oneOf: [{required: [a]}, {required: [b]}]}", "{}", " must be an object with \"a\" or an object with \"b\""},
 };
 
 START_TEST(values_are_held_against_schemas)
 {
     char *faults = faults_of(rows[_i].schema, rows[_i].json);
-    ck_assert_msg(strcmp(faults, rows[_i].faults) == 0, "%s of %s:\n'%s' instead of\n'%s'", rows[_i].schema,
-                  rows[_i].json, faults, rows[_i].faults);
+    ck_assert_msg(strcmp(faults, rows[_i].faults) == 0, "%s of %s:\n'%s' instead of\n'%s'", rows[_i].schema, rows[_i].json, faults, rows[_i].faults);
     free(faults);
 }
 END_TEST
@@ -265,8 +247,7 @@ static const struct {
     {"{$ref: 5}", "must be #/components/schemas/"},
     {REF("X"), "refers to itself without end"},
     {"{allOf: [{oneOf: [{not: " REF("X") "}]}]}", "refers to itself without end"},
-    {"{properties: {a: {anyOf: [{allOf: [{properties: {b: true}}, " REF("X") "]}]}}, not: " REF("X") "}",
-     "refers to itself without end"},
+    {"{properties: {a: {anyOf: [{allOf: [{properties: {b: true}}, " REF("X") "]}]}}, not: " REF("X") "}", "refers to itself without end"},
 
     {"{type: integer, default: a}", "a default does not fit its schema:  must be an integer"},
     {"{properties: {n: {$ref: '#/components/schemas/Name', default: A}}}", "must match"},
@@ -289,12 +270,10 @@ START_TEST(schemas_that_cannot_work_are_refused)
 {
     struct error err = {0};
     struct spec *untouched = NULL;
-    ck_assert_msg(load_schema(refused[_i].schema, &untouched, &err) == -1, "accepted: %s",
-                  refused[_i].schema);
+    ck_assert_msg(load_schema(refused[_i].schema, &untouched, &err) == -1, "accepted: %s", refused[_i].schema);
     ck_assert_ptr_null(untouched);
     ck_assert_int_eq(err.code, ERR_INTERNAL);
-    ck_assert_msg(strstr(err.message, refused[_i].words) != NULL, "'%s' lacks '%s'", err.message,
-                  refused[_i].words);
+    ck_assert_msg(strstr(err.message, refused[_i].words) != NULL, "'%s' lacks '%s'", err.message, refused[_i].words);
 }
 END_TEST
 
@@ -326,10 +305,9 @@ END_TEST
 
 START_TEST(extensions_and_annotations_are_free)
 {
-    char *faults =
-        faults_of("{x-any: {thing: 1}, title: t, description: d, examples: [1], format: f, deprecated: true, "
-                  "readOnly: true, writeOnly: false, default: 7}",
-                  "5");
+    char *faults = faults_of("{x-any: {thing: 1}, title: t, description: d, examples: [1], format: f, deprecated: true, "
+                             "readOnly: true, writeOnly: false, default: 7}",
+                             "5");
     ck_assert_str_eq(faults, "");
     free(faults);
 }
@@ -342,8 +320,7 @@ static struct spec_faults check_value(const char *schema, json_t *value)
     struct error err = {0};
     struct spec_faults faults = {0};
     ck_assert_msg(load_schema(schema, &spec, &err) == 0, "%s", err.message);
-    ck_assert_int_eq(spec_check_component(spec, "X", value, "config", &faults),
-                     faults.count == 0 && !faults.more);
+    ck_assert_int_eq(spec_check_component(spec, "X", value, "config", &faults), faults.count == 0 && !faults.more);
     spec_free(spec);
     json_decref(value);
     return faults;
@@ -382,15 +359,13 @@ START_TEST(a_pointer_that_is_too_long_names_what_is_around)
     spec_faults_free(&faults);
 
     key[SPEC_POINTER_MAX - 4] = '\0'; /* "/a/" and the key just fit */
-    faults = check_value("{additionalProperties: {additionalProperties: false}}",
-                         json_pack("{s: {s: i}}", "a", key, 1));
+    faults = check_value("{additionalProperties: {additionalProperties: false}}", json_pack("{s: {s: i}}", "a", key, 1));
     ck_assert_uint_eq(strlen(faults.items[0].pointer), SPEC_POINTER_MAX - 1);
     ck_assert_str_eq(faults.items[0].message, "is not a known field");
     spec_faults_free(&faults);
 
     key[10] = '/'; /* escaped, one byte too long */
-    faults = check_value("{additionalProperties: {additionalProperties: false}}",
-                         json_pack("{s: {s: i}}", "a", key, 1));
+    faults = check_value("{additionalProperties: {additionalProperties: false}}", json_pack("{s: {s: i}}", "a", key, 1));
     ck_assert_str_eq(faults.items[0].pointer, "/a");
     spec_faults_free(&faults);
 }
@@ -455,68 +430,66 @@ START_TEST(alternatives_within_alternatives_end)
     for (int i = 0; i < LIMIT_JSON_DEPTH; i++) {
         value = json_pack("[o]", value);
     }
-    struct spec_faults faults = check_value(
-        "{oneOf: [{type: 'null'}, {type: array, items: " REF("X") "}, {type: array, "
-                                                                  "maxItems: 1, items: " REF("X") "}]}",
-        value);
+    struct spec_faults faults = check_value("{oneOf: [{type: 'null'}, {type: array, items: " REF("X") "}, {type: array, "
+                                                                                                      "maxItems: 1, items: " REF("X") "}]}",
+                                            value);
     ck_assert_uint_ge(faults.count, 1);
     spec_faults_free(&faults);
 }
 END_TEST
 
-static const char operations[] =
-    "openapi: 3.1.0\n"
-    "components:\n"
-    "  schemas:\n"
-    "    Id: {type: string, maxLength: 8, pattern: '^[a-z0-9-]+$'}\n"
-    "    Size: {type: integer, minimum: 1, default: 128}\n"
-    "    Vm:\n"
-    "      type: object\n"
-    "      required: [id]\n"
-    "      additionalProperties: false\n"
-    "      properties:\n"
-    "        id: {$ref: '#/components/schemas/Id'}\n"
-    "        size: {$ref: '#/components/schemas/Size'}\n"
-    "        arch: {enum: [x86_64, aarch64], default: x86_64}\n"
-    "        machine: {type: object, default: {}, properties: {vcpus: {type: integer, default: 1}}}\n"
-    "        extra: {type: object, properties: {on: {type: boolean, default: true}}}\n"
-    "        drives: {type: array, items: {$ref: '#/components/schemas/Drive'}}\n"
-    "        labels: {type: object, additionalProperties: {type: object, properties: {n: {default: 0}}}}\n"
-    "        source:\n"
-    "          oneOf:\n"
-    "            - {type: object, required: [url], properties: {url: true, retries: {default: 3}}}\n"
-    "            - {type: object, required: [path], properties: {path: true, follow: {default: false}}}\n"
-    "    Drive: {type: object, properties: {ro: {type: boolean, default: false}}}\n"
-    "    Loop: {type: object, properties: {a: {$ref: '#/components/schemas/Loop', default: {}}}}\n"
-    "  parameters:\n"
-    "    limit: {name: limit, in: query, schema: {type: integer, minimum: 1, maximum: 100, default: 50}}\n"
-    "paths:\n"
-    "  /vms:\n"
-    "    get:\n"
-    "      operationId: list\n"
-    "      parameters:\n"
-    "        - {$ref: '#/components/parameters/limit'}\n"
-    "        - {name: label, in: query, schema: {type: array, maxItems: 3, items: {$ref: "
-    "'#/components/schemas/Id'}}}\n"
-    "        - {name: port, in: query, schema: {type: array, items: {type: integer, maximum: 65535}}}\n"
-    "        - {name: follow, in: query, schema: {type: boolean}}\n"
-    "        - {name: ratio, in: query, schema: {type: number, minimum: 0}}\n"
-    "        - {name: state, in: query, schema: {enum: [running, stopped]}}\n"
-    "        - {name: If-None-Match, in: header, schema: {type: string, maxLength: 10}}\n"
-    "        - {name: X-Count, in: header, schema: {type: integer}}\n"
-    "    post:\n"
-    "      operationId: create\n"
-    "      requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/Vm'}}}}\n"
-    "  /vms/{id}:\n"
-    "    parameters:\n"
-    "      - {name: id, in: path, required: true, schema: {$ref: '#/components/schemas/Id'}}\n"
-    "      - {name: wait, in: query, schema: {type: integer}}\n"
-    "    get: {operationId: get}\n"
-    "    put:\n"
-    "      operationId: put\n"
-    "      parameters:\n"
-    "        - {name: wait, in: query, required: true, schema: {type: string}}\n"
-    "        - {name: If-Match, in: header, required: true, schema: {type: string}}\n";
+static const char operations[] = "openapi: 3.1.0\n"
+                                 "components:\n"
+                                 "  schemas:\n"
+                                 "    Id: {type: string, maxLength: 8, pattern: '^[a-z0-9-]+$'}\n"
+                                 "    Size: {type: integer, minimum: 1, default: 128}\n"
+                                 "    Vm:\n"
+                                 "      type: object\n"
+                                 "      required: [id]\n"
+                                 "      additionalProperties: false\n"
+                                 "      properties:\n"
+                                 "        id: {$ref: '#/components/schemas/Id'}\n"
+                                 "        size: {$ref: '#/components/schemas/Size'}\n"
+                                 "        arch: {enum: [x86_64, aarch64], default: x86_64}\n"
+                                 "        machine: {type: object, default: {}, properties: {vcpus: {type: integer, default: 1}}}\n"
+                                 "        extra: {type: object, properties: {on: {type: boolean, default: true}}}\n"
+                                 "        drives: {type: array, items: {$ref: '#/components/schemas/Drive'}}\n"
+                                 "        labels: {type: object, additionalProperties: {type: object, properties: {n: {default: 0}}}}\n"
+                                 "        source:\n"
+                                 "          oneOf:\n"
+                                 "            - {type: object, required: [url], properties: {url: true, retries: {default: 3}}}\n"
+                                 "            - {type: object, required: [path], properties: {path: true, follow: {default: false}}}\n"
+                                 "    Drive: {type: object, properties: {ro: {type: boolean, default: false}}}\n"
+                                 "    Loop: {type: object, properties: {a: {$ref: '#/components/schemas/Loop', default: {}}}}\n"
+                                 "  parameters:\n"
+                                 "    limit: {name: limit, in: query, schema: {type: integer, minimum: 1, maximum: 100, default: 50}}\n"
+                                 "paths:\n"
+                                 "  /vms:\n"
+                                 "    get:\n"
+                                 "      operationId: list\n"
+                                 "      parameters:\n"
+                                 "        - {$ref: '#/components/parameters/limit'}\n"
+                                 "        - {name: label, in: query, schema: {type: array, maxItems: 3, items: {$ref: "
+                                 "'#/components/schemas/Id'}}}\n"
+                                 "        - {name: port, in: query, schema: {type: array, items: {type: integer, maximum: 65535}}}\n"
+                                 "        - {name: follow, in: query, schema: {type: boolean}}\n"
+                                 "        - {name: ratio, in: query, schema: {type: number, minimum: 0}}\n"
+                                 "        - {name: state, in: query, schema: {enum: [running, stopped]}}\n"
+                                 "        - {name: If-None-Match, in: header, schema: {type: string, maxLength: 10}}\n"
+                                 "        - {name: X-Count, in: header, schema: {type: integer}}\n"
+                                 "    post:\n"
+                                 "      operationId: create\n"
+                                 "      requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/Vm'}}}}\n"
+                                 "  /vms/{id}:\n"
+                                 "    parameters:\n"
+                                 "      - {name: id, in: path, required: true, schema: {$ref: '#/components/schemas/Id'}}\n"
+                                 "      - {name: wait, in: query, schema: {type: integer}}\n"
+                                 "    get: {operationId: get}\n"
+                                 "    put:\n"
+                                 "      operationId: put\n"
+                                 "      parameters:\n"
+                                 "        - {name: wait, in: query, required: true, schema: {type: string}}\n"
+                                 "        - {name: If-Match, in: header, required: true, schema: {type: string}}\n";
 
 static struct spec *spec;
 
@@ -560,13 +533,11 @@ static char *parameters_of(const char *method, const char *id, const char *query
     json_t *values = NULL;
     struct spec_faults faults = {0};
     struct strbuf out = STRBUF_INIT;
-    bool fits = spec_check_parameters(spec, &route, query_items, query_count, header_items, header_count,
-                                      &values, &faults);
+    bool fits = spec_check_parameters(spec, &route, query_items, query_count, header_items, header_count, &values, &faults);
     ck_assert_int_eq(fits, values != NULL);
     ck_assert_int_eq(fits, faults.count == 0);
     for (size_t i = 0; i < faults.count; i++) {
-        strbuf_addf(&out, "%s%s %s %s", i > 0 ? "\n" : "", faults.items[i].in, faults.items[i].pointer,
-                    faults.items[i].message);
+        strbuf_addf(&out, "%s%s %s %s", i > 0 ? "\n" : "", faults.items[i].in, faults.items[i].pointer, faults.items[i].message);
     }
     char *text = fits ? json_text(values) : strbuf_take(&out);
     json_decref(values);
@@ -607,8 +578,7 @@ static const struct {
     {"GET", NULL, "limit=9223372036854775807", "", "query limit must be at most 100"},
     {"GET", NULL, "limit=5&limit=5", "", "query limit is given more than once"},
     {"GET", NULL, "Limit=5", "", "query Limit is not a known parameter"},
-    {"GET", NULL, "nope=1&limit=x&=3", "",
-     "query nope is not a known parameter\nquery  is not a known parameter\nquery limit must be an integer"},
+    {"GET", NULL, "nope=1&limit=x&=3", "", "query nope is not a known parameter\nquery  is not a known parameter\nquery limit must be an integer"},
     {"GET", NULL, "If-None-Match=a", "", "query If-None-Match is not a known parameter"},
     {"GET", NULL, "\xff=1", "", "query ? is not a known parameter"},
     {"GET", NULL, "follow=true", "", "{\"limit\":50,\"follow\":true}"},
@@ -651,8 +621,7 @@ static const struct {
 
 START_TEST(parameters_become_values)
 {
-    char *result = parameters_of(parameter_rows[_i].method, parameter_rows[_i].id, parameter_rows[_i].query,
-                                 parameter_rows[_i].headers);
+    char *result = parameters_of(parameter_rows[_i].method, parameter_rows[_i].id, parameter_rows[_i].query, parameter_rows[_i].headers);
     ck_assert_str_eq(result, parameter_rows[_i].result);
     free(result);
 }
@@ -672,10 +641,8 @@ static const struct {
     {PARAMETER("{name: a, in: query, schema: {type: object}}"), "must be a string"},
     {PARAMETER("{name: a, in: query, schema: {type: [string, integer]}}"), "must be a string"},
     {PARAMETER("{name: a, in: query, schema: {type: array}}"), "has no items"},
-    {PARAMETER("{name: a, in: query, schema: {type: array, items: {type: array, items: {}}}}"),
-     "must be a string"},
-    {PARAMETER("{name: a, in: query, explode: false, schema: {type: array, items: {}}}"),
-     "'explode' must be true"},
+    {PARAMETER("{name: a, in: query, schema: {type: array, items: {type: array, items: {}}}}"), "must be a string"},
+    {PARAMETER("{name: a, in: query, explode: false, schema: {type: array, items: {}}}"), "'explode' must be true"},
     {PARAMETER("{name: a, in: query, style: deepObject, schema: {}}"), "'style' must be form"},
     {PARAMETER("{name: a, in: header, schema: {type: array, items: {}}}"), "must be a string"},
     {PARAMETER("{name: content-type, in: header, schema: {}}"), "cannot be described"},
@@ -699,11 +666,9 @@ START_TEST(parameters_that_cannot_work_are_refused)
 {
     struct error err = {0};
     struct spec *untouched = NULL;
-    ck_assert_msg(load(refused_parameters[_i].document, &untouched, &err) == -1, "accepted: %s",
-                  refused_parameters[_i].document);
+    ck_assert_msg(load(refused_parameters[_i].document, &untouched, &err) == -1, "accepted: %s", refused_parameters[_i].document);
     ck_assert_ptr_null(untouched);
-    ck_assert_msg(strstr(err.message, refused_parameters[_i].words) != NULL, "'%s' lacks '%s'", err.message,
-                  refused_parameters[_i].words);
+    ck_assert_msg(strstr(err.message, refused_parameters[_i].words) != NULL, "'%s' lacks '%s'", err.message, refused_parameters[_i].words);
 }
 END_TEST
 
@@ -742,18 +707,13 @@ static const struct {
     const char *after;
 } default_rows[] = {
     {"{}", "{\"arch\":\"x86_64\",\"machine\":{\"vcpus\":1},\"size\":128}"},
-    {"{\"size\": 5, \"arch\": null, \"machine\": {\"vcpus\": 2}}",
-     "{\"arch\":null,\"machine\":{\"vcpus\":2},\"size\":5}"},
-    {"{\"size\": 1, \"arch\": 1, \"machine\": 5, \"extra\": {}}",
-     "{\"arch\":1,\"extra\":{\"on\":true},\"machine\":5,\"size\":1}"},
+    {"{\"size\": 5, \"arch\": null, \"machine\": {\"vcpus\": 2}}", "{\"arch\":null,\"machine\":{\"vcpus\":2},\"size\":5}"},
+    {"{\"size\": 1, \"arch\": 1, \"machine\": 5, \"extra\": {}}", "{\"arch\":1,\"extra\":{\"on\":true},\"machine\":5,\"size\":1}"},
     {"{\"size\": 1, \"arch\": 1, \"machine\": 1, \"drives\": [{}, {\"ro\": true}, 7]}",
      "{\"arch\":1,\"drives\":[{\"ro\":false},{\"ro\":true},7],\"machine\":1,\"size\":1}"},
-    {"{\"size\": 1, \"arch\": 1, \"machine\": 1, \"labels\": {\"a\": {}}}",
-     "{\"arch\":1,\"labels\":{\"a\":{\"n\":0}},\"machine\":1,\"size\":1}"},
-    {"{\"size\": 1, \"arch\": 1, \"machine\": 1, \"source\": {\"path\": 1}}",
-     "{\"arch\":1,\"machine\":1,\"size\":1,\"source\":{\"follow\":false,\"path\":1}}"},
-    {"{\"size\": 1, \"arch\": 1, \"machine\": 1, \"source\": {}}",
-     "{\"arch\":1,\"machine\":1,\"size\":1,\"source\":{}}"},
+    {"{\"size\": 1, \"arch\": 1, \"machine\": 1, \"labels\": {\"a\": {}}}", "{\"arch\":1,\"labels\":{\"a\":{\"n\":0}},\"machine\":1,\"size\":1}"},
+    {"{\"size\": 1, \"arch\": 1, \"machine\": 1, \"source\": {\"path\": 1}}", "{\"arch\":1,\"machine\":1,\"size\":1,\"source\":{\"follow\":false,\"path\":1}}"},
+    {"{\"size\": 1, \"arch\": 1, \"machine\": 1, \"source\": {}}", "{\"arch\":1,\"machine\":1,\"size\":1,\"source\":{}}"},
     {"5", "5"},
 };
 
@@ -799,8 +759,7 @@ static const struct {
     {"{type: object, properties: {a: {enum: [1, null]}}}", "{\"a\":null}", "{\"a\":null}"},
     {"{type: object, properties: {a: {}}}", "{\"a\":null,\"x\":null}", "{\"a\":null,\"x\":null}"},
     {"{type: object, additionalProperties: {type: string}}", "{\"a\":null}", "{\"a\":null}"},
-    {"{$ref: '#/components/schemas/Tree'}", "{\"name\":null,\"children\":[{\"name\":\"a\",\"children\":null}]}",
-     "{\"children\":[{\"name\":\"a\"}]}"},
+    {"{$ref: '#/components/schemas/Tree'}", "{\"name\":null,\"children\":[{\"name\":\"a\",\"children\":null}]}", "{\"children\":[{\"name\":\"a\"}]}"},
     {"{anyOf: [{$ref: '#/components/schemas/Tree'}, {type: 'null'}]}", "{\"name\":null}", "{}"},
     {"{type: array, items: {$ref: '#/components/schemas/Name'}}", "[null]", "[null]"},
     {"{type: object}", "null", "null"},
@@ -825,10 +784,8 @@ int main(void)
     Suite *suite = suite_create("spec");
     TCase *schemas = tcase_create("schemas");
     tcase_add_loop_test(schemas, values_are_held_against_schemas, 0, (int)(sizeof rows / sizeof *rows));
-    tcase_add_loop_test(schemas, schemas_that_cannot_work_are_refused, 0,
-                        (int)(sizeof refused / sizeof *refused));
-    tcase_add_loop_test(schemas, documents_that_are_none_are_refused, 0,
-                        (int)(sizeof refused_documents / sizeof *refused_documents));
+    tcase_add_loop_test(schemas, schemas_that_cannot_work_are_refused, 0, (int)(sizeof refused / sizeof *refused));
+    tcase_add_loop_test(schemas, documents_that_are_none_are_refused, 0, (int)(sizeof refused_documents / sizeof *refused_documents));
     tcase_add_test(schemas, extensions_and_annotations_are_free);
     tcase_add_test(schemas, faults_have_a_limit);
     tcase_add_test(schemas, a_pointer_that_is_too_long_names_what_is_around);
@@ -841,13 +798,10 @@ int main(void)
     suite_add_tcase(suite, schemas);
     TCase *requests = tcase_create("requests");
     tcase_add_checked_fixture(requests, load_operations, unload);
-    tcase_add_loop_test(requests, parameters_become_values, 0,
-                        (int)(sizeof parameter_rows / sizeof *parameter_rows));
-    tcase_add_loop_test(requests, parameters_that_cannot_work_are_refused, 0,
-                        (int)(sizeof refused_parameters / sizeof *refused_parameters));
+    tcase_add_loop_test(requests, parameters_become_values, 0, (int)(sizeof parameter_rows / sizeof *parameter_rows));
+    tcase_add_loop_test(requests, parameters_that_cannot_work_are_refused, 0, (int)(sizeof refused_parameters / sizeof *refused_parameters));
     tcase_add_test(requests, bodies_are_checked_by_operation);
-    tcase_add_loop_test(requests, defaults_are_filled_in, 0,
-                        (int)(sizeof default_rows / sizeof *default_rows));
+    tcase_add_loop_test(requests, defaults_are_filled_in, 0, (int)(sizeof default_rows / sizeof *default_rows));
     tcase_add_test(requests, defaults_belong_to_the_value);
     tcase_add_test(requests, defaults_within_themselves_end);
     suite_add_tcase(suite, requests);

@@ -41,8 +41,7 @@ START_TEST(test_the_table)
             struct error error = {0};
             bool expected = (allowed_in[state] & (1U << action)) != 0;
             bool got = vm_action_apply((enum vm_action)action, &row, 7000, &error) == 0;
-            ck_assert_msg(got == expected, "%s in %s", vm_action_name((enum vm_action)action),
-                          vm_state_name((enum vm_state)state));
+            ck_assert_msg(got == expected, "%s in %s", vm_action_name((enum vm_action)action), vm_state_name((enum vm_state)state));
             if (!expected) {
                 ck_assert_int_eq(error.code, ERR_INVALID_STATE);
                 ck_assert_ptr_nonnull(strstr(error.message, vm_state_name((enum vm_state)state)));
@@ -58,9 +57,8 @@ START_TEST(test_the_words_of_a_refusal)
     struct vm_row row = a_row(VM_STOPPED);
     struct error error = {0};
     ck_assert_int_eq(vm_action_apply(VM_ACTION_PAUSE, &row, -1, &error), -1);
-    ck_assert_str_eq(error.message,
-                     "VM 'a' is stopped; pause is allowed when it is creating, starting, running; "
-                     "allowed now: start, delete");
+    ck_assert_str_eq(error.message, "VM 'a' is stopped; pause is allowed when it is creating, starting, running; "
+                                    "allowed now: start, delete");
     row.deleting = true;
     ck_assert_int_eq(vm_action_apply(VM_ACTION_START, &row, -1, &error), -1);
     ck_assert_int_eq(error.code, ERR_INVALID_STATE);
@@ -75,16 +73,11 @@ static const struct effect {
     int64_t stop_timeout_ms;
     int64_t boot_wanted;
 } effects[] = {
-    {VM_ACTION_START, VM_STOPPED, VM_WANT_RUNNING, -1, 4},
-    {VM_ACTION_START, VM_FAILED, VM_WANT_RUNNING, -1, 4},
-    {VM_ACTION_STOP, VM_RUNNING, VM_WANT_STOPPED, 7000, 3},
-    {VM_ACTION_STOP, VM_STOPPING, VM_WANT_STOPPED, 7000, 3},
-    {VM_ACTION_KILL, VM_RUNNING, VM_WANT_STOPPED, 0, 3},
-    {VM_ACTION_KILL, VM_CREATING, VM_WANT_STOPPED, 0, 3},
-    {VM_ACTION_PAUSE, VM_RUNNING, VM_WANT_PAUSED, -1, 3},
-    {VM_ACTION_PAUSE, VM_STARTING, VM_WANT_PAUSED, -1, 3},
-    {VM_ACTION_RESUME, VM_PAUSED, VM_WANT_RUNNING, -1, 3},
-    {VM_ACTION_REBOOT, VM_RUNNING, VM_WANT_RUNNING, 7000, 4},
+    {VM_ACTION_START, VM_STOPPED, VM_WANT_RUNNING, -1, 4},   {VM_ACTION_START, VM_FAILED, VM_WANT_RUNNING, -1, 4},
+    {VM_ACTION_STOP, VM_RUNNING, VM_WANT_STOPPED, 7000, 3},  {VM_ACTION_STOP, VM_STOPPING, VM_WANT_STOPPED, 7000, 3},
+    {VM_ACTION_KILL, VM_RUNNING, VM_WANT_STOPPED, 0, 3},     {VM_ACTION_KILL, VM_CREATING, VM_WANT_STOPPED, 0, 3},
+    {VM_ACTION_PAUSE, VM_RUNNING, VM_WANT_PAUSED, -1, 3},    {VM_ACTION_PAUSE, VM_STARTING, VM_WANT_PAUSED, -1, 3},
+    {VM_ACTION_RESUME, VM_PAUSED, VM_WANT_RUNNING, -1, 3},   {VM_ACTION_REBOOT, VM_RUNNING, VM_WANT_RUNNING, 7000, 4},
     {VM_ACTION_REBOOT, VM_PAUSED, VM_WANT_RUNNING, 7000, 4},
 };
 
@@ -94,11 +87,9 @@ START_TEST(test_effects)
         const struct effect *e = &effects[i];
         struct vm_row row = a_row(e->state);
         must(vm_action_apply(e->action, &row, 7000, &box_error));
-        ck_assert_msg(row.desired == e->desired && row.stop_timeout_ms == e->stop_timeout_ms &&
-                          row.boot_wanted == e->boot_wanted,
-                      "%s in %s: %s, %" PRId64 ", %" PRId64, vm_action_name(e->action),
-                      vm_state_name(e->state), vm_desired_name(row.desired), row.stop_timeout_ms,
-                      row.boot_wanted);
+        ck_assert_msg(row.desired == e->desired && row.stop_timeout_ms == e->stop_timeout_ms && row.boot_wanted == e->boot_wanted,
+                      "%s in %s: %s, %" PRId64 ", %" PRId64, vm_action_name(e->action), vm_state_name(e->state), vm_desired_name(row.desired),
+                      row.stop_timeout_ms, row.boot_wanted);
     }
 }
 END_TEST

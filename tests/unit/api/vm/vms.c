@@ -21,9 +21,7 @@ START_TEST(test_create)
     struct event_row *events = NULL;
     size_t count = 0;
     box_add_image("img");
-    ck_assert_int_eq(
-        box_post("/vms", "{\"id\":\"a\",\"image\":\"img\"," TWO_NICS ",\"labels\":{\"k\":\"\\u00e4\\\"\"}}"),
-        201);
+    ck_assert_int_eq(box_post("/vms", "{\"id\":\"a\",\"image\":\"img\"," TWO_NICS ",\"labels\":{\"k\":\"\\u00e4\\\"\"}}"), 201);
     box_check_schema("Vm");
     ck_assert_str_eq(box_header("Location"), "/vms/a");
     ck_assert_ptr_eq(strstr(box_header("ETag"), "\"1-1."), box_header("ETag"));
@@ -80,12 +78,9 @@ START_TEST(test_create_refuses)
 {
     box_add_image("img");
     box_refused(409, "IMAGE_NOT_FOUND", "POST", "/vms", "{\"image\":\"none\"}", NULL);
-    box_refused(400, "INVALID_CONFIG", "POST", "/vms",
-                "{\"image\":\"img\",\"machine_config\":{\"vcpu_count\":3}}", NULL);
+    box_refused(400, "INVALID_CONFIG", "POST", "/vms", "{\"image\":\"img\",\"machine_config\":{\"vcpu_count\":3}}", NULL);
     ck_assert_str_eq(box_fault(0), "/machine_config/vcpu_count");
-    box_refused(400, "INVALID_CONFIG", "POST", "/vms",
-                "{\"image\":\"img\",\"network_interfaces\":[{\"iface_id\":\"e\"},{\"iface_id\":\"e\"}]}",
-                NULL);
+    box_refused(400, "INVALID_CONFIG", "POST", "/vms", "{\"image\":\"img\",\"network_interfaces\":[{\"iface_id\":\"e\"},{\"iface_id\":\"e\"}]}", NULL);
     ck_assert_str_eq(box_fault(0), "/network_interfaces/1/iface_id");
     static const char *const ids[] = {"..", "-a", "A", "a/b", "a_b", ""};
     for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
@@ -117,21 +112,20 @@ START_TEST(test_memory_of_the_host)
     box_add_image("img");
     box.config.capacity.memory_mib = 1 << 20;
     must(facts_set(box.worker, "host", "{\"memory_mib\":1024}", NULL, &box_error));
-    box_refused(409, "INSUFFICIENT_MEMORY", "POST", "/vms",
-                "{\"image\":\"img\",\"machine_config\":{\"mem_size_mib\":1025}}", NULL);
+    box_refused(409, "INSUFFICIENT_MEMORY", "POST", "/vms", "{\"image\":\"img\",\"machine_config\":{\"mem_size_mib\":1025}}", NULL);
     ck_assert_int_eq(box_post("/vms", "{\"id\":\"a\",\"image\":\"img\",\"desired_state\":\"stopped\","
                                       "\"machine_config\":{\"mem_size_mib\":1024}}"),
                      201);
     box_observe("a", VM_STOPPED);
-    box_refused(409, "INSUFFICIENT_MEMORY", "PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":1025}}",
-                NULL);
+    box_refused(409, "INSUFFICIENT_MEMORY", "PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":1025}}", NULL);
 }
 END_TEST
 
 static const char *body_of(const char *id, unsigned mib)
 {
     static char body[256];
-    (void)snprintf(body, sizeof body, "{\"id\":\"%s\",\"image\":\"img\",\"vmm\":\"firecracker\",\"desired_state\":\"stopped\",\"machine_config\":{\"mem_size_mib\":%u}}", id, mib);
+    (void)snprintf(body, sizeof body,
+                   "{\"id\":\"%s\",\"image\":\"img\",\"vmm\":\"firecracker\",\"desired_state\":\"stopped\",\"machine_config\":{\"mem_size_mib\":%u}}", id, mib);
     return body;
 }
 
@@ -178,7 +172,8 @@ static struct reservation reserved(void)
 START_TEST(test_a_process_keeps_what_it_has)
 {
     box_add_image("img");
-    ck_assert_int_eq(box_post("/vms", "{\"id\":\"a\",\"image\":\"img\",\"vmm\":\"firecracker\",\"machine_config\":{\"mem_size_mib\":640,\"vcpu_count\":4}}"), 201);
+    ck_assert_int_eq(box_post("/vms", "{\"id\":\"a\",\"image\":\"img\",\"vmm\":\"firecracker\",\"machine_config\":{\"mem_size_mib\":640,\"vcpu_count\":4}}"),
+                     201);
     box_observe("a", VM_RUNNING);
     ck_assert(reserved().memory_mib == 640 + 10 + 64 && reserved().vcpus == 4);
     ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":64,\"vcpu_count\":1}}", NULL), 200);
@@ -213,7 +208,8 @@ START_TEST(test_vcpus_and_drives_of_all_vms)
     ck_assert_str_eq(box_fault(0), "/machine_config/vcpu_count");
     ck_assert_int_eq(box_post("/vms", body_of("b", 32)), 201);
     box_refused(409, "INSUFFICIENT_CAPACITY", "POST", "/vms", body_of("c", 32), NULL); /* both at once */
-    ck_assert_ptr_nonnull(strstr(box_string("detail"), "11 MiB for writable drives asked for, 22 of 30 reserved, 8 free; 1 vCPUs asked for, 3 of 3 reserved, 0 free"));
+    ck_assert_ptr_nonnull(
+        strstr(box_string("detail"), "11 MiB for writable drives asked for, 22 of 30 reserved, 8 free; 1 vCPUs asked for, 3 of 3 reserved, 0 free"));
     ck_assert_str_eq(box_fault(0), "/image");
     ck_assert_str_eq(box_fault(1), "/machine_config/vcpu_count");
 }
@@ -243,8 +239,7 @@ START_TEST(test_addresses_run_out)
     ck_assert_str_eq(nic(0, "ip"), "10.0.0.2");
     char mac[MAC_TEXT_MAX];
     (void)snprintf(mac, sizeof mac, "%s", nic(0, "mac"));
-    box_refused(409, "IP_EXHAUSTED", "POST", "/vms",
-                "{\"id\":\"b\",\"image\":\"img\",\"network_interfaces\":[{\"iface_id\":\"eth0\"}]}", NULL);
+    box_refused(409, "IP_EXHAUSTED", "POST", "/vms", "{\"id\":\"b\",\"image\":\"img\",\"network_interfaces\":[{\"iface_id\":\"eth0\"}]}", NULL);
     box_remove_vm("a");
     box_refused(409, "IP_EXHAUSTED", "POST", "/vms", one, NULL); /* in quarantine */
     box.config.network.lease_quarantine_s = 0;
@@ -256,8 +251,7 @@ END_TEST
 START_TEST(test_many_interfaces_in_a_used_subnet)
 {
     /* 13 addresses: four VMs of three, so that the last ones come from what was freed in between. */
-    const char *three =
-        "\"network_interfaces\":[{\"iface_id\":\"a\"},{\"iface_id\":\"b\"},{\"iface_id\":\"c\"}]";
+    const char *three = "\"network_interfaces\":[{\"iface_id\":\"a\"},{\"iface_id\":\"b\"},{\"iface_id\":\"c\"}]";
     char body[256];
     box_add_image("img");
     box_set_subnet("10.0.0.0/28");
@@ -314,18 +308,17 @@ START_TEST(test_observed_is_shown)
     bool changed = false;
     box_add_vm("a", VM_RUNNING);
     box_load("a", &row);
-    struct vm_observation seen = {
-        .state = VM_RUNNING,
-        .observed_generation = 1,
-        .boot_id = "b",
-        .boot_done = 1,
-        .boot_config = "",
-        .pid = 4711,
-        .observed =
-            "{\"vmm\":{\"requested\":\"auto\",\"driver\":\"qemu\",\"version\":\"7.2\",\"accelerator\":"
-            "\"tcg\",\"pid\":4711,"
-            "\"reason\":\"why\",\"limits\":null,\"jailed\":null,\"uid\":null},\"conditions\":[],\"timings\":[],\"drives\":[],"
-            "\"last_exit\":{\"tier\":\"guest\",\"reason\":\"guest_shutdown\",\"exit_code\":0,\"signal\":null,\"message\":\"m\",\"at\":\"2026-01-01T00:00:00.000Z\"},\"error\":null}"};
+    struct vm_observation seen = {.state = VM_RUNNING,
+                                  .observed_generation = 1,
+                                  .boot_id = "b",
+                                  .boot_done = 1,
+                                  .boot_config = "",
+                                  .pid = 4711,
+                                  .observed = "{\"vmm\":{\"requested\":\"auto\",\"driver\":\"qemu\",\"version\":\"7.2\",\"accelerator\":"
+                                              "\"tcg\",\"pid\":4711,"
+                                              "\"reason\":\"why\",\"limits\":null,\"jailed\":null,\"uid\":null},\"conditions\":[],\"timings\":[],\"drives\":[],"
+                                              "\"last_exit\":{\"tier\":\"guest\",\"reason\":\"guest_shutdown\",\"exit_code\":0,\"signal\":null,\"message\":"
+                                              "\"m\",\"at\":\"2026-01-01T00:00:00.000Z\"},\"error\":null}"};
     must(vms_set_observed(box.worker, row.uid, &seen, &changed, &box_error));
     ck_assert_int_eq(box_get("/vms/a"), 200);
     box_check_schema("Vm");
@@ -340,8 +333,7 @@ START_TEST(test_patch)
     box_add_vm("a", VM_STOPPED);
     ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"labels\":{\"a\":\"1\",\"b\":\"2\"}}", NULL), 200);
     box_observe("a", VM_STOPPED);
-    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"labels\":{\"a\":null,\"c\":\"3\",\"none\":null}}", NULL),
-                     200);
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"labels\":{\"a\":null,\"c\":\"3\",\"none\":null}}", NULL), 200);
     box_check_schema("Vm");
     box_observe("a", VM_STOPPED);
     AUTO_FREE char *labels = json_text(json_object_get(box.json, "labels"));
@@ -373,10 +365,7 @@ START_TEST(test_patch_of_the_desired_state)
 {
     AUTO_VM_ROW row = {0};
     box_add_vm("a", VM_STOPPED);
-    ck_assert_int_eq(box_send("PATCH", "/vms/a",
-                              "{\"machine_config\":{\"mem_size_mib\":64},\"desired_state\":\"paused\"}",
-                              NULL),
-                     202);
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"machine_config\":{\"mem_size_mib\":64},\"desired_state\":\"paused\"}", NULL), 202);
     box_load("a", &row);
     ck_assert_int_eq(row.boot_wanted, 2);
     ck_assert_int_eq(row.desired, VM_WANT_PAUSED);
@@ -388,8 +377,7 @@ START_TEST(test_patch_of_the_desired_state)
     box_load("a", &row);
     ck_assert_int_eq(row.boot_wanted, 2);
     ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"desired_state\":\"stopped\"}", NULL), 202);
-    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"labels\":{\"x\":\"y\"}}", NULL),
-                     202); /* the stop is not done */
+    ck_assert_int_eq(box_send("PATCH", "/vms/a", "{\"labels\":{\"x\":\"y\"}}", NULL), 202); /* the stop is not done */
 }
 END_TEST
 
@@ -497,7 +485,11 @@ int main(void)
         test_an_id_is_made,
         test_create_refuses,
         test_create_with_an_image_that_is_not_ready,
-        test_memory_of_the_host, test_memory_of_all_vms, test_a_process_keeps_what_it_has, test_vcpus_and_drives_of_all_vms, test_ports_of_the_bridge,
+        test_memory_of_the_host,
+        test_memory_of_all_vms,
+        test_a_process_keeps_what_it_has,
+        test_vcpus_and_drives_of_all_vms,
+        test_ports_of_the_bridge,
         test_addresses_run_out,
         test_many_interfaces_in_a_used_subnet,
         test_another_subnet_while_vms_exist,

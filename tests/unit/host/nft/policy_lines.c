@@ -88,8 +88,7 @@ END_TEST
 
 START_TEST(networks_are_joined)
 {
-    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":[\"10.1.0.0/16\",\"10.0.0.0/16\",\"10.0.3.0/24\",\"192.0.2.1\"]}]}}",
-         POLICY_EGRESS);
+    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":[\"10.1.0.0/16\",\"10.0.0.0/16\",\"10.0.3.0/24\",\"192.0.2.1\"]}]}}", POLICY_EGRESS);
     ck_assert_uint_eq(lines.count, 3);
     check_range(&lines.lines[0], 0, "10.0.0.0", "10.1.255.255");
     check_range(&lines.lines[1], 0, "192.0.2.1", "192.0.2.1");
@@ -99,8 +98,7 @@ END_TEST
 /* Up to NFT_POLICY_LINES_SPREAD lines, else one with sets. */
 START_TEST(short_lists_are_spread)
 {
-    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":[\"10.0.0.1\",\"10.0.0.3\"],\"protocol\":\"tcp\",\"ports\":[1,3,5,7]}]}}",
-         POLICY_EGRESS);
+    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":[\"10.0.0.1\",\"10.0.0.3\"],\"protocol\":\"tcp\",\"ports\":[1,3,5,7]}]}}", POLICY_EGRESS);
     ck_assert_uint_eq(lines.count, NFT_POLICY_LINES_SPREAD + 1);
     for (size_t i = 0; i < NFT_POLICY_LINES_SPREAD; i++) {
         ck_assert_int_eq(lines.lines[i].rule, 0);
@@ -108,8 +106,7 @@ START_TEST(short_lists_are_spread)
         ck_assert_uint_eq(lines.lines[i].port_count, 1);
         ck_assert_uint_eq(lines.lines[i].ports[0].first, 1 + 2 * (i % 4));
     }
-    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":[\"10.0.0.1\",\"10.0.0.3\"],\"protocol\":\"tcp\",\"ports\":[1,3,5,7,9]}]}}",
-         POLICY_EGRESS);
+    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":[\"10.0.0.1\",\"10.0.0.3\"],\"protocol\":\"tcp\",\"ports\":[1,3,5,7,9]}]}}", POLICY_EGRESS);
     ck_assert_uint_eq(lines.count, 2);
     ck_assert_uint_eq(lines.lines[0].range_count, 2);
     ck_assert_uint_eq(lines.lines[0].port_count, 5);
@@ -118,8 +115,7 @@ END_TEST
 
 START_TEST(everything_of_a_version_needs_no_address)
 {
-    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":\"0.0.0.0/0\"},{\"action\":\"deny\",\"to\":\"::/0\"}]}}",
-         POLICY_EGRESS);
+    make("{\"egress\":{\"rules\":[{\"action\":\"deny\",\"to\":\"0.0.0.0/0\"},{\"action\":\"deny\",\"to\":\"::/0\"}]}}", POLICY_EGRESS);
     ck_assert_uint_eq(lines.count, 3);
     ck_assert_uint_eq(lines.lines[0].version, IP_V4);
     ck_assert_uint_eq(lines.lines[1].version, IP_V6);

@@ -13,7 +13,8 @@ static const struct cgroup_support everything = {.mounted = true, .memory = true
 
 static struct cgroup_limits some(void)
 {
-    return (struct cgroup_limits){.memory_max = 1 << 20, .pids_max = 66, .cpu_max = 150000, .cpu_weight = 7, .io_device = makedev(254, 16), .io_max = {1, 0, 3, 4}};
+    return (struct cgroup_limits){
+        .memory_max = 1 << 20, .pids_max = 66, .cpu_max = 150000, .cpu_weight = 7, .io_device = makedev(254, 16), .io_max = {1, 0, 3, 4}};
 }
 
 static const struct {
@@ -59,7 +60,8 @@ static const struct {
     {CGROUP_CPU_WEIGHT, "100\n", "100"},
     {CGROUP_IO_MAX, "", "254:16 rbps=max wbps=max riops=max wiops=max"},
     {CGROUP_IO_MAX, "254:1 rbps=9 wbps=9 riops=9 wiops=9\n254:160 rbps=8 wbps=8 riops=8 wiops=8\n", "254:16 rbps=max wbps=max riops=max wiops=max"},
-    {CGROUP_IO_MAX, "254:1 rbps=9 wbps=9 riops=9 wiops=9\n254:16 rbps=max wbps=2097152 riops=max wiops=120\n", "254:16 rbps=max wbps=2097152 riops=max wiops=120"},
+    {CGROUP_IO_MAX, "254:1 rbps=9 wbps=9 riops=9 wiops=9\n254:16 rbps=max wbps=2097152 riops=max wiops=120\n",
+     "254:16 rbps=max wbps=2097152 riops=max wiops=120"},
     {CGROUP_IO_MAX, "254:16 rbps=5\n254:17 rbps=9 wbps=9 riops=9 wiops=9\n", "254:16 rbps=5 wbps=max riops=max wiops=max"},
 };
 

@@ -215,8 +215,7 @@ END_TEST
 /* Makes `dir` a tmpfs of 1 MiB that only this process sees; false without root. */
 static bool enter_small_tmpfs(void)
 {
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 ||
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", "/dev/shm", "tmpfs", 0, "size=1m") != 0) {
         (void)printf("skipped: only root can mount a small file system\n");
         return false;

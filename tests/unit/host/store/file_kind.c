@@ -183,8 +183,8 @@ static size_t add_entry(size_t at, const char *name, size_t file_bytes)
 {
     char header[160];
     size_t name_bytes = strlen(name) + 1;
-    (void)snprintf(header, sizeof header, "070701%08x%08x%08x%08x%08x%08x%08zX%08x%08x%08x%08x%08zx%08x", 1, 0x81a4, 0, 0, 1, 0, file_bytes, 0, 0, 0, 0, name_bytes,
-                   0);
+    (void)snprintf(header, sizeof header, "070701%08x%08x%08x%08x%08x%08x%08zX%08x%08x%08x%08x%08zx%08x", 1, 0x81a4, 0, 0, 1, 0, file_bytes, 0, 0, 0, 0,
+                   name_bytes, 0);
     memcpy(bytes + at, header, 110);
     memcpy(bytes + at + 110, name, name_bytes);
     size_t body = (at + 110 + name_bytes + 3) & ~(size_t)3;

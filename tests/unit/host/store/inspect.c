@@ -26,7 +26,8 @@ END_TEST
 
 START_TEST(what_is_no_word_is_refused)
 {
-    static const char *const bad[] = {"", "kernel", "kernel:", "kernel::", "kernel:x:", "kern:1:", "kernel:1", ":1:", "kernel:18446744073709551616:", "rootfs:1:1234567890123456"};
+    static const char *const bad[] = {
+        "", "kernel", "kernel:", "kernel::", "kernel:x:", "kern:1:", "kernel:1", ":1:", "kernel:18446744073709551616:", "rootfs:1:1234567890123456"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct inspection what;
         ck_assert_msg(!inspection_parse(bad[i], &what), "'%s'", bad[i]);

@@ -30,11 +30,7 @@ static size_t image_len;
 
 static Elf64_Ehdr good_header(void)
 {
-    Elf64_Ehdr header = {.e_type = ET_EXEC,
-                         .e_machine = EM_X86_64,
-                         .e_phoff = sizeof header,
-                         .e_phentsize = sizeof(Elf64_Phdr),
-                         .e_phnum = 3};
+    Elf64_Ehdr header = {.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_phoff = sizeof header, .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 3};
     memcpy(header.e_ident, ELFMAG, SELFMAG);
     header.e_ident[EI_CLASS] = ELFCLASS64;
     header.e_ident[EI_DATA] = ELFDATA2LSB;
@@ -120,8 +116,7 @@ static size_t pack_xz(void)
     lzma_options_lzma options;
     ck_assert(!lzma_lzma_preset(&options, 1));
     options.dict_size = 32 << 20; /* as the kernel's build asks for */
-    const lzma_filter filters[] = {
-        {LZMA_FILTER_X86, NULL}, {LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, NULL}};
+    const lzma_filter filters[] = {{LZMA_FILTER_X86, NULL}, {LZMA_FILTER_LZMA2, &options}, {LZMA_VLI_UNKNOWN, NULL}};
     ck_assert_int_eq(lzma_stream_encoder(&stream, filters, LZMA_CHECK_CRC32), LZMA_OK);
     return pack_lzma_stream(&stream);
 }
@@ -151,8 +146,7 @@ static size_t pack_lz4(void)
     put_le(PAYLOAD_AT, 0x184c2102, 4);
     for (size_t at = 0; at < ELF_BYTES; at += LZ4_BLOCK) {
         size_t part = ELF_BYTES - at < LZ4_BLOCK ? ELF_BYTES - at : LZ4_BLOCK;
-        int n = LZ4_compress_default((const char *)elf + at, (char *)payload() + len + 4, (int)part,
-                                     (int)(ROOM - PAYLOAD_AT - 3000 - len));
+        int n = LZ4_compress_default((const char *)elf + at, (char *)payload() + len + 4, (int)part, (int)(ROOM - PAYLOAD_AT - 3000 - len));
         ck_assert_int_gt(n, 0);
         put_le(PAYLOAD_AT + len, (uint32_t)n, 4);
         len += 4 + (size_t)n;

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-#define MIB ((off_t)1024 * 1024)
-#define SHA256_OF_HELLO "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+#define MIB               ((off_t)1024 * 1024)
+#define SHA256_OF_HELLO   "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 #define SHA256_OF_NOTHING "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 enum { PATH_ROOM = 256 };
@@ -390,12 +390,8 @@ enum { ELF_BYTES = 100000, BOOT_BYTES = 1024 };
 
 static void make_elf(uint8_t *bytes)
 {
-    Elf64_Ehdr header = {.e_type = ET_EXEC,
-                         .e_machine = EM_X86_64,
-                         .e_entry = 0x1000000,
-                         .e_phoff = sizeof header,
-                         .e_phentsize = sizeof(Elf64_Phdr),
-                         .e_phnum = 1};
+    Elf64_Ehdr header = {
+        .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_entry = 0x1000000, .e_phoff = sizeof header, .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1};
     Elf64_Phdr segment = {.p_type = PT_LOAD, .p_filesz = ELF_BYTES, .p_memsz = ELF_BYTES, .p_paddr = 0x1000000};
     memcpy(header.e_ident, ELFMAG, SELFMAG);
     header.e_ident[EI_CLASS] = ELFCLASS64;
@@ -591,8 +587,7 @@ END_TEST
 /* Puts the store on a tmpfs of 1 MiB that only this process sees; false without root. */
 static bool enter_small_tmpfs(void)
 {
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 ||
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", root, "tmpfs", 0, "size=1m") != 0) {
         (void)printf("skipped: only root can mount a small file system\n");
         return false;
@@ -619,8 +614,7 @@ START_TEST(a_full_disk_leaves_nothing)
     size_t len = make_vmlinuz(packed, sizeof packed, elf);
     request.path = make_file(in(allowed, "vmlinuz"), packed, len);
     request.use = STORE_KERNEL;
-    (void)make_file(in(root, "filler"), bytes,
-                    1 << 19); /* what is packed still fits, what is unpacked does not */
+    (void)make_file(in(root, "filler"), bytes, 1 << 19); /* what is packed still fits, what is unpacked does not */
     (void)make_file(in(root, "filler2"), bytes, (1 << 19) - 65536);
     refuse(&request, ERR_INSUFFICIENT_STORAGE);
     ck_assert_int_eq(unlink(in(root, "filler")), 0);

@@ -394,8 +394,8 @@ START_TEST(an_answer_of_the_socket)
 }
 END_TEST
 
-static const char *const bad_answers[] = {"", "errno=-22\n\n", "private_key=12\nerrno=0\n\n", "listen_port\nerrno=0\n\n", "listen_port=7\n\n",
-                                          "public_key=02\nerrno=0\n\n"};
+static const char *const bad_answers[] = {
+    "", "errno=-22\n\n", "private_key=12\nerrno=0\n\n", "listen_port\nerrno=0\n\n", "listen_port=7\n\n", "public_key=02\nerrno=0\n\n"};
 
 START_TEST(a_bad_answer_of_the_socket)
 {

@@ -155,9 +155,9 @@ static void end_serving(pid_t pid)
     (void)unlink(in_dir("api.sock"));
 }
 
-#define OK_INSTANCE                                                                                          \
-    "HTTP/1.1 200 \r\nServer: Firecracker API\r\nContent-Type: application/json\r\nContent-Length: "         \
-    "19\r\n\r\n"                                                                                             \
+#define OK_INSTANCE \
+    "HTTP/1.1 200 \r\nServer: Firecracker API\r\nContent-Type: application/json\r\nContent-Length: " \
+    "19\r\n\r\n" \
     "{\"state\":\"Running\"}"
 
 START_TEST(firecracker_calls)
@@ -171,8 +171,7 @@ START_TEST(firecracker_calls)
     ck_assert_int_eq(firecracker_query(VMM_PEER_UNJAILED(dir), 2000, &state, NULL), 0);
     ck_assert_int_eq(state, VMM_STATE_RUNNING);
     end_serving(pid);
-    static const struct step pause[] = {{"PATCH /vm HTTP/1.1\r\n", "", 0},
-                                        {"{\"state\": \"Paused\"}", "HTTP/1.1 204 \r\n\r\n", 1}};
+    static const struct step pause[] = {{"PATCH /vm HTTP/1.1\r\n", "", 0}, {"{\"state\": \"Paused\"}", "HTTP/1.1 204 \r\n\r\n", 1}};
     pid = serve(pause, 2, 4096, true);
     ck_assert_int_eq(firecracker_pause(VMM_PEER_UNJAILED(dir), 2000, NULL), 0);
     end_serving(pid);
@@ -180,10 +179,8 @@ START_TEST(firecracker_calls)
     pid = serve(resume, 1, 4096, true);
     ck_assert_int_eq(firecracker_resume(VMM_PEER_UNJAILED(dir), 2000, NULL), 0);
     end_serving(pid);
-    static const struct step fault[] = {
-        {"PUT /actions HTTP/1.1\r\n", "", 0},
-        {"{\"action_type\": \"SendCtrlAltDel\"}",
-         "HTTP/1.1 400 \r\nContent-Length: 23\r\n\r\n{\"fault_message\":\"No.\"}", 1}};
+    static const struct step fault[] = {{"PUT /actions HTTP/1.1\r\n", "", 0},
+                                        {"{\"action_type\": \"SendCtrlAltDel\"}", "HTTP/1.1 400 \r\nContent-Length: 23\r\n\r\n{\"fault_message\":\"No.\"}", 1}};
     struct error err;
     pid = serve(fault, 2, 4096, true);
     ck_assert_int_eq(firecracker_shutdown(VMM_PEER_UNJAILED(dir), 2000, &err), -1);
@@ -198,9 +195,8 @@ START_TEST(firecracker_answers_that_are_none)
     make_dir();
     struct error err;
     enum vmm_state state;
-    static const struct step endless[] = {
-        {"GET", "HTTP/1.1 200 \r\n\r\n", 1},
-        {NULL, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 16385}};
+    static const struct step endless[] = {{"GET", "HTTP/1.1 200 \r\n\r\n", 1},
+                                          {NULL, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 16385}};
     pid_t pid = serve(endless, 2, 4096, true);
     ck_assert_int_eq(firecracker_query(VMM_PEER_UNJAILED(dir), 5000, &state, &err), -1);
     ck_assert_int_eq(err.code, ERR_VMM_FAILED);
@@ -222,17 +218,16 @@ START_TEST(firecracker_answers_that_are_none)
 END_TEST
 
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
-#define EVENT "{\"event\": \"RESUME\", \"timestamp\": {\"seconds\": 1, \"microseconds\": 2}}\r\n"
-#define DONE "{\"return\": {}}\r\n"
+#define EVENT    "{\"event\": \"RESUME\", \"timestamp\": {\"seconds\": 1, \"microseconds\": 2}}\r\n"
+#define DONE     "{\"return\": {}}\r\n"
 
 START_TEST(qemu_calls)
 {
     make_dir();
     enum vmm_state state = VMM_STATE_STARTING;
-    static const struct step query[] = {
-        {NULL, EVENT GREETING, 1},
-        {"{\"execute\": \"qmp_capabilities\"}\n", EVENT DONE EVENT EVENT, 1},
-        {"{\"execute\": \"query-status\"}\n", EVENT "{\"return\": {\"status\": \"paused\"}}\r\n", 1}};
+    static const struct step query[] = {{NULL, EVENT GREETING, 1},
+                                        {"{\"execute\": \"qmp_capabilities\"}\n", EVENT DONE EVENT EVENT, 1},
+                                        {"{\"execute\": \"query-status\"}\n", EVENT "{\"return\": {\"status\": \"paused\"}}\r\n", 1}};
     pid_t pid = serve(query, 3, 5, true);
     ck_assert_int_eq(qemu_query(VMM_PEER_UNJAILED(dir), 2000, &state, NULL), 0);
     ck_assert_int_eq(state, VMM_STATE_PAUSED);
@@ -243,8 +238,7 @@ START_TEST(qemu_calls)
     } calls[] = {{qemu_pause, "{\"execute\": \"stop\"}\n"}, {qemu_resume, "{\"execute\": \"cont\"}\n"}};
     struct error err;
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
-        struct step steps[] = {
-            {NULL, GREETING, 1}, {"qmp_capabilities", DONE, 1}, {calls[i].command, DONE, 1}};
+        struct step steps[] = {{NULL, GREETING, 1}, {"qmp_capabilities", DONE, 1}, {calls[i].command, DONE, 1}};
         pid = serve(steps, 3, 4096, true);
         ck_assert_int_eq(calls[i].call(VMM_PEER_UNJAILED(dir), 2000, NULL), 0);
         end_serving(pid);
@@ -263,12 +257,8 @@ END_TEST
 START_TEST(qemu_is_asked_twice_to_end)
 {
     make_dir();
-    static const struct step steps[] = {{NULL, GREETING, 1},
-                                        {"qmp_capabilities", DONE, 1},
-                                        {"{\"execute\": \"system_powerdown\"}\n", DONE, 1},
-                                        {NULL, NULL, 0},
-                                        {NULL, GREETING, 1},
-                                        {"qmp_capabilities", DONE, 1},
+    static const struct step steps[] = {{NULL, GREETING, 1},      {"qmp_capabilities", DONE, 1}, {"{\"execute\": \"system_powerdown\"}\n", DONE, 1},
+                                        {NULL, NULL, 0},          {NULL, GREETING, 1},           {"qmp_capabilities", DONE, 1},
                                         {"\"send-key\"", DONE, 1}};
     struct error err;
     pid_t pid = serve(steps, 7, 4096, true);
@@ -314,8 +304,7 @@ START_TEST(qemu_answers_that_are_none)
         int timeout_ms = cases[i].code == ERR_TIMEOUT ? 150 : 5000;
         int64_t begin = clock_monotonic_ms();
         ck_assert_int_eq(qemu_pause(VMM_PEER_UNJAILED(dir), timeout_ms, &err), -1);
-        ck_assert_msg(err.code == cases[i].code && strstr(err.message, cases[i].words) != NULL, "%zu: %s", i,
-                      err.message);
+        ck_assert_msg(err.code == cases[i].code && strstr(err.message, cases[i].words) != NULL, "%zu: %s", i, err.message);
         ck_assert_int_lt((int)(clock_monotonic_ms() - begin), 2000);
         end_serving(pid);
     }

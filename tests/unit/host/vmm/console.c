@@ -233,8 +233,7 @@ static void flood(int fd)
         ck_assert_uint_eq(end, position);
         struct stat st;
         ck_assert_int_eq(fstat(fd, &st), 0);
-        ck_assert_msg((uint64_t)st.st_blocks * 512 <= FLOOD_BOUND + 4 * PAGE, "%ld blocks",
-                      (long)st.st_blocks);
+        ck_assert_msg((uint64_t)st.st_blocks * 512 <= FLOOD_BOUND + 4 * PAGE, "%ld blocks", (long)st.st_blocks);
     }
 }
 

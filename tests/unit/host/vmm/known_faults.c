@@ -11,7 +11,7 @@ static const struct {
     const char *a, *b;
     int result;
 } orders[] = {
-    {"1.12.1", "1.12.1", 0}, {"1.9", "1.10", -1},     {"1.13.1", "1.13", 1},  {"1.13.0", "1.13", 0}, {"2", "1.99.99", 1},
+    {"1.12.1", "1.12.1", 0},     {"1.9", "1.10", -1}, {"1.13.1", "1.13", 1},    {"1.13.0", "1.13", 0}, {"2", "1.99.99", 1},
     {"1.13.1-dev", "1.13.1", 0}, {"", "0", 0},        {"1.12.1", "1.14.0", -1}, {"x", "1", -1},
 };
 
@@ -26,8 +26,13 @@ static const struct {
     const char *program, *version;
     const char *name; /* NULL: none is known */
 } cases[] = {
-    {"jailer", "1.12.1", "CVE-2026-1386"}, {"jailer", "1.13.1", "CVE-2026-1386"}, {"jailer", "1.13.2", NULL}, {"jailer", "1.14.0", "CVE-2026-1386"},
-    {"jailer", "1.14.1", NULL},            {"jailer", "1.16.1", NULL},            {"qemu", "1.0", NULL},
+    {"jailer", "1.12.1", "CVE-2026-1386"},
+    {"jailer", "1.13.1", "CVE-2026-1386"},
+    {"jailer", "1.13.2", NULL},
+    {"jailer", "1.14.0", "CVE-2026-1386"},
+    {"jailer", "1.14.1", NULL},
+    {"jailer", "1.16.1", NULL},
+    {"qemu", "1.0", NULL},
 };
 
 START_TEST(faults_are_found_by_version)

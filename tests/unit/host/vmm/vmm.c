@@ -73,10 +73,8 @@ START_TEST(table_is_complete)
         const struct vmm_driver *driver = &vmm_drivers[i];
         ck_assert_int_eq(driver->kind, i);
         ck_assert_ptr_eq(vmm_driver_by_name(driver->name), driver);
-        ck_assert(driver->command != NULL && driver->query != NULL && driver->pause != NULL &&
-                  driver->resume != NULL);
-        ck_assert(driver->shutdown != NULL && driver->version != NULL && driver->noise != NULL &&
-                  driver->lead_ins != NULL);
+        ck_assert(driver->command != NULL && driver->query != NULL && driver->pause != NULL && driver->resume != NULL);
+        ck_assert(driver->shutdown != NULL && driver->version != NULL && driver->noise != NULL && driver->lead_ins != NULL);
         ck_assert_str_eq(driver->args->name, driver->name);
         ck_assert_ptr_nonnull(strstr(driver->args->needs, "console=ttyS0"));
     }
@@ -91,14 +89,12 @@ START_TEST(firecracker_config_has_it_all)
     struct vmm_spec spec = full_spec();
     AUTO_FREE char *text = NULL;
     ck_assert_int_eq(firecracker_config(&spec, &text, NULL), 0);
-    ck_assert_str_eq(
-        text,
-        "{\"boot-source\":{\"kernel_image_path\":\"/k/vmlinux\",\"boot_args\":\"quiet \\\"x\\\"\","
-        "\"initrd_path\":\"/k/initrd\"},\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},"
-        "\"drives\":[{\"drive_id\":\"root\",\"path_on_host\":\"/d/root\",\"is_root_device\":true,"
-        "\"is_read_only\":true},{\"drive_id\":\"data\",\"path_on_host\":\"/d/with,comma\","
-        "\"is_root_device\":false,\"is_read_only\":false}],\"network-interfaces\":[{\"iface_id\":\"eth0\","
-        "\"host_dev_name\":\"sv0\",\"guest_mac\":\"02:00:00:00:00:ab\"}],\"entropy\":{}}");
+    ck_assert_str_eq(text, "{\"boot-source\":{\"kernel_image_path\":\"/k/vmlinux\",\"boot_args\":\"quiet \\\"x\\\"\","
+                           "\"initrd_path\":\"/k/initrd\"},\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},"
+                           "\"drives\":[{\"drive_id\":\"root\",\"path_on_host\":\"/d/root\",\"is_root_device\":true,"
+                           "\"is_read_only\":true},{\"drive_id\":\"data\",\"path_on_host\":\"/d/with,comma\","
+                           "\"is_root_device\":false,\"is_read_only\":false}],\"network-interfaces\":[{\"iface_id\":\"eth0\","
+                           "\"host_dev_name\":\"sv0\",\"guest_mac\":\"02:00:00:00:00:ab\"}],\"entropy\":{}}");
 }
 END_TEST
 
@@ -107,10 +103,9 @@ START_TEST(firecracker_config_of_nothing_extra)
     struct vmm_spec spec = bare_spec();
     AUTO_FREE char *text = NULL;
     ck_assert_int_eq(firecracker_config(&spec, &text, NULL), 0);
-    ck_assert_str_eq(
-        text, "{\"boot-source\":{\"kernel_image_path\":\"/k/vmlinux\",\"boot_args\":\"quiet \\\"x\\\"\"},"
-              "\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},\"drives\":[],"
-              "\"network-interfaces\":[],\"entropy\":{}}");
+    ck_assert_str_eq(text, "{\"boot-source\":{\"kernel_image_path\":\"/k/vmlinux\",\"boot_args\":\"quiet \\\"x\\\"\"},"
+                           "\"machine-config\":{\"vcpu_count\":2,\"mem_size_mib\":256},\"drives\":[],"
+                           "\"network-interfaces\":[],\"entropy\":{}}");
 }
 END_TEST
 
@@ -190,20 +185,9 @@ static void check_command(enum vmm_kind kind, const struct vmm_spec *spec, const
 
 START_TEST(firecracker_command_line)
 {
-    static const char *const wanted[] = {"/b/vmm",
-                                         "--id",
-                                         "vm-1",
-                                         "--api-sock",
-                                         "/r/vm-1/api.sock",
-                                         "--config-file",
-                                         "/r/vm-1/vmm.json",
-                                         "--log-path",
-                                         "/r/vm-1/vmm.out",
-                                         "--level",
-                                         "Error",
-                                         "--module",
-                                         "firecracker",
-                                         NULL};
+    static const char *const wanted[] = {
+        "/b/vmm", "--id",     "vm-1",        "--api-sock", "/r/vm-1/api.sock", "--config-file", "/r/vm-1/vmm.json", "--log-path", "/r/vm-1/vmm.out", "--level",
+        "Error",  "--module", "firecracker", NULL};
     struct vmm_spec spec = full_spec();
     check_command(VMM_FIRECRACKER, &spec, wanted);
 }
@@ -212,8 +196,10 @@ END_TEST
 /* With a jail nothing of the host's paths is in the command line but what the jailer needs itself. */
 START_TEST(firecracker_command_line_in_a_jail)
 {
-    static const char *const wanted[] = {"/b/jailer", "--id", "vm-1", "--exec-file", "/b/vmm", "--uid", "1879048200", "--gid", "1879048200", "--chroot-base-dir", "/r/jail", "--",
-                                         "--api-sock", "/api.sock", "--config-file", "/vmm.json", "--log-path", "/vmm.out", "--level", "Error", "--module", "firecracker", NULL};
+    static const char *const wanted[] = {"/b/jailer",  "--id",      "vm-1",          "--exec-file",       "/b/vmm",     "--uid",
+                                         "1879048200", "--gid",     "1879048200",    "--chroot-base-dir", "/r/jail",    "--",
+                                         "--api-sock", "/api.sock", "--config-file", "/vmm.json",         "--log-path", "/vmm.out",
+                                         "--level",    "Error",     "--module",      "firecracker",       NULL};
     const struct vmm_jail jail = {.jailer = "/b/jailer", .place = "/r/jail", .uid = 1879048200};
     struct vmm_spec spec = full_spec();
     spec.jail = &jail;
@@ -242,11 +228,9 @@ START_TEST(qemu_command_line_in_a_jail)
 }
 END_TEST
 
-#define QEMU_FIXED                                                                                           \
-    "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-sandbox",                                \
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", "-chardev",               \
-        "stdio,id=console,signal=off", "-serial", "chardev:console", "-device", "i8042", "-d",                \
-        "trace:qemu_system_shutdown_request"
+#define QEMU_FIXED \
+    "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", \
+        "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console", "-device", "i8042", "-d", "trace:qemu_system_shutdown_request"
 
 START_TEST(qemu_command_line)
 {
@@ -438,16 +422,14 @@ START_TEST(last_words)
          "RunWithApi(Kernel(Nope))\n"
          "2026-11-23T22:37:49.04 [x:main] Firecracker exiting with error. exit_code=1\n",
          "Kernel: [a] nope"},
-        {VMM_FIRECRACKER, "Error: ParseArguments(UnexpectedArgument(\"nope\"))\n",
-         "ParseArguments(UnexpectedArgument(\"nope\"))"},
+        {VMM_FIRECRACKER, "Error: ParseArguments(UnexpectedArgument(\"nope\"))\n", "ParseArguments(UnexpectedArgument(\"nope\"))"},
         {VMM_FIRECRACKER, "first\nlast, without an end", "last, without an end"},
         {VMM_FIRECRACKER, "a panic\nnote: run with RUST_BACKTRACE=1\n\n\n", "a panic"},
         {VMM_FIRECRACKER, "", ""},
         {VMM_FIRECRACKER, "\n\n", ""},
         {VMM_FIRECRACKER, "2026 no stamp\n", "2026 no stamp"},
         {VMM_FIRECRACKER, "tab\there \xc3\xa9\n", "tab?here ??"},
-        {VMM_QEMU, "qemu-system-x86_64: warning: a\nqemu-system-x86_64: could not load kernel\n",
-         "could not load kernel"},
+        {VMM_QEMU, "qemu-system-x86_64: warning: a\nqemu-system-x86_64: could not load kernel\n", "could not load kernel"},
         {VMM_QEMU, "Error: x\n", "Error: x"},
     };
     char words[64];

@@ -14,8 +14,8 @@
 
 struct keeper_box {
     char dir[64], path[128];
-    struct db *db;     /* the keeper's */
-    struct db *own;    /* the test's, as the API process has it */
+    struct db *db;  /* the keeper's */
+    struct db *own; /* the test's, as the API process has it */
     struct border *border;
     pthread_t thread;
     int socket;

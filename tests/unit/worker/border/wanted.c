@@ -14,14 +14,19 @@
 static struct keeper_box box;
 static struct error err;
 
-#define must(result) ck_assert_msg((result) == 0, "%s: %s", #result, err.message)
+#define must(result)  ck_assert_msg((result) == 0, "%s: %s", #result, err.message)
 #define TEXT(literal) ((char *)(uintptr_t)(literal))
 
 static void add_vm(const char *id, uint32_t address, const char *tap)
 {
     struct vm_interface interface = {.iface_id = TEXT("eth0"), .mac = {{2, 0, 0, 0, (uint8_t)(address >> 8), (uint8_t)address}}, .address = address};
     struct vm_row row = {.id = TEXT(id),
-                         .config = {.image = TEXT("i"), .machine = {2, 64}, .boot_args = TEXT("quiet"), .interfaces = {{"eth0"}}, .interface_count = 1, .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}},
+                         .config = {.image = TEXT("i"),
+                                    .machine = {2, 64},
+                                    .boot_args = TEXT("quiet"),
+                                    .interfaces = {{"eth0"}},
+                                    .interface_count = 1,
+                                    .limits = {.cpu_weight = VM_CPU_WEIGHT_DEFAULT}},
                          .interfaces = &interface,
                          .interface_count = 1};
     (void)snprintf(interface.tap, sizeof interface.tap, "%s", tap);
@@ -67,7 +72,8 @@ START_TEST(a_vm_is_read_and_reported)
     must(border_vm_get(box.border, "a", &row, &found, &err));
     ck_assert(found && row.config.machine.vcpu_count == 2 && row.interface_count == 1 && row.interfaces[0].address == 100);
     ck_assert_str_eq(row.interfaces[0].tap, "t100");
-    struct message_vm_report report = {.uid = row.uid, .id = "a", .state = VM_RUNNING, .observed = TEXT("{\"x\":1}"), .pid = 7, .boot_config = TEXT("{\"image\":\"i\"}"), .event = TEXT("{}")};
+    struct message_vm_report report = {
+        .uid = row.uid, .id = "a", .state = VM_RUNNING, .observed = TEXT("{\"x\":1}"), .pid = 7, .boot_config = TEXT("{\"image\":\"i\"}"), .event = TEXT("{}")};
     must(border_vm_report(box.border, &report, &changed, &err));
     ck_assert(changed);
     AUTO_VM_ROW again = {0};
@@ -151,7 +157,8 @@ static const struct {
     {"PRAGMA ignore_check_constraints=ON; UPDATE vms SET state = 'x' WHERE id = 'a'", "state"},
     {"UPDATE vms SET config = json_set(config, '$.restart_policy', '') WHERE id = 'a'", "/restart_policy"},
     {"WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 9) INSERT INTO interfaces"
-     " SELECT uid, x, 'e' || x, 'y' || x, '02:00:00:00:01:0' || x, 7000 + x FROM vms, c WHERE id = 'a'", "tap"},
+     " SELECT uid, x, 'e' || x, 'y' || x, '02:00:00:00:01:0' || x, 7000 + x FROM vms, c WHERE id = 'a'",
+     "tap"},
     {"UPDATE vms SET observed = hex(zeroblob(35000000)) WHERE id = 'a'", "observed"},
 };
 

@@ -49,8 +49,8 @@ static void see_chains(int64_t uid, const struct policy *policy)
 static void see_elements(const struct firewall_vm *vm)
 {
     for (int d = 0; d < POLICY_DIRECTION_COUNT_; d++) {
-        seen.elements[seen.element_count++] = (struct nft_policy_element){
-            .direction = (enum policy_direction_name)d, .address = vm->addresses[0], .uid = vm->uid};
+        seen.elements[seen.element_count++] =
+            (struct nft_policy_element){.direction = (enum policy_direction_name)d, .address = vm->addresses[0], .uid = vm->uid};
     }
 }
 
@@ -70,10 +70,8 @@ static void setup(void)
     memset(&plan, 0, sizeof plan);
     wanted.sets.sets = calloc(2, sizeof *wanted.sets.sets);
     wanted.vms = calloc(3, sizeof *wanted.vms);
-    seen = (struct nft_policies_seen){.tables = true,
-                                      .chains = calloc(16, sizeof *seen.chains),
-                                      .elements = calloc(16, sizeof *seen.elements),
-                                      .sets = calloc(4, sizeof *seen.sets)};
+    seen = (struct nft_policies_seen){
+        .tables = true, .chains = calloc(16, sizeof *seen.chains), .elements = calloc(16, sizeof *seen.elements), .sets = calloc(4, sizeof *seen.sets)};
     ck_assert(wanted.sets.sets != NULL && wanted.vms != NULL && seen.chains != NULL && seen.elements != NULL && seen.sets != NULL);
     ck_assert(address_set_parse("lan", nets, &wanted.sets.sets[0], &err) == 0);
     wanted.sets.count = 1;
@@ -175,8 +173,7 @@ END_TEST
 
 START_TEST(an_element_of_nobody)
 {
-    seen.elements[seen.element_count++] =
-        (struct nft_policy_element){.direction = POLICY_INGRESS, .address = ip_addr_from_ipv4(0x0a000009), .uid = 2};
+    seen.elements[seen.element_count++] = (struct nft_policy_element){.direction = POLICY_INGRESS, .address = ip_addr_from_ipv4(0x0a000009), .uid = 2};
     const struct nft_policy_change *change = make();
     ck_assert_uint_eq(change->remove_element_count, 1);
     ck_assert_uint_eq(change->vm_count, 0);

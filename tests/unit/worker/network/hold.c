@@ -49,8 +49,7 @@ END_TEST
 
 START_TEST(an_open_firewall_cuts_guests_off)
 {
-    static const enum network_op_type opening[] = {NETWORK_OP_APPLY_FIREWALL, NETWORK_OP_REPLACE_UPLINK,
-                                                   NETWORK_OP_REPLACE_CLOSED, NETWORK_OP_REMOVE_GUESTS};
+    static const enum network_op_type opening[] = {NETWORK_OP_APPLY_FIREWALL, NETWORK_OP_REPLACE_UPLINK, NETWORK_OP_REPLACE_CLOSED, NETWORK_OP_REMOVE_GUESTS};
     contest(opening[_i]);
     add(NETWORK_OP_ENSURE_BRIDGE);
     add(opening[_i]);

@@ -95,7 +95,8 @@ START_TEST(advice_fits_whatever_the_names)
 {
     settings.bridge = "fifteen-letters";
     for (int owner = 0; owner < BLOCK_OWNER_COUNT_; owner++) {
-        seen.block = (struct forward_block){.found = true, .by_policy = true, .legacy = owner % 2 == 0, .owner = (enum forward_block_owner)owner, .family = "inet"};
+        seen.block =
+            (struct forward_block){.found = true, .by_policy = true, .legacy = owner % 2 == 0, .owner = (enum forward_block_owner)owner, .family = "inet"};
         memset(seen.block.table, 't', 40); /* longer ones are cut to 63, and then so is the advice: it is for people */
         memset(seen.block.chain, 'c', 40);
         SAYS(OBSTACLE_HOST_FORWARD_DROP, "fifteen-letters", "cccc", "the policy");

@@ -6,9 +6,14 @@
 #include <stdlib.h>
 
 /* IPv4 addresses by their last byte. */
-#define AT(last) {.version = IP_V4, .bytes = {[3] = (last)}}
-#define PORT(protocol_, host_port_, host_, guest, guest_port_)                                                                             \
-    {.protocol = (protocol_), .host_port = (host_port_), .host = AT(host_), .address = AT(guest), .guest_port = (guest_port_)}
+#define AT(last) \
+    { \
+        .version = IP_V4, .bytes = { [3] = (last) } \
+    }
+#define PORT(protocol_, host_port_, host_, guest, guest_port_) \
+    { \
+        .protocol = (protocol_), .host_port = (host_port_), .host = AT(host_), .address = AT(guest), .guest_port = (guest_port_) \
+    }
 
 static const struct nft_port a = PORT(IPPROTO_TCP, 80, 0, 10, 8080);
 static const struct nft_port a_elsewhere = PORT(IPPROTO_TCP, 80, 0, 11, 8080);
@@ -17,12 +22,12 @@ static const struct nft_port a_at_one = PORT(IPPROTO_TCP, 80, 1, 10, 8080);
 static const struct nft_port a_at_other = PORT(IPPROTO_TCP, 80, 2, 11, 8080);
 static const struct nft_port b = PORT(IPPROTO_TCP, 81, 0, 11, 81);
 static const struct nft_port a_udp = PORT(IPPROTO_UDP, 80, 0, 10, 53);
-static const struct nft_port a_v6 = {.protocol = IPPROTO_TCP, .host_port = 80, .host.version = IP_V6, .address = {.version = IP_V6, .bytes = {[15] = 10}}, .guest_port = 8080};
+static const struct nft_port a_v6 = {
+    .protocol = IPPROTO_TCP, .host_port = 80, .host.version = IP_V6, .address = {.version = IP_V6, .bytes = {[15] = 10}}, .guest_port = 8080};
 static struct ports_diff diff;
 static struct error err;
 
-static void make(const struct nft_port *there, size_t there_count, const struct nft_port *wanted, size_t wanted_count,
-                 const struct ip_addr only[2])
+static void make(const struct nft_port *there, size_t there_count, const struct nft_port *wanted, size_t wanted_count, const struct ip_addr only[2])
 {
     ports_diff_free(&diff);
     ck_assert_int_eq(ports_diff_make(there, there_count, wanted, wanted_count, only, &diff, &err), 0);

@@ -14,7 +14,10 @@
  * from 192.0.2.1; tcp 80 of IPv6 to fd00::2.
  */
 static struct ip_addr local[4], uplinks[1], ended[1];
-#define GUEST_ADDRESS {.version = IP_V4, .bytes = {10, 0, 0, 2}}
+#define GUEST_ADDRESS \
+    { \
+        .version = IP_V4, .bytes = { 10, 0, 0, 2 } \
+    }
 static const struct nft_port ports[] = {
     {.protocol = IPPROTO_TCP, .host_port = 80, .host.version = IP_V4, .address = GUEST_ADDRESS, .guest_port = 8080},
     {.protocol = IPPROTO_TCP, .host_port = 90, .host = {IP_V4, {192, 0, 2, 1}}, .address = GUEST_ADDRESS, .guest_port = 9090},
@@ -89,10 +92,10 @@ static void check(const struct row *rows, size_t count)
     }
 }
 
-#define OUTSIDE "203.0.113.9"
-#define GUEST "10.0.0.2"
+#define OUTSIDE     "203.0.113.9"
+#define GUEST       "10.0.0.2"
 #define OTHER_GUEST "10.0.0.3"
-#define HOST "192.0.2.1"
+#define HOST        "192.0.2.1"
 
 static const struct row nat_rows[] = {
     /* Translated as it is wanted. */
@@ -131,7 +134,7 @@ static const struct row nat_rows[] = {
     /* The masquerade. */
     {false, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, HOST},
     {true, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, GUEST},
-    {true, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, "198.51.100.7"}, /* an uplink of before */
+    {true, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, "198.51.100.7"},  /* an uplink of before */
     {false, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, "203.0.113.77"}, /* others do that */
     {false, IPPROTO_TCP, GUEST, OTHER_GUEST, 53, OTHER_GUEST, 53, GUEST},
     {false, IPPROTO_TCP, GUEST, "10.0.0.1", 53, "10.0.0.1", 53, GUEST},
@@ -165,15 +168,11 @@ END_TEST
 /* A VM's ports changed: tcp 80 leads to it now, udp 54 does no more. Whatever else leads to guests is not asked about. */
 START_TEST(ports_that_changed)
 {
-    static const struct nft_port before[] = {
-        {.protocol = IPPROTO_UDP, .host_port = 54, .host.version = IP_V4, .address = GUEST_ADDRESS, .guest_port = 5353}};
+    static const struct nft_port before[] = {{.protocol = IPPROTO_UDP, .host_port = 54, .host.version = IP_V4, .address = GUEST_ADDRESS, .guest_port = 5353}};
     static const struct row rows[] = {
-        {true, IPPROTO_TCP, OUTSIDE, HOST, 80, HOST, 80, OUTSIDE},
-        {false, IPPROTO_TCP, OUTSIDE, HOST, 80, GUEST, 8080, OUTSIDE},
-        {true, IPPROTO_UDP, OUTSIDE, HOST, 54, GUEST, 5353, OUTSIDE},
-        {false, IPPROTO_UDP, OUTSIDE, HOST, 54, HOST, 54, OUTSIDE},
-        {false, IPPROTO_UDP, OUTSIDE, HOST, 53, GUEST, 5353, OUTSIDE},
-        {false, IPPROTO_UDP, OUTSIDE, HOST, 9, OTHER_GUEST, 9, OUTSIDE},
+        {true, IPPROTO_TCP, OUTSIDE, HOST, 80, HOST, 80, OUTSIDE},     {false, IPPROTO_TCP, OUTSIDE, HOST, 80, GUEST, 8080, OUTSIDE},
+        {true, IPPROTO_UDP, OUTSIDE, HOST, 54, GUEST, 5353, OUTSIDE},  {false, IPPROTO_UDP, OUTSIDE, HOST, 54, HOST, 54, OUTSIDE},
+        {false, IPPROTO_UDP, OUTSIDE, HOST, 53, GUEST, 5353, OUTSIDE}, {false, IPPROTO_UDP, OUTSIDE, HOST, 9, OTHER_GUEST, 9, OUTSIDE},
         {false, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, GUEST},
     };
     judge.ports = ports;
@@ -204,12 +203,9 @@ END_TEST
 START_TEST(addresses_that_are_gone)
 {
     static const struct row rows[] = {
-        {true, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, HOST},
-        {true, IPPROTO_UDP, OUTSIDE, HOST, 53, GUEST, 5353, OUTSIDE},
-        {true, IPPROTO_TCP, "10.0.0.1", GUEST, 22, GUEST, 22, "10.0.0.1"},
-        {true, IPPROTO_TCP, OTHER_GUEST, GUEST, 22, GUEST, 22, OTHER_GUEST},
-        {false, IPPROTO_UDP, OTHER_GUEST, OUTSIDE, 53, OUTSIDE, 53, HOST},
-        {false, IPPROTO_TCP, OUTSIDE, HOST, 22, HOST, 22, OUTSIDE},
+        {true, IPPROTO_UDP, GUEST, OUTSIDE, 53, OUTSIDE, 53, HOST},        {true, IPPROTO_UDP, OUTSIDE, HOST, 53, GUEST, 5353, OUTSIDE},
+        {true, IPPROTO_TCP, "10.0.0.1", GUEST, 22, GUEST, 22, "10.0.0.1"}, {true, IPPROTO_TCP, OTHER_GUEST, GUEST, 22, GUEST, 22, OTHER_GUEST},
+        {false, IPPROTO_UDP, OTHER_GUEST, OUTSIDE, 53, OUTSIDE, 53, HOST}, {false, IPPROTO_TCP, OUTSIDE, HOST, 22, HOST, 22, OUTSIDE},
     };
     ended[0] = address(GUEST);
     judge.ended = ended;

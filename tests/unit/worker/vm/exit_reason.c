@@ -105,8 +105,10 @@ END_TEST
 START_TEST(a_panic_is_told_by_its_first_line)
 {
     char line[GUEST_LINE_MAX];
-    ck_assert_int_eq(find("[ 1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\r\nCPU: 0\r\n---[ end Kernel panic - not syncing: again ]---\r\n", line),
-                     GUEST_END_PANIC);
+    ck_assert_int_eq(
+        find("[ 1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\r\nCPU: 0\r\n---[ end Kernel panic - not syncing: again ]---\r\n",
+             line),
+        GUEST_END_PANIC);
     ck_assert_str_eq(line, "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100");
 }
 END_TEST

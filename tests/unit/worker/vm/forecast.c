@@ -15,7 +15,8 @@ static struct vm_forecast forecast;
 
 static void setup(void)
 {
-    wanted = (struct vm_wanted){.desired = VM_WANT_RUNNING, .boot_wanted = 1, .interface_count = 1, .stop_timeout_ms = 5000, .shutdown_sent_ms = -1, .now_ms = 100000};
+    wanted = (struct vm_wanted){
+        .desired = VM_WANT_RUNNING, .boot_wanted = 1, .interface_count = 1, .stop_timeout_ms = 5000, .shutdown_sent_ms = -1, .now_ms = 100000};
     memset(&observed, 0, sizeof observed);
 }
 
@@ -25,8 +26,14 @@ static void set_running(void)
     wanted.was_running = true;
     wanted.guest_elements = true;
     wanted.state = VM_RUNNING;
-    observed = (struct vm_observed){.process_alive = true, .process_boot = 1, .vmm_answers = true, .vmm_state = VMM_STATE_RUNNING, .tap_present = {true},
-                                    .run_dir_present = true, .staged_present = true, .uid_held = true};
+    observed = (struct vm_observed){.process_alive = true,
+                                    .process_boot = 1,
+                                    .vmm_answers = true,
+                                    .vmm_state = VMM_STATE_RUNNING,
+                                    .tap_present = {true},
+                                    .run_dir_present = true,
+                                    .staged_present = true,
+                                    .uid_held = true};
 }
 
 /* The names, with blanks between them. */
@@ -42,7 +49,7 @@ static const char *names(void)
     return text;
 }
 
-#define START "make_run_dir take_uid stage_drives add_guest create_tap prepare_vmm set_limits spawn_vmm await_vmm"
+#define START    "make_run_dir take_uid stage_drives add_guest create_tap prepare_vmm set_limits spawn_vmm await_vmm"
 #define TEARDOWN "remove_taps remove_guest unstage_drives remove_cgroup free_uid"
 
 START_TEST(a_start_is_one_round)

@@ -12,12 +12,8 @@ static struct vm_plan plan;
 
 static void setup(void)
 {
-    wanted = (struct vm_wanted){.desired = VM_WANT_RUNNING,
-                                .boot_wanted = 1,
-                                .interface_count = 2,
-                                .stop_timeout_ms = 5000,
-                                .shutdown_sent_ms = -1,
-                                .now_ms = 100000};
+    wanted = (struct vm_wanted){
+        .desired = VM_WANT_RUNNING, .boot_wanted = 1, .interface_count = 2, .stop_timeout_ms = 5000, .shutdown_sent_ms = -1, .now_ms = 100000};
     memset(&observed, 0, sizeof observed);
 }
 
@@ -54,8 +50,8 @@ static int position(enum vm_op_type type)
 START_TEST(start_in_order)
 {
     make();
-    const enum vm_op_type expected[] = {VM_OP_MAKE_RUN_DIR, VM_OP_TAKE_UID, VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST, VM_OP_CREATE_TAP,
-                                        VM_OP_CREATE_TAP,   VM_OP_PREPARE_VMM,  VM_OP_SET_LIMITS, VM_OP_SPAWN_VMM, VM_OP_AWAIT_VMM};
+    const enum vm_op_type expected[] = {VM_OP_MAKE_RUN_DIR, VM_OP_TAKE_UID,    VM_OP_STAGE_DRIVES, VM_OP_ADD_GUEST, VM_OP_CREATE_TAP,
+                                        VM_OP_CREATE_TAP,   VM_OP_PREPARE_VMM, VM_OP_SET_LIMITS,   VM_OP_SPAWN_VMM, VM_OP_AWAIT_VMM};
     ck_assert_int_eq(plan.state, VM_STARTING);
     ck_assert_uint_eq(plan.count, 10);
     for (size_t i = 0; i < plan.count; i++) {
@@ -298,10 +294,21 @@ START_TEST(restarts_by_policy_and_reason)
     /* A row for each policy: which reasons lead to another boot. */
     static const bool wants[VM_RESTART_POLICY_COUNT_][EXIT_REASON_COUNT_] = {
         [VM_RESTART_NEVER] = {[EXIT_GUEST_REBOOT] = true},
-        [VM_RESTART_ON_FAILURE] = {[EXIT_GUEST_REBOOT] = true, [EXIT_GUEST_PANIC] = true, [EXIT_OUT_OF_MEMORY] = true, [EXIT_VMM_CRASH] = true, [EXIT_KILLED] = true,
-                                   [EXIT_HOST_REBOOT] = true, [EXIT_UNKNOWN] = true},
-        [VM_RESTART_ALWAYS] = {[EXIT_GUEST_REBOOT] = true, [EXIT_GUEST_PANIC] = true, [EXIT_OUT_OF_MEMORY] = true, [EXIT_VMM_CRASH] = true, [EXIT_KILLED] = true,
-                               [EXIT_HOST_REBOOT] = true, [EXIT_UNKNOWN] = true, [EXIT_GUEST_SHUTDOWN] = true},
+        [VM_RESTART_ON_FAILURE] = {[EXIT_GUEST_REBOOT] = true,
+                                   [EXIT_GUEST_PANIC] = true,
+                                   [EXIT_OUT_OF_MEMORY] = true,
+                                   [EXIT_VMM_CRASH] = true,
+                                   [EXIT_KILLED] = true,
+                                   [EXIT_HOST_REBOOT] = true,
+                                   [EXIT_UNKNOWN] = true},
+        [VM_RESTART_ALWAYS] = {[EXIT_GUEST_REBOOT] = true,
+                               [EXIT_GUEST_PANIC] = true,
+                               [EXIT_OUT_OF_MEMORY] = true,
+                               [EXIT_VMM_CRASH] = true,
+                               [EXIT_KILLED] = true,
+                               [EXIT_HOST_REBOOT] = true,
+                               [EXIT_UNKNOWN] = true,
+                               [EXIT_GUEST_SHUTDOWN] = true},
     };
     for (int policy = 0; policy < VM_RESTART_POLICY_COUNT_; policy++) {
         for (int reason = 0; reason < EXIT_REASON_COUNT_; reason++) {

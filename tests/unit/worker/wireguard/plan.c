@@ -41,7 +41,7 @@ END_TEST
 
 START_TEST(from_nothing)
 {
-    static const enum wireguard_op_type order[] = {WIREGUARD_OP_CLOSE_ROUTES, WIREGUARD_OP_ADD_RULES, WIREGUARD_OP_START, WIREGUARD_OP_CONFIGURE,
+    static const enum wireguard_op_type order[] = {WIREGUARD_OP_CLOSE_ROUTES, WIREGUARD_OP_ADD_RULES, WIREGUARD_OP_START,      WIREGUARD_OP_CONFIGURE,
                                                    WIREGUARD_OP_SET_LINK,     WIREGUARD_OP_TUNE,      WIREGUARD_OP_OPEN_ROUTES};
     seen.set_up_before = false;
     strcpy(seen.closed_found, "no routes");
