@@ -522,10 +522,7 @@ class StageTest(OwnDaemonCase):
         manifest = self.daemon.tiny_manifest("sparse", read_only=False) | {"rootfs": {"path": str(path)}}
         self.assertEqual("ready", self.c.post("/images", {"manifest": manifest}, wait=30).json["state"])
         first, second = self.create(image="sparse"), self.create(image="sparse", vmm="qemu")
-        body = self.body(image="sparse")
-        reply = self.c.post("/vms", body, wait=15)
-        self.addCleanup(self.forget, body["id"])
-        self.assertIn("may grow to 8388608 bytes", self.refused(reply, 507, "INSUFFICIENT_STORAGE")["detail"])
+        self.refused(self.c.post("/vms", self.body(image="sparse"), wait=15), 409, "INSUFFICIENT_CAPACITY")
         for vm in (first, second):  # as their guests could
             with open(self.jail_of(vm["id"]) / "drive-rootfs", "r+b") as drive:
                 for _ in range(8):
@@ -534,5 +531,12 @@ class StageTest(OwnDaemonCase):
         self.assertGreaterEqual(usage.f_bavail * usage.f_frsize, 20 * mib // 16)
         for vm in (first, second):
             self.forget(vm["id"])
+        # What is free, and what of it others have taken, is looked at once more where the drive is made.
+        others = stage / "others"
+        others.write_bytes(bytes(14 * mib))
+        body = self.body(image="sparse")
+        self.addCleanup(self.forget, body["id"])
+        self.assertIn("may grow to 8388608 bytes", self.refused(self.c.post("/vms", body, wait=15), 507, "INSUFFICIENT_STORAGE")["detail"])
+        others.unlink()
         self.assertEqual("running", self.act(body["id"], "start")["state"])
         self.forget(body["id"])
