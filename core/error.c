@@ -21,6 +21,31 @@ static void mark_truncated(char *buf, size_t size, int wanted)
     }
 }
 
+/* Bytes of the UTF-8 character (RFC 3629) that begins there; 0 when it is none. */
+static size_t character_bytes(const unsigned char *p)
+{
+    const size_t len = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    const bool is_overlong = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xf0 && p[1] < 0x90);
+    const bool is_beyond = (*p == 0xed && p[1] >= 0xa0) || (*p == 0xf4 && p[1] >= 0x90); /* surrogates; U+110000 and above */
+    return is_overlong || is_beyond ? 0 : len;
+}
+
+/* Messages become JSON, which has to be UTF-8: names of files and words of others need not be, and a cut goes through the middle of a character. */
+static void make_utf8(char *text)
+{
+    for (size_t len; *text != '\0'; text += len > 0 ? len : 1) {
+        len = character_bytes((const unsigned char *)text);
+        if (len == 0) {
+            *text = '?';
+        }
+    }
+}
+
 int error_set(struct error *err, enum error_code code, const char *fmt, ...)
 {
     if (err != NULL) {
@@ -29,6 +54,7 @@ int error_set(struct error *err, enum error_code code, const char *fmt, ...)
         va_start(ap, fmt);
         mark_truncated(message, sizeof message, vsnprintf(message, sizeof message, fmt, ap));
         va_end(ap);
+        make_utf8(message);
         err->code = code;
         err->sys_errno = 0;
         memcpy(err->message, message, sizeof message);

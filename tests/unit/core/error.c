@@ -5,6 +5,7 @@
 #include "core/strbuf.h"
 
 #include <check.h>
+#include <jansson.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -73,6 +74,39 @@ START_TEST(long_messages_end_in_dots)
 END_TEST
 
 /* The codes are API: each has a name in capitals, a title and a status that says error. */
+/* They become JSON: what is no UTF-8 in a name, and what is left of a character that was cut, must not make it fail. */
+START_TEST(messages_are_utf8)
+{
+    static const struct {
+        const char *given, *told;
+    } texts[] = {{"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"},
+                 {"a\xc3", "a?"},
+                 {"\xa9z", "?z"},
+                 {"\xc0\xafx", "??x"},
+                 {"\xed\xa0\x80", "???"},
+                 {"\xf4\x90\x80\x80", "????"},
+                 {"\xe2\x82", "??"},
+                 {"\xff\xfe", "??"}};
+    struct error err = {0};
+    char name[ERROR_MESSAGE_MAX + 2];
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        (void)error_set(&err, ERR_SYSTEM, "%s", texts[i].given);
+        ck_assert_str_eq(err.message, texts[i].told);
+    }
+    for (size_t odd = 0; odd < 2; odd++) { /* cut within a character, whichever half comes first */
+        memset(name, 'x', sizeof name);
+        for (size_t i = odd; i + 2 < sizeof name; i += 2) {
+            memcpy(name + i, "\xc3\xa9", 2);
+        }
+        name[sizeof name - 1] = '\0';
+        (void)error_sys(&err, ERR_SYSTEM, ENOENT, "%s", name);
+        json_t *text = json_string(err.message);
+        ck_assert_msg(text != NULL, "%s", err.message);
+        json_decref(text);
+    }
+}
+END_TEST
+
 START_TEST(each_code_has_a_name_a_title_and_a_status)
 {
     enum error_code code = (enum error_code)_i;
@@ -271,6 +305,7 @@ int main(void)
     tcase_add_test(tests, nobody_needs_to_care_for_an_error);
     tcase_add_test(tests, a_message_may_quote_the_one_before);
     tcase_add_test(tests, long_messages_end_in_dots);
+    tcase_add_test(tests, messages_are_utf8);
     tcase_add_loop_test(tests, each_code_has_a_name_a_title_and_a_status, 0, ERR_COUNT_);
     tcase_add_loop_test(tests, each_code_has_a_status_for_an_end_in_failure, 0, ERR_COUNT_);
     tcase_add_test(tests, other_names_are_no_codes);
