@@ -1,4 +1,5 @@
 #include "server/config.h"
+#include "server/privileges.h"
 
 #include "core/cleanup.h"
 #include "core/json.h"
@@ -299,6 +300,9 @@ static void fill_uids(struct faults *f, const json_t *object, struct config *con
 {
     config->vmm.uid_first = (uint32_t)json_get_int(object, "uid_first", 0);
     config->vmm.uid_count = (uint32_t)json_get_int(object, "uid_count", 0);
+    if (INSPECTOR_UID >= config->vmm.uid_first && INSPECTOR_UID - config->vmm.uid_first < config->vmm.uid_count) {
+        add_fault(f, ERR_INVALID_CONFIG, "vmm.uid_first: uid %u is that of the process that looks at images", INSPECTOR_UID);
+    }
     if ((uint64_t)config->vmm.uid_first + config->vmm.uid_count > UINT32_MAX - 1) {
         add_fault(f, ERR_INVALID_CONFIG, "vmm.uid_first: uids end with %u", UINT32_MAX - 2);
     }

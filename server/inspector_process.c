@@ -38,6 +38,11 @@ static int limit(int what, const char *name, uint64_t most, struct error *err)
 
 int inspector_process_close(uint64_t max_bytes, struct error *err)
 {
+    /* It needs a descriptor for that, and will have no more. */
+    (void)landlock_close();
+    for (int fd = 0; fd < INSPECTOR_FD_ANSWER; fd++) { /* the daemon's log: what it has to say goes into its answer */
+        (void)close(fd);
+    }
     if (limit(RLIMIT_CPU, "processor time", INSPECTOR_CPU_S, err) != 0 || limit(RLIMIT_FSIZE, "output", max_bytes, err) != 0 ||
         limit(RLIMIT_NOFILE, "descriptors", INSPECTOR_FD_OUT + 1, err) != 0 || limit(RLIMIT_CORE, "core dumps", 0, err) != 0) {
         return -1;
@@ -47,6 +52,5 @@ int inspector_process_close(uint64_t max_bytes, struct error *err)
         return -1;
     }
 #endif
-    landlock_close();
     return drop_system_calls(SYSTEM_CALLS_OF_INSPECTOR, err);
 }

@@ -1,6 +1,6 @@
 /*
  * The inspector: a process (server/child.h) that looks at one file of an image, or unpacks it, and ends (host/store/inspect.h, which server/ may not use, so
- * main.c puts the two together). The libraries that unpack read what anybody may have made, so it has nothing: a uid of its own, no capability, three
+ * main.c puts the two together). The libraries that unpack read what anybody may have made, so it has nothing: a uid of its own, no capability, two or three
  * descriptors, no file system (Landlock, where the kernel has it), and of all system calls only those that read and write what is open, and get memory
  * (a seccomp allow list: another call ends it). It can't use more than INSPECTOR_CPU_S of a processor, nor write more than it was told.
  */

@@ -3,6 +3,7 @@
 #include "core/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
@@ -125,7 +126,18 @@ int drop_privileges(const char *user, pid_t parent, struct error *err)
     return drop_to(user, uid, gid, err) < 0 ? -1 : bind_to_parent(parent, SIGTERM, err);
 }
 
+/* The daemon's own is low; who unpacks what others made is the first to go where memory is short. Best effort. */
+static void raise_oom_score(void)
+{
+    static const char score[] = "500";
+    AUTO_CLOSE int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, score, sizeof score - 1) < 0) {
+        return;
+    }
+}
+
 int drop_privileges_of_inspector(pid_t parent, struct error *err)
 {
+    raise_oom_score();
     return drop_to(NULL, INSPECTOR_UID, INSPECTOR_UID, err) < 0 ? -1 : bind_to_parent(parent, SIGKILL, err);
 }

@@ -21,7 +21,7 @@
 int drop_privileges(const char *user, pid_t parent, struct error *err);
 
 /* The same, for the inspector: to INSPECTOR_UID, which is nobody's, and owns nothing. SIGKILL arrives in place of SIGTERM. */
-#define INSPECTOR_UID 1879048191U
+#define INSPECTOR_UID 1879113728U /* behind the default range of VMMs, where nobody else has any: systemd.io/UIDS-GIDS; a configured range must not have it */
 int drop_privileges_of_inspector(pid_t parent, struct error *err);
 
 /*

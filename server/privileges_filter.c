@@ -46,9 +46,7 @@ static void release_filter(scmp_filter_ctx *filter)
     }
 }
 
-/* What they map or protect can't be executed: nobody brings code. */
-static const char *const allowed_without_exec[] = {"mmap", "mprotect"};
-enum { ARGUMENT_PROTECTION = 2 }; /* mmap(2), mprotect(2) */
+enum { ARGUMENT_PROTECTION = 2, ARGUMENT_FLAGS = 3 }; /* mmap(2), mprotect(2) */
 
 static int allow(scmp_filter_ctx filter, const char *name, unsigned arguments, const struct scmp_arg_cmp *argument, struct error *err)
 {
@@ -70,13 +68,20 @@ static int allow_all(scmp_filter_ctx filter, const char *const *names, size_t co
     return 0;
 }
 
+/*
+ * What they map or protect can't be executed: nobody brings code. The inspector shares no memory, either: what is shared counts for no limit of the process.
+ */
+static int allow_memory(scmp_filter_ctx filter, enum system_calls of, struct error *err)
+{
+    const struct scmp_arg_cmp rules[] = {SCMP_CMP(ARGUMENT_PROTECTION, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+                                         SCMP_CMP(ARGUMENT_FLAGS, SCMP_CMP_MASKED_EQ, MAP_SHARED, 0)};
+    return allow(filter, "mmap", of == SYSTEM_CALLS_OF_INSPECTOR ? 2 : 1, rules, err) == 0 ? allow(filter, "mprotect", 1, rules, err) : -1;
+}
+
 static int add_rules(scmp_filter_ctx filter, enum system_calls of, struct error *err)
 {
-    const struct scmp_arg_cmp no_exec = SCMP_CMP(ARGUMENT_PROTECTION, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-    for (size_t i = 0; i < ARRAY_LEN(allowed_without_exec); i++) {
-        if (allow(filter, allowed_without_exec[i], 1, &no_exec, err) != 0) {
-            return -1;
-        }
+    if (allow_memory(filter, of, err) != 0) {
+        return -1;
     }
     if (allow_all(filter, allowed_to_all, ARRAY_LEN(allowed_to_all), err) != 0 ||
         (of != SYSTEM_CALLS_OF_INSPECTOR && allow_all(filter, allowed_to_database, ARRAY_LEN(allowed_to_database), err) != 0)) {
