@@ -2,6 +2,7 @@
 
 #include "core/cleanup.h"
 #include "host/process/jail.h"
+#include "host/process/jail_filter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,19 +29,13 @@ enum {
 #define SEARCH_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const step_words[] = {
-    [STEP_SIGNALS] = "resetting its signals",
-    [STEP_SESSION] = "making its session",
-    [STEP_CGROUP] = "moving it into its cgroup",
-    [STEP_OOM] = "setting its OOM score",
-    [STEP_LIMITS] = "setting its limits",
-    [STEP_NAMESPACE] = "making its mount namespace",
-    [STEP_MOUNTS] = "mounting its jail",
-    [STEP_DESCRIPTORS] = "handing over its descriptors",
-    [STEP_ROOT] = "entering its jail",
-    [STEP_CWD] = "entering its working directory",
-    [STEP_IDENTITY] = "taking on its uid",
-    [STEP_PRIVILEGES] = "setting no_new_privs",
-    [STEP_EXEC] = "executing it",
+    [STEP_SIGNALS] = "resetting its signals",    [STEP_SESSION] = "making its session",
+    [STEP_CGROUP] = "moving it into its cgroup", [STEP_OOM] = "setting its OOM score",
+    [STEP_LIMITS] = "setting its limits",        [STEP_NAMESPACE] = "making its namespaces",
+    [STEP_MOUNTS] = "mounting its jail",         [STEP_DESCRIPTORS] = "handing over its descriptors",
+    [STEP_ROOT] = "entering its jail",           [STEP_CWD] = "entering its working directory",
+    [STEP_IDENTITY] = "taking on its uid",       [STEP_PRIVILEGES] = "setting no_new_privs",
+    [STEP_FILTER] = "taking system calls away",  [STEP_EXEC] = "executing it",
 };
 
 /* The kernel's own struct: the C library's sigaction() refuses the two signals that it keeps for itself. */
@@ -141,7 +136,11 @@ PROCESS_CHILD_SIDE static int leave_namespace(const struct jail *jail)
     if (jail == NULL) {
         return 0;
     }
-    return unshare(CLONE_NEWNS) == 0 ? (int)syscall(SYS_mount, "", "/", NULL, MS_REC | MS_PRIVATE, NULL) : -1;
+    /* What a VMM keeps in System V memory would outlive it, beyond all limits. EINVAL: a kernel without these namespaces. */
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC) != 0 && (errno != EINVAL || unshare(CLONE_NEWNS) != 0)) {
+        return -1;
+    }
+    return (int)syscall(SYS_mount, "", "/", NULL, MS_REC | MS_PRIVATE, NULL);
 }
 
 PROCESS_CHILD_SIDE static int attach_mounts(const struct jail *jail)
@@ -185,7 +184,10 @@ PROCESS_CHILD_SIDE static int become_user(const struct jail *jail)
         syscall(SYS_setresgid, jail->uid, jail->uid, jail->uid) != 0) {
         return -1;
     }
-    return (int)syscall(SYS_setresuid, jail->uid, jail->uid, jail->uid);
+    if (syscall(SYS_setresuid, jail->uid, jail->uid, jail->uid) != 0) {
+        return -1;
+    }
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a change of uid sets it as the host's fs.suid_dumpable says, and until exec this memory is the daemon's */
 }
 
 PROCESS_CHILD_SIDE static int run_step(const struct process_child *child)
@@ -219,6 +221,8 @@ PROCESS_CHILD_SIDE static int run_step(const struct process_child *child)
         return become_user(spec->jail);
     case STEP_PRIVILEGES:
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    case STEP_FILTER:
+        return spec->jail != NULL && spec->jail->uid != 0 ? jail_filter_load() : 0;
     case STEP_EXEC:
         (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, NULL, sizeof no_signals);
         return (int)syscall(SYS_execve, spec->path, spec->argv, environment);

@@ -26,6 +26,7 @@ enum process_step {
     STEP_CWD,
     STEP_IDENTITY,
     STEP_PRIVILEGES,
+    STEP_FILTER,
     STEP_EXEC
 };
 

@@ -130,7 +130,8 @@ static int make_mount_point(struct jail *jail, const char *path, bool is_directo
 
 static int clone_mount(int of, enum jail_access access)
 {
-    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    /* Private: what is mounted below it on the host later does not come in. */
+    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, .propagation = 1UL << 18 /* MS_PRIVATE of <sys/mount.h>, see above */};
     attributes.attr_set |= access == JAIL_WRITE ? 0 : MOUNT_ATTR_RDONLY;
     attributes.attr_set |= access == JAIL_EXECUTE ? 0 : MOUNT_ATTR_NOEXEC;
     AUTO_CLOSE int mount = (int)syscall(SYS_open_tree, of, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);

@@ -141,6 +141,24 @@ START_TEST(what_it_can_not)
 }
 END_TEST
 
+/* Its network is the host's. */
+START_TEST(what_it_can_not_ask_of_the_kernel)
+{
+    static const char *const families[] = {"AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET", "AF_VSOCK"};
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+        char script[256];
+        (void)snprintf(
+            script, sizeof script,
+            "python3 -c 'import socket; socket.socket(socket.%s, socket.SOCK_RAW if \"%s\" == \"AF_NETLINK\" else socket.SOCK_DGRAM)' 2>&1 | tail -n 1",
+            families[i], families[i]);
+        check(script, "PermissionError: [Errno 1] Operation not permitted\n");
+    }
+    check("python3 -c 'import socket; socket.socketpair(); socket.socket(socket.AF_UNIX); print(\"yes\")'", "yes\n");
+    check("python3 -c 'import fcntl, sys; fcntl.ioctl(0, 0x8924, b\"x\" * 40)' 2>&1 | tail -n 1", "PermissionError: [Errno 1] Operation not permitted\n");
+    check("python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.syscall(425, 1, None), ctypes.get_errno())'", "-1 1\n");
+}
+END_TEST
+
 START_TEST(what_it_can_fill)
 {
     check("(head -c 2000000 /dev/zero > large) 2> /dev/null; head -c 2000000 usr/bin/ls > large 2> /dev/null; i=0; while mkdir d$i 2> /dev/null; do "
@@ -288,6 +306,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, what_it_is);
     tcase_add_test(tc, what_it_can_not);
+    tcase_add_test(tc, what_it_can_not_ask_of_the_kernel);
     tcase_add_test(tc, what_it_can_fill);
     tcase_add_test(tc, nothing_of_it_is_on_the_host);
     tcase_add_test(tc, failures_are_told_and_leave_nothing);
