@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,16 @@ static int open_dir(const char *path, int *ret, struct error *err)
         return error_set(err, ERR_SYSTEM, "%s is not a directory that only root may enter: remove it", path);
     }
     *ret = TAKE_FD(dir);
+    return 0;
+}
+
+static int lock_dir(const struct uids *uids, struct error *err)
+{
+    while (flock(uids->dir, LOCK_EX) != 0) {
+        if (errno != EINTR) {
+            return error_sys(err, ERR_SYSTEM, errno, "the directory of uids could not be locked");
+        }
+    }
     return 0;
 }
 
@@ -150,10 +161,11 @@ int uids_open(const char *dir, const struct config *config, struct uids **ret, s
     (void)pthread_mutex_init(&uids->lock, NULL);
     int len = snprintf(uids->state_dir, sizeof uids->state_dir, "%s", config->state_dir);
     int result = len < (int)sizeof uids->state_dir ? 0 : error_set(err, ERR_SYSTEM, "state_dir is too long a path");
-    if (result != 0 || open_dir(dir, &uids->dir, err) != 0 || read_all(uids, err) != 0) {
-        uids_close(uids);
+    if (result != 0 || open_dir(dir, &uids->dir, err) != 0 || lock_dir(uids, err) != 0 || read_all(uids, err) != 0) {
+        uids_close(uids); /* which ends the lock, too */
         return -1;
     }
+    (void)flock(uids->dir, LOCK_UN);
     *ret = uids;
     return 0;
 }
@@ -219,7 +231,7 @@ void uids_restore(struct uids *uids, const char *id, uid_t uid)
     (void)pthread_mutex_unlock(&uids->lock);
 }
 
-/* With the lock held. */
+/* With the lock held, and that of the directory. */
 static int take_another(struct uids *uids, const char *id, uid_t *ret, struct error *err)
 {
     for (uint32_t tried = 0; tried < uids->count; tried++) {
@@ -244,8 +256,11 @@ int uids_take(struct uids *uids, const char *id, uid_t *ret, struct error *err)
     int result = 0;
     if (held != NULL) {
         *ret = held->uid;
+    } else if (lock_dir(uids, err) != 0) { /* other daemons of the host look, remove what has rested, and take, too */
+        result = -1;
     } else {
         result = take_another(uids, id, ret, err);
+        (void)flock(uids->dir, LOCK_UN);
     }
     (void)pthread_mutex_unlock(&uids->lock);
     return result;
