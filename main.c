@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "db/db.h"
 #include "host/link/claim.h"
+#include "host/process/spawn_lock.h"
 #include "host/store/inspect.h"
 #include "keeper/keeper.h"
 #include "server/api_process.h"
@@ -134,7 +135,9 @@ static int start_api(void *ctx, int *ret_socket, struct error *err)
     AUTO_CLOSE int ours = pair[0];
     struct api_process_setup setup = daemon->api;
     setup.worker_socket = theirs;
+    spawn_lock_spawning();
     int pidfd = api_process_start(&setup, err);
+    spawn_unlock();
     if (pidfd >= 0) {
         *ret_socket = TAKE_FD(ours);
     }
@@ -150,7 +153,9 @@ static int start_keeper(void *ctx, bool check, int *ret_socket, struct error *er
     }
     AUTO_CLOSE int theirs = pair[1];
     AUTO_CLOSE int ours = pair[0];
+    spawn_lock_spawning();
     int pidfd = keeper_process_start(theirs, daemon->config_fd, check, err);
+    spawn_unlock();
     if (pidfd >= 0) {
         *ret_socket = TAKE_FD(ours);
     }
@@ -160,7 +165,10 @@ static int start_keeper(void *ctx, bool check, int *ret_socket, struct error *er
 static int start_inspector(void *ctx, const char *word, int answer, int in, int out, struct error *err)
 {
     (void)ctx;
-    return inspector_process_start(word, answer, in, out, err);
+    spawn_lock_spawning();
+    int pidfd = inspector_process_start(word, answer, in, out, err);
+    spawn_unlock();
+    return pidfd;
 }
 
 static void tell_ready(void *ctx)

@@ -42,6 +42,14 @@ __attribute__((noreturn)) static void become_child(const int *given, size_t coun
     _exit(127);
 }
 
+/* Until the child has closed its copies of what this process has open; it has the other end of the pipe among them. */
+static void await_closing(int end)
+{
+    char nothing;
+    while (read(end, &nothing, 1) < 0 && errno == EINTR) {
+    }
+}
+
 int child_start(const char *flag, const char *word, const int *fds, size_t count, struct error *err)
 {
     char parent[24];
@@ -52,13 +60,22 @@ int child_start(const char *flag, const char *word, const int *fds, size_t count
     if (count > CHILD_FDS_MAX) {
         return error_set(err, ERR_INTERNAL, "a process can't be given %zu descriptors", count);
     }
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return error_sys(err, ERR_SYSTEM, errno, "no pipe");
+    }
+    AUTO_CLOSE int end = ends[0];
     pid_t pid = fork();
+    if (pid != 0) {
+        (void)close(ends[1]);
+    }
     if (pid < 0) {
         return error_sys(err, ERR_SYSTEM, errno, "a process of the daemon could not be started");
     }
     if (pid == 0) {
         become_child(fds, count, argv);
     }
+    await_closing(end);
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0U);
     if (pidfd < 0) {
         (void)error_sys(err, ERR_SYSTEM, errno, "a process of the daemon could not be watched");

@@ -18,8 +18,8 @@ enum {
 };
 
 /*
- * In the worker: executes "smartvmd FLAG PARENT WORD" with these descriptors, which stay the caller's. Returns a pidfd, owned by the caller, or -1. Safe
- * in a process with threads.
+ * In the worker: executes "smartvmd FLAG PARENT WORD" with these descriptors, which stay the caller's. Returns a pidfd, owned by the caller, or -1, when
+ * the child has no other descriptors of ours any more. Safe in a process with threads.
  */
 int child_start(const char *flag, const char *word, const int *fds, size_t count, struct error *err);
 
