@@ -112,11 +112,18 @@ int purge_run_dir(struct purge_work *work, struct error *err)
 int purge_state_dir(struct purge_work *work, struct error *err)
 {
     static const char *const flat[] = {"images/sha256", "images/tmp", "worker", "db"};
-    static const char *const files[] = {"seal.key", "seal.key.new", "lock"};
+    static const char *const secrets[] = {"seal.key", "seal.key.new"}; /* first: others can put something into db that can't be removed */
+    static const char *const files[] = {"lock"};
     static const char *const empty[] = {"images", "db", "worker"};
     char path[PATH_BYTES];
     if (!work->has_state) {
         return 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", work->config->state_dir, secrets[i]);
+        if (remove_file(work, path, err) != 0) {
+            return -1;
+        }
     }
     for (size_t i = 0; i < ARRAY_LEN(flat); i++) {
         (void)snprintf(path, sizeof path, "%s/%s", work->config->state_dir, flat[i]);
