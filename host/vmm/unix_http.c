@@ -58,7 +58,8 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *ctx)
 struct connection {
     int fd;
     const struct unix_http_check *check;
-    bool refused; /* by the check, which has filled `err` */
+    size_t header_bytes; /* so far; trailers, too, which libcurl would keep without end */
+    bool refused;        /* by the check, which has filled `err` */
     struct error *err;
 };
 
@@ -69,6 +70,15 @@ static int note_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
     (void)purpose;
     connection->fd = fd;
     return CURL_SOCKOPT_OK;
+}
+
+/* Called for each line of a head, and for each trailer. */
+static size_t take_header(char *bytes, size_t size, size_t count, void *ctx)
+{
+    struct connection *connection = ctx;
+    (void)bytes;
+    connection->header_bytes += size * count;
+    return connection->header_bytes <= UNIX_HTTP_REPLY_MAX ? size * count : 0;
 }
 
 /* Called when it is made, before the request. */
@@ -173,6 +183,8 @@ int unix_http_call(const char *socket, const struct unix_http_check *check, cons
     bool gone = false;
     const char *name = check != NULL ? check->name : socket;
     struct connection connection = {.fd = -1, .check = check, .err = err};
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, &connection);
     CURLcode code = transfer(curl, &connection, hopeless, &gone);
     if (connection.refused) {
         return -1;
