@@ -8,6 +8,7 @@
 #include "worker/firewall/firewall.h"
 #include "worker/network/flows.h"
 #include "worker/network/ports.h"
+#include "worker/telling.h"
 #include "worker/vm/boot.h"
 #include "worker/vm/console_hub.h"
 #include "worker/vm/log.h"
@@ -246,9 +247,11 @@ static int want_restart(struct vm_work *work, struct error *err)
     return 0;
 }
 
+/* What is still to be told of its life comes first: with its end, which can't be told either when that can't. */
 static int forget(struct vm_work *work, struct error *err)
 {
     char key[QUEUE_KEY_MAX];
+    (void)tell_waiting(work->worker, NULL);
     if (border_vm_forget(work->worker->border, &work->row, err) != 0) {
         return -1;
     }
