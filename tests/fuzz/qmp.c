@@ -50,11 +50,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (pthread_create(&thread, NULL, serve, &answer) != 0) {
         abort();
     }
-    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
         abort();
     }
     (void)qmp_call(fd, address.sun_path, "{\"execute\": \"query-status\"}", 2000, &ret, NULL);
+    (void)close(fd); /* which the other one waits for */
     (void)pthread_join(thread, NULL);
     return 0;
 }
