@@ -22,31 +22,44 @@ enum {
     FILE_BYTES = 1 << 20, /* that it may write besides its drives */
 };
 
+static const char *const system_names[] = {"usr", "lib", "lib64", "lib32", "libx32", "bin", "sbin", "etc/ld.so.cache", "etc/alternatives"};
+
 /* As they are on the host: directories, or links into /usr. What is not there is not needed. */
 static int add_system(struct jail *jail, struct error *err)
 {
-    static const char *const names[] = {"usr", "lib", "lib64", "lib32", "libx32", "bin", "sbin", "etc/ld.so.cache", "etc/alternatives"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(system_names); i++) {
         char path[64];
         char target[PATH_MAX];
         struct stat st;
-        (void)snprintf(path, sizeof path, "/%s", names[i]);
+        (void)snprintf(path, sizeof path, "/%s", system_names[i]);
         if (lstat(path, &st) != 0) {
             continue;
         }
         ssize_t len = S_ISLNK(st.st_mode) ? readlink(path, target, sizeof target - 1) : 0;
         target[len > 0 ? len : 0] = '\0';
-        if ((len > 0 ? jail_add_link(jail, names[i], target, err) : jail_add_bind(jail, names[i], path, JAIL_EXECUTE, err)) != 0) {
+        if ((len > 0 ? jail_add_link(jail, system_names[i], target, err) : jail_add_bind(jail, system_names[i], path, JAIL_EXECUTE, err)) != 0) {
             return -1;
         }
     }
     return 0;
 }
 
+/* By its path: /sbin/… is there when /sbin is, be it a directory or a link. */
+static bool is_added(const char *path)
+{
+    for (size_t i = 0; i < ARRAY_LEN(system_names); i++) {
+        const size_t len = strlen(system_names[i]);
+        if (strncmp(path + 1, system_names[i], len) == 0 && path[1 + len] == '/') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int add_program(const struct vmm_spec *spec, struct jail *jail, struct error *err)
 {
     char dir[JAIL_PATH_MAX];
-    if (strncmp(spec->binary, "/usr/", 5) == 0 || strncmp(spec->binary, "/bin/", 5) == 0) {
+    if (is_added(spec->binary)) {
         return 0;
     }
     if (snprintf(dir, sizeof dir, "%s", spec->binary) >= JAIL_PATH_MAX) {

@@ -1,6 +1,8 @@
 /* The real QEMU without KVM, driven as the daemon drives it, with the tiny guest. */
 #include "tests/guest/tiny_guest.h"
 
+#include "host/vmm/qemu.h"
+
 #include <sched.h>
 #include <sys/wait.h>
 
@@ -161,6 +163,22 @@ START_TEST(the_command_line)
 }
 END_TEST
 
+/* Wherever PATH finds it: directories of the system are in each jail already, others come with the program. */
+START_TEST(a_jail_for_it_wherever_it_lies)
+{
+    static const char *const binaries[] = {"/usr/bin/qemu", "/bin/qemu", "/sbin/qemu", "/usr/local/sbin/qemu", "/lib/qemu/qemu", "/tmp/qemu"};
+    struct error err = {0};
+    const struct vmm_jail own = {.uid = 1955555555, .place = "/nonexistent"};
+    init("halt");
+    t.spec.jail = &own;
+    for (size_t i = 0; i < ARRAY_LEN(binaries); i++) {
+        AUTO_JAIL jail = JAIL_NONE;
+        t.spec.binary = binaries[i];
+        ck_assert_msg(qemu_jail(&t.spec, &jail, &err) == 0, "%s: %s", binaries[i], err.message);
+    }
+}
+END_TEST
+
 START_TEST(tells_its_version)
 {
     char version[32];
@@ -186,6 +204,7 @@ int main(void)
     tcase_add_test(guests, says_why_it_does_not_start);
     tcase_add_test(guests, takes_all_devices);
     tcase_add_test(guests, the_command_line);
+    tcase_add_test(guests, a_jail_for_it_wherever_it_lies);
     tcase_add_test(guests, tells_its_version);
     suite_add_tcase(suite, guests);
     SRunner *runner = srunner_create(suite);
