@@ -176,6 +176,8 @@ START_TEST(a_jail_for_it_wherever_it_lies)
         t.spec.binary = binaries[i];
         ck_assert_msg(qemu_jail(&t.spec, &jail, &err) == 0, "%s: %s", binaries[i], err.message);
     }
+    t.process.pidfd = -1; /* nothing was started */
+    tiny_end(&t);
 }
 END_TEST
 
