@@ -1,5 +1,8 @@
 #include "host/nft/dump.h"
 
+#include <errno.h>
+#include <libnftnl/common.h>
+#include <linux/netfilter/nf_tables.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
@@ -27,6 +30,30 @@ int nft_dump(struct mnl_socket *nl, struct nlmsghdr *request, const struct nft_d
         doubles = result == 0 && dump->has_doubles != NULL && dump->has_doubles(dump->ctx);
     }
     return result;
+}
+
+struct nlmsghdr *nft_elements_request(char *buf, uint16_t family, const char *mark, const char *set)
+{
+    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(buf, NFT_MSG_GETSETELEM, family, NLM_F_DUMP, 0);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
+    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
+    return h;
+}
+
+int nft_dump_set(const char *mark, const struct nft_set_row *set, const struct nft_dump *dump, struct error *err)
+{
+    char request[NFT_REQUEST_MAX];
+    struct mnl_socket *nl = nft_socket_acquire(err);
+    if (nl == NULL) {
+        return -1;
+    }
+    int result = nft_dump(nl, nft_elements_request(request, set->family, mark, set->name), dump);
+    nft_socket_release(result == 0 || result == ENOENT);
+    if (result != 0 && result != ENOENT) {
+        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list %s %s of firewall table %s", (set->flags & NFT_SET_MAP) != 0 ? "map" : "set",
+                         set->name, mark);
+    }
+    return 0;
 }
 
 size_t nft_sort_unique(void *items, size_t count, size_t size, int (*compare)(const void *a, const void *b, void *ctx), void *ctx)

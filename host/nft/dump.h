@@ -10,6 +10,7 @@
 #define SMARTVM_HOST_NFT_DUMP_H
 
 #include "host/nft/batch.h"
+#include "host/nft/rules.h"
 
 struct nft_dump {
     void (*begin)(void *ctx); /* forgets what an earlier try has read */
@@ -20,6 +21,12 @@ struct nft_dump {
 
 /* Returns 0 or a positive errno, as nft_query(). Waits up to 127 ms for a table that is being moved. */
 int nft_dump(struct mnl_socket *nl, struct nlmsghdr *request, const struct nft_dump *dump);
+
+/* A request for the elements of a set or map, to be given to nft_dump(); buf has NFT_REQUEST_MAX bytes. */
+struct nlmsghdr *nft_elements_request(char *buf, uint16_t family, const char *mark, const char *set);
+
+/* The elements of one of our sets and maps, by its row; a table that is missing has none. Error: FIREWALL_SETUP_FAILED. */
+int nft_dump_set(const char *mark, const struct nft_set_row *set, const struct nft_dump *dump, struct error *err);
 
 /* Sorts `count` items of `size` bytes from `items` on, and keeps one of those that compare as equal; returns how many are left. */
 size_t nft_sort_unique(void *items, size_t count, size_t size, int (*compare)(const void *a, const void *b, void *ctx), void *ctx);

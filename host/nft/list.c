@@ -92,19 +92,9 @@ static bool drop_doubles(void *ctx)
 /* Sorted, and each once. A missing table has none. */
 static int dump_set(const char *mark, const struct nft_set_row *set, struct keys *keys, struct error *err)
 {
-    char request[NFT_REQUEST_MAX];
     const struct nft_dump dump = {.begin = forget_keys, .each = read_keys, .has_doubles = drop_doubles, .ctx = keys};
-    struct mnl_socket *nl = nft_socket_acquire(err);
-    if (nl == NULL) {
+    if (nft_dump_set(mark, set, &dump, err) != 0) {
         return -1;
-    }
-    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, set->family, NLM_F_DUMP, 0);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set->name);
-    int result = nft_dump(nl, h, &dump);
-    nft_socket_release(result == 0 || result == ENOENT);
-    if (result != 0 && result != ENOENT) {
-        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list set %s of firewall table %s", set->name, mark);
     }
     return keys->failed ? error_oom(err) : 0;
 }

@@ -239,10 +239,7 @@ int nft_dump_elements(struct mnl_socket *nl, const char *mark, const char *set, 
     struct element_reader reader = {.elements = elements};
     const struct nft_dump dump = {
         .begin = begin_elements, .each = read_elements, .has_doubles = elements->has_doubles == NULL ? NULL : elements_have_doubles, .ctx = &reader};
-    struct nlmsghdr *h = nft_dump_request(buf, NFT_MSG_GETSETELEM);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, set);
-    return nft_dump(nl, h, &dump);
+    return nft_dump(nl, nft_elements_request(buf, NFPROTO_INET, mark, set), &dump);
 }
 
 bool nft_set_ends_add(struct nft_set_ends *ends, const uint8_t *key, size_t key_bytes, bool second)

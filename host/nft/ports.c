@@ -234,22 +234,11 @@ static bool drop_doubles(void *ctx)
 
 static int dump_map(const char *mark, const struct map *which, struct found *found, struct error *err)
 {
-    const struct nft_set_row *map = &nft_sets[which->set];
-    char request[NFT_REQUEST_MAX];
     const struct nft_dump dump = {.begin = forget_map, .each = read_elements, .has_doubles = drop_doubles, .ctx = found};
-    struct mnl_socket *nl = nft_socket_acquire(err);
-    if (nl == NULL) {
-        return -1;
-    }
-    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, map->family, NLM_F_DUMP, 0);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_TABLE, mark);
-    mnl_attr_put_strz(h, NFTA_SET_ELEM_LIST_SET, map->name);
     found->before = found->count;
     found->map = which;
-    int result = nft_dump(nl, h, &dump);
-    nft_socket_release(result == 0 || result == ENOENT);
-    if (result != 0 && result != ENOENT) {
-        return error_sys(err, ERR_FIREWALL_SETUP_FAILED, result, "cannot list map %s of firewall table %s", map->name, mark);
+    if (nft_dump_set(mark, &nft_sets[which->set], &dump, err) != 0) {
+        return -1;
     }
     return found->failed ? error_oom(err) : 0;
 }
