@@ -3,6 +3,7 @@
 #include "core/array.h"
 #include "core/cleanup.h"
 #include "host/process/cgroup.h"
+#include "host/vmm/find.h"
 #include "worker/border/known_vms.h"
 #include "worker/border/wanted.h"
 #include "worker/vm/boot.h"
@@ -30,16 +31,11 @@ static bool is_known(const struct sweep *sweep, const char *id)
     return known_vms_have(&sweep->known, id, &known, NULL) != 0 || known;
 }
 
-/* A daemon of another network namespace may have a bridge of the same name, and so the same cgroup: its VMMs have other sockets. */
-static bool is_ours(struct worker *worker, const char *id, pid_t pid)
-{
-    return vm_process_is(worker, id, pid);
-}
-
 static void note_cgroup(const char *id, pid_t pid, void *ctx)
 {
     struct sweep *sweep = ctx;
-    if (pid != 0 && !is_ours(sweep->worker, id, pid)) {
+    /* A daemon of another network namespace may have a bridge of the same name, and so the same cgroup: its VMMs are others. */
+    if (pid != 0 && !vm_process_is(sweep->worker, id, pid)) {
         return;
     }
     bool noted = sweep->gone_count > 0 && strcmp(sweep->gone[sweep->gone_count - 1], id) == 0;
@@ -74,40 +70,18 @@ static int sweep_cgroups(struct sweep *sweep, struct error *err)
     return result;
 }
 
-static void kill_process(pid_t pid, const char *argument, void *ctx)
+static void kill_process(pid_t pid, const char *id, void *ctx)
 {
     const struct sweep *sweep = ctx;
-    char id[LIMIT_VM_ID_BYTES + 1];
-    char prefix[64];
     uint64_t start_time = 0;
     int pidfd = -1;
-    const char *path = strchr(argument, '/');
-    (void)snprintf(prefix, sizeof prefix, "%s/vm/", sweep->worker->config->run_dir);
-    if (path == NULL || strncmp(path, prefix, strlen(prefix)) != 0) {
-        return;
-    }
-    (void)snprintf(id, sizeof id, "%.*s", (int)strcspn(path + strlen(prefix), "/"), path + strlen(prefix));
-    /* Anyone may name our paths, to read a console for instance; the socket's is a VMM's. */
-    const char *rest = path + strlen(prefix) + strcspn(path + strlen(prefix), "/");
-    size_t socket_len = strlen("/api.sock");
-    bool is_socket = strncmp(rest, "/api.sock", socket_len) == 0 && (rest[socket_len] == '\0' || rest[socket_len] == ',');
-    if (!is_socket || is_known(sweep, id) || process_start_time(pid, &start_time, NULL) != 0 || process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
+    if (is_known(sweep, id) || process_start_time(pid, &start_time, NULL) != 0 || process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
         return;
     }
     int status = -1;
     (void)process_signal(pidfd, SIGKILL, NULL);
     (void)process_wait(pidfd, KILL_WAIT_MS, &status, NULL);
     (void)close(pidfd);
-}
-
-/* Where cgroups could not tell: processes whose socket lies in a runtime directory of ours. */
-static int sweep_processes(struct sweep *sweep, struct error *err)
-{
-    char path[80];
-    char qemu_path[90];
-    (void)snprintf(path, sizeof path, "%s/vm/", sweep->worker->config->run_dir);
-    (void)snprintf(qemu_path, sizeof qemu_path, "unix:%s", path);
-    return process_find((const char *const[]){path, qemu_path, NULL}, kill_process, sweep, err);
 }
 
 /* With whatever still runs under it. */
@@ -146,7 +120,8 @@ int sweep_leftovers(struct worker *worker, struct error *err)
         return -1;
     }
     int result = sweep_cgroups(&sweep, err);
-    result = result == 0 ? sweep_processes(&sweep, err) : result;
+    /* Where cgroups could not tell: processes whose socket lies in a runtime directory of ours. */
+    result = result == 0 ? vmm_find_processes(worker->config->run_dir, kill_process, &sweep, err) : result;
     result = result == 0 ? uids_each(worker->uids, sweep_uid, &sweep, err) : result;
     result = result == 0 ? sweep_directory(&sweep, runtime_dirs, err) : result;
     result = result == 0 ? sweep_directory(&sweep, worker->stage_root, err) : result;

@@ -8,6 +8,7 @@
 #include "host/process/cgroup.h"
 #include "host/process/process.h"
 #include "host/tunnel/wireguard.h"
+#include "host/vmm/find.h"
 #include "worker/purge/steps.h"
 #include "worker/vm/uids.h"
 
@@ -29,17 +30,11 @@ void purge_tell(const char *fmt, ...)
     va_end(ap);
 }
 
-static void kill_vmm(pid_t pid, const char *argument, void *ctx)
+static void kill_found(struct purge_work *work, pid_t pid)
 {
-    struct purge_work *work = ctx;
     uint64_t start_time = 0;
     AUTO_CLOSE int pidfd = -1;
-    /* Anyone may name our paths, to read a console for instance; the socket's is a VMM's. */
-    const char *socket = strstr(argument, "/api.sock");
-    char place[300];
-    (void)snprintf(place, sizeof place, "%.290s/jail", work->config->run_dir); /* of a jailer on its way into a jail */
-    if ((strcmp(argument, place) != 0 && (socket == NULL || (socket[strlen("/api.sock")] != '\0' && socket[strlen("/api.sock")] != ','))) ||
-        process_start_time(pid, &start_time, NULL) != 0 || process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
+    if (process_start_time(pid, &start_time, NULL) != 0 || process_open(pid, start_time, &pidfd, NULL) != 0 || pidfd < 0) {
         return;
     }
     if (process_signal(pidfd, SIGKILL, NULL) != 0 || process_wait(pidfd, KILL_WAIT_MS, NULL, NULL) != 0) {
@@ -47,6 +42,23 @@ static void kill_vmm(pid_t pid, const char *argument, void *ctx)
         return;
     }
     work->count++;
+}
+
+static void kill_vmm(pid_t pid, const char *id, void *ctx)
+{
+    (void)id;
+    kill_found(ctx, pid);
+}
+
+/* On its way into a jail. */
+static void kill_jailer(pid_t pid, const char *argument, void *ctx)
+{
+    struct purge_work *work = ctx;
+    char place[300];
+    (void)snprintf(place, sizeof place, "%.290s/jail", work->config->run_dir);
+    if (strcmp(argument, place) == 0) {
+        kill_found(work, pid);
+    }
 }
 
 static int free_uid(const char *id, uid_t uid, void *ctx, struct error *err)
@@ -70,14 +82,10 @@ static int end_jailed(struct purge_work *work, struct error *err)
 
 static int end_vmms(struct purge_work *work, struct error *err)
 {
-    char path[150];
-    char qemu_path[160];
     char place[300];
-    (void)snprintf(path, sizeof path, "%s/vm/", work->config->run_dir);
-    (void)snprintf(qemu_path, sizeof qemu_path, "unix:%s", path);
     (void)snprintf(place, sizeof place, "%.290s/jail", work->config->run_dir);
     work->left = 0;
-    if (process_find((const char *const[]){path, qemu_path, place, NULL}, kill_vmm, work, err) != 0) {
+    if (vmm_find_processes(work->config->run_dir, kill_vmm, work, err) != 0 || process_find((const char *const[]){place, NULL}, kill_jailer, work, err) != 0) {
         return -1;
     }
     return work->left == 0 ? end_jailed(work, err) : error_set(err, ERR_SYSTEM, "%zu VMM processes do not end", work->left);
