@@ -44,7 +44,7 @@ int inspector_process_close(uint64_t max_bytes, struct error *err)
         (void)close(fd);
     }
     if (limit(RLIMIT_CPU, "processor time", INSPECTOR_CPU_S, err) != 0 || limit(RLIMIT_FSIZE, "output", max_bytes, err) != 0 ||
-        limit(RLIMIT_NOFILE, "descriptors", INSPECTOR_FD_OUT + 1, err) != 0 || limit(RLIMIT_CORE, "core dumps", 0, err) != 0) {
+        limit(RLIMIT_NOFILE, "descriptors", INSPECTOR_FD_OUT + 1, err) != 0) {
         return -1;
     }
 #ifndef __SANITIZE_ADDRESS__ /* which reserves terabytes */
